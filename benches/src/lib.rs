@@ -1,0 +1,1 @@
+//! The numbers in the README, each with the command that makes it.

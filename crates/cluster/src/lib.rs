@@ -1,0 +1,1 @@
+//! Machines, jobs, the planner and the reconcilers.

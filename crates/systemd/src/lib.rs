@@ -1,0 +1,1 @@
+//! Runs units through systemd over D-Bus.

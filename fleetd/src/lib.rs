@@ -1,0 +1,1 @@
+//! The daemon on every machine: engine, agent and API.
