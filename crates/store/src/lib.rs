@@ -28,3 +28,4 @@ pub use contract::{
     Revision, Scope, Store, Watch, Write,
 };
 pub use error::{Error, ErrorKind, RenewError, WatchError, WriteError};
+pub use typed::{Listing, Malformed, Typed, TypedChange, TypedWatch, Versioned};

@@ -183,6 +183,9 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     }
 }
 
+/// Everything that happened at one revision; see [`Changes`](crate::Changes).
+pub type TypedChanges<T> = (Revision, Vec<TypedChange<T>>);
+
 /// A running watch of a [`Typed`] collection.
 #[derive(Debug)]
 pub struct TypedWatch<T> {
@@ -192,12 +195,12 @@ pub struct TypedWatch<T> {
 
 impl<T: DeserializeOwned> TypedWatch<T> {
     /// The next changes with their revision; see [`Watch::next`]. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Result<(Revision, Vec<TypedChange<T>>), WatchError>> {
+    pub async fn next(&mut self) -> Option<Result<TypedChanges<T>, WatchError>> {
         self.watch.next().await.map(|result| result.map(|changes| (changes.revision, typed(changes.changes))))
     }
 
     /// The next changes if some have already arrived.
-    pub fn try_next(&mut self) -> Option<Result<(Revision, Vec<TypedChange<T>>), WatchError>> {
+    pub fn try_next(&mut self) -> Option<Result<TypedChanges<T>, WatchError>> {
         self.watch.try_next().map(|result| result.map(|changes| (changes.revision, typed(changes.changes))))
     }
 }

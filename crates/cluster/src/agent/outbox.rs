@@ -1,0 +1,179 @@
+//! Publishing what units do: only what changed, many changes in one batch, nothing periodic.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fleet_store::{Error, Expect, LeaseId, Store, Typed, Write, WriteError};
+use fleet_unit::UnitName;
+use tokio::sync::{Notify, watch};
+use tracing::debug;
+
+use crate::documents::{MachineId, STATES, StateDocument, state_id};
+use crate::presence::Membership;
+
+/// After a failure the same states are tried again after this long.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the agent wants others to see. Its size is bounded by the number of units: a newer state of a unit
+/// takes the place of an older one that has not been written yet.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    content: Mutex<Content>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    /// What should be in the store.
+    states: BTreeMap<UnitName, StateDocument>,
+    /// What may differ from it.
+    dirty: BTreeMap<UnitName, ()>,
+    /// Whether `states` holds everything that is installed here.
+    complete: bool,
+}
+
+impl Outbox {
+    /// Says how a unit is; `None`: it is not here any more.
+    pub fn set(&self, unit: &UnitName, state: Option<StateDocument>) {
+        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        if content.states.get(unit) == state.as_ref() {
+            return;
+        }
+        match state {
+            Some(state) => content.states.insert(unit.clone(), state),
+            None => content.states.remove(unit),
+        };
+        content.dirty.insert(unit.clone(), ());
+        drop(content);
+        self.shared.changed.notify_one();
+    }
+
+    /// Says that everything that is installed has been told: what a former fleetd of this machine published
+    /// and is not here any more may go.
+    pub fn complete(&self) {
+        self.shared.content.lock().unwrap_or_else(PoisonError::into_inner).complete = true;
+        self.shared.changed.notify_one();
+    }
+
+    fn take(&self, machine: &MachineId, lease: LeaseId, states: &Typed<StateDocument>) -> Batch {
+        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let dirty = std::mem::take(&mut content.dirty);
+        let mut batch = Batch { units: Vec::new(), writes: Vec::new(), complete: content.complete };
+        for unit in dirty.into_keys() {
+            let id = state_id(unit.as_str(), machine);
+            let write = match content.states.get(&unit) {
+                // A state always encodes: it is plain strings and numbers.
+                Some(state) => match states.encode(&id, state, Expect::Any, Some(lease)) {
+                    Ok(write) => write,
+                    Err(_) => continue,
+                },
+                None => Write::delete(id, Expect::Any),
+            };
+            batch.units.push(unit);
+            batch.writes.push(write);
+        }
+        batch
+    }
+
+    fn put_back(&self, units: impl IntoIterator<Item = UnitName>) {
+        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        content.dirty.extend(units.into_iter().map(|unit| (unit, ())));
+    }
+
+    fn everything_is_dirty(&self) {
+        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let units: Vec<UnitName> = content.states.keys().cloned().collect();
+        content.dirty.extend(units.into_iter().map(|unit| (unit, ())));
+    }
+
+    /// Writes what changes onto the presence lease, and everything again when that lease is another one.
+    /// Runs until the membership's sender is gone.
+    pub async fn publish(
+        &self,
+        store: &Arc<dyn Store>,
+        machine: &MachineId,
+        mut membership: watch::Receiver<Membership>,
+    ) {
+        let states = Typed::new(Arc::clone(store), &STATES);
+        let mut published_on = None;
+        let mut former = None;
+        loop {
+            let Membership::Member { lease, former: replaced } = membership.borrow_and_update().clone()
+            else {
+                if membership.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            if published_on != Some(lease) {
+                self.everything_is_dirty();
+                published_on = Some(lease);
+                former = replaced;
+            }
+            let batch = self.take(machine, lease, &states);
+            let complete = batch.complete;
+            let written = batch.write(self, &states).await;
+            if let Err(error) = written {
+                debug!(error = &error as &dyn std::error::Error, "states not published, trying again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                continue;
+            }
+            if complete && let Some(lease) = former.take() {
+                end_former(store, lease).await;
+            }
+            tokio::select! {
+                () = self.shared.changed.notified() => {}
+                changed = membership.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// Ends the lease of a former fleetd of this machine, and with it what it published and is not here any more.
+/// If that fails it runs out by itself.
+async fn end_former(store: &Arc<dyn Store>, lease: LeaseId) {
+    if let Err(error) = store.revoke(lease).await {
+        debug!(error = &error as &dyn std::error::Error, "the former lease runs out by itself");
+    }
+}
+
+struct Batch {
+    units: Vec<UnitName>,
+    writes: Vec<Write>,
+    complete: bool,
+}
+
+impl Batch {
+    /// Writes the batch; what was not written goes back into the outbox.
+    async fn write(self, outbox: &Outbox, states: &Typed<StateDocument>) -> Result<(), Error> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        let answers = states.write_many(self.writes, None).await;
+        let mut trouble = Ok(());
+        let mut failed = Vec::new();
+        for (unit, answer) in self.units.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => {}
+                Err(WriteError::NotDone(error) | WriteError::Unknown(error)) => {
+                    trouble = Err(error);
+                    failed.push(unit);
+                }
+                // The presence reconciler will notice that the lease is gone and make another one.
+                Err(WriteError::LeaseLost | WriteError::Conflict { .. }) => failed.push(unit),
+            }
+        }
+        let lost = !failed.is_empty() && trouble.is_ok();
+        outbox.put_back(failed);
+        if lost {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        trouble
+    }
+}

@@ -1,0 +1,143 @@
+//! The thin shell around the planner: reads what changed, writes what was decided.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_store::{Error, LeaseId, Store, Typed};
+use tracing::{debug, info, warn};
+
+use super::leadership::{self, Leadership};
+use super::metrics::Metrics;
+use super::term::Term;
+use crate::documents::{
+    ASSIGNMENTS, AssignmentDocument, ENGINE, GLOBALS, GlobalAssignmentDocument, LeaderDocument,
+    MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument, UNITS, UnitDocument,
+};
+use crate::environment::Environment;
+use crate::heart::Heart;
+
+/// After trouble with the store the election starts again after up to this long.
+const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+
+/// How an engine behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This machine.
+    pub machine: MachineId,
+    /// This fleetd's version.
+    pub version: String,
+    /// The beat of the full pass.
+    pub interval: Duration,
+    /// Whether changes are watched; otherwise they are only read at each beat.
+    pub watches: bool,
+    /// How long a new leader that finds most machines away waits for them.
+    pub grace: Duration,
+    /// How much history the store keeps; `None`: somebody else sees to that.
+    pub history: Option<Duration>,
+}
+
+/// An engine that takes part in the election and, when it leads, keeps placements true.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) options: Options,
+    heart: Heart,
+    environment: Arc<Environment>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) stores: Stores,
+}
+
+#[derive(Debug)]
+pub(super) struct Stores {
+    engine: Typed<LeaderDocument>,
+    pub(super) units: Typed<UnitDocument>,
+    pub(super) machines: Typed<MachineDocument>,
+    pub(super) metadata: Typed<MetadataDocument>,
+    pub(super) assignments: Typed<AssignmentDocument>,
+    pub(super) globals: Typed<GlobalAssignmentDocument>,
+}
+
+/// Why a term ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TermEnd {
+    #[error("the leadership lease was not renewed in time")]
+    Deposed,
+    #[error("the store failed")]
+    Store(#[source] Error),
+}
+
+impl Engine {
+    /// An engine over `store`.
+    pub fn new(
+        store: &Arc<dyn Store>,
+        options: Options,
+        heart: Heart,
+        environment: Arc<Environment>,
+        metrics: Arc<Metrics>,
+    ) -> Engine {
+        let stores = Stores {
+            engine: Typed::new(Arc::clone(store), &ENGINE),
+            units: Typed::new(Arc::clone(store), &UNITS),
+            machines: Typed::new(Arc::clone(store), &MACHINES),
+            metadata: Typed::new(Arc::clone(store), &MACHINE_METADATA),
+            assignments: Typed::new(Arc::clone(store), &ASSIGNMENTS),
+            globals: Typed::new(Arc::clone(store), &GLOBALS),
+        };
+        Engine { options, heart, environment, metrics, stores }
+    }
+
+    /// Runs until `stop` is done, then gives the leadership back if it has it.
+    pub async fn run(self, stop: tokio_util::sync::CancellationToken) {
+        let me =
+            LeaderDocument { machine: self.options.machine.clone(), version: self.options.version.clone() };
+        loop {
+            let campaign = leadership::campaign(&self.stores.engine, &me, &self.heart, &self.environment);
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = campaign => outcome,
+            };
+            match outcome {
+                Ok(leadership) => self.serve(leadership, &stop).await,
+                Err(error) => debug!(error = &error as &dyn std::error::Error, "no election now"),
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+            self.environment.pause_up_to(TROUBLE_PAUSE).await;
+        }
+    }
+
+    async fn serve(&self, mut leadership: Leadership, stop: &tokio_util::sync::CancellationToken) {
+        info!("this machine is the leader now");
+        self.metrics.lead(true);
+        let lease = leadership.lease();
+        let end = tokio::select! {
+            () = stop.cancelled() => None,
+            () = leadership.pulse.faltered() => Some(TermEnd::Deposed),
+            end = Box::pin(self.lead(lease)) => Some(end),
+        };
+        self.metrics.lead(false);
+        if let Some(end) = &end {
+            self.metrics.store_failures.add(1);
+            warn!(error = end as &dyn std::error::Error, "this machine is no longer the leader");
+        }
+        let resigned = tokio::time::timeout(
+            Duration::from_secs(1),
+            leadership::resign(&**self.stores.engine.store(), leadership),
+        );
+        if resigned.await.is_err() {
+            debug!("the leadership lease was not given back; it runs out by itself");
+        }
+    }
+
+    async fn lead(&self, lease: LeaseId) -> TermEnd {
+        loop {
+            match Term::begin(self, lease).await {
+                Ok(mut term) => match term.run().await {
+                    Ok(()) => debug!("reading everything again"),
+                    Err(end) => return end,
+                },
+                Err(end) => return end,
+            }
+        }
+    }
+}

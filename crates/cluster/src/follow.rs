@@ -1,0 +1,128 @@
+//! Following one document.
+
+use std::time::Duration;
+
+use fleet_store::{Error, ErrorKind, Scope, Typed, TypedChange};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tracing::{debug, error};
+
+use crate::environment::Environment;
+
+/// After trouble the document is read again after up to this long.
+const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+/// The document is read again this often even when its watch tells nothing.
+const REREAD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is known of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known<T> {
+    /// It has not been read yet. Not the same as absent: nothing may be concluded from it.
+    NotYet,
+    /// There is no such document.
+    Absent,
+    /// This is it.
+    Present(T),
+}
+
+impl<T> Known<T> {
+    /// The document; `None` when it is absent. `Err` when it is not known.
+    pub fn known(&self) -> Result<Option<&T>, NotKnown> {
+        match self {
+            Known::NotYet => Err(NotKnown),
+            Known::Absent => Ok(None),
+            Known::Present(value) => Ok(Some(value)),
+        }
+    }
+}
+
+/// The document has never been read.
+#[derive(Clone, Copy, Debug)]
+pub struct NotKnown;
+
+/// Keeps `sender` at the document's content until nobody listens any more. A read error, or a document that
+/// cannot be read, changes nothing: what was known last stays. Without `watches` it reads each `beat`.
+pub async fn follow<T>(
+    typed: Typed<T>,
+    id: String,
+    watches: bool,
+    beat: Duration,
+    environment: &Environment,
+    sender: watch::Sender<Known<T>>,
+) where
+    T: Serialize + DeserializeOwned + PartialEq,
+{
+    loop {
+        let round = async {
+            let outcome = if watches {
+                read_and_watch(&typed, &id, &sender).await
+            } else {
+                let outcome = read(&typed, &id, &sender).await;
+                tokio::time::sleep(beat).await;
+                outcome
+            };
+            if let Err(trouble) = outcome {
+                if trouble.kind == ErrorKind::Corrupt {
+                    error!(
+                        id,
+                        error = &trouble as &dyn std::error::Error,
+                        "a document cannot be read: it is ignored"
+                    );
+                } else {
+                    debug!(id, error = &trouble as &dyn std::error::Error, "not following now");
+                }
+                environment.pause_up_to(TROUBLE_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = sender.closed() => return,
+            () = round => {}
+        }
+    }
+}
+
+async fn read<T>(typed: &Typed<T>, id: &str, sender: &watch::Sender<Known<T>>) -> Result<(), Error>
+where
+    T: Serialize + DeserializeOwned + PartialEq,
+{
+    let found = typed.get(id).await?;
+    tell(sender, found.map_or(Known::Absent, |versioned| Known::Present(versioned.value)));
+    Ok(())
+}
+
+async fn read_and_watch<T>(typed: &Typed<T>, id: &str, sender: &watch::Sender<Known<T>>) -> Result<(), Error>
+where
+    T: Serialize + DeserializeOwned + PartialEq,
+{
+    let listing = typed.list(Scope::Id(id.to_owned())).await?;
+    let mut watch = typed.watch(Scope::Id(id.to_owned()), listing.revision).await?;
+    if let Some(malformed) = listing.malformed.into_iter().next() {
+        error!(id, error = %malformed.error, "a document cannot be read: it is ignored");
+    } else {
+        let found = listing.values.into_iter().next();
+        tell(sender, found.map_or(Known::Absent, |versioned| Known::Present(versioned.value)));
+    }
+    loop {
+        let next = tokio::time::timeout(REREAD_INTERVAL, watch.next());
+        let Ok(Some(Ok((_, changes)))) = next.await else { return Ok(()) };
+        match changes.into_iter().next_back() {
+            Some(TypedChange::Put(versioned)) => tell(sender, Known::Present(versioned.value)),
+            Some(TypedChange::Delete { .. }) => tell(sender, Known::Absent),
+            Some(TypedChange::Malformed(malformed)) => {
+                error!(id, error = %malformed.error, "a document cannot be read: it is ignored");
+            }
+            None => {}
+        }
+    }
+}
+
+fn tell<T: PartialEq>(sender: &watch::Sender<Known<T>>, known: Known<T>) {
+    sender.send_if_modified(|current| {
+        let changed = *current != known;
+        if changed {
+            *current = known;
+        }
+        changed
+    });
+}

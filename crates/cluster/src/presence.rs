@@ -1,0 +1,233 @@
+//! Being a member of the cluster.
+//!
+//! A machine is there while its document in [`MACHINES`] is: the document lives on the machine's presence
+//! lease, which the heart renews. A token that only this boot of this machine knows stands in the document,
+//! so that a restarted fleetd takes its own document over at once, while a second machine with the same
+//! machine id is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_store::{Error, ErrorKind, Expect, Lease, LeaseId, Store, Typed, Versioned, WriteError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::documents::{MACHINES, MachineDocument, MachineId};
+use crate::environment::Environment;
+use crate::heart::{Health, Heart, Pulse};
+
+/// How long until a failed or refused registration is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether this machine is a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// Not registered (yet, or any more).
+    Joining,
+    /// Another machine is registered under this machine's id.
+    Refused,
+    /// Registered.
+    Member {
+        /// The presence lease.
+        lease: LeaseId,
+        /// The lease of a former fleetd of this machine, which still carries what that one published.
+        former: Option<LeaseId>,
+    },
+    /// Registered, but the store has not answered a heartbeat in time.
+    Late,
+}
+
+/// What a machine says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineInfo {
+    /// The address that others reach it at.
+    pub public_ip: String,
+    /// Metadata from its configuration.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Who this machine is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its id.
+    pub machine: MachineId,
+    /// Known only to this boot of this machine.
+    pub token: String,
+    /// The version of its fleetd.
+    pub version: String,
+    /// How long others wait for it.
+    pub ttl: Duration,
+}
+
+/// Keeps this machine registered.
+#[derive(Debug)]
+pub struct Presence {
+    store: Arc<dyn Store>,
+    machines: Typed<MachineDocument>,
+    identity: Identity,
+    heart: Heart,
+    environment: Arc<Environment>,
+}
+
+enum Registration {
+    Done { pulse: Pulse, former: Option<LeaseId> },
+    Refused,
+}
+
+impl Presence {
+    /// The presence of `identity` in `store`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        identity: Identity,
+        heart: Heart,
+        environment: Arc<Environment>,
+    ) -> Presence {
+        let machines = Typed::new(Arc::clone(&store), &MACHINES);
+        Presence { store, machines, identity, heart, environment }
+    }
+
+    /// Registers, and registers again whenever the registration is lost, until `stop`. The lease is left as
+    /// it is at the end: who stops for good calls [`leave`].
+    pub async fn run(
+        self,
+        mut info: watch::Receiver<MachineInfo>,
+        membership: watch::Sender<Membership>,
+        stop: CancellationToken,
+    ) {
+        let mut refused = false;
+        loop {
+            let current = info.borrow_and_update().clone();
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = self.register(&current) => outcome,
+            };
+            match outcome {
+                Ok(Registration::Done { pulse, former }) => {
+                    refused = false;
+                    info!(machine = %self.identity.machine, "registered");
+                    membership.send_replace(Membership::Member { lease: pulse.lease(), former });
+                    if self.stay(pulse, &mut info, &membership, &stop).await {
+                        return;
+                    }
+                    membership.send_replace(Membership::Joining);
+                    continue;
+                }
+                Ok(Registration::Refused) => {
+                    if !std::mem::replace(&mut refused, true) {
+                        error!(
+                            machine = %self.identity.machine,
+                            "another machine is registered under this machine's id: give each machine an \
+                             /etc/machine-id of its own, or wait until the other one is gone"
+                        );
+                    }
+                    membership.send_replace(Membership::Refused);
+                }
+                Err(error) => {
+                    debug!(error = &error as &dyn std::error::Error, "not registered, trying again");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.environment.pause_up_to(RETRY_PAUSE) => {}
+            }
+        }
+    }
+
+    async fn register(&self, info: &MachineInfo) -> Result<Registration, Error> {
+        let there = self.machines.get(&self.identity.machine.0).await?;
+        let (expect, former) = match &there {
+            None => (Expect::Absent, None),
+            Some(Versioned { value, revision, .. }) if value.token == self.identity.token => {
+                (Expect::Revision(*revision), Some(value.lease))
+            }
+            Some(_) => return Ok(Registration::Refused),
+        };
+        let since = Instant::now();
+        let lease = self.store.grant(self.identity.ttl).await?;
+        let document = self.document(info, lease);
+        match self.machines.put(&self.identity.machine.0, &document, expect, Some(lease.id), None).await {
+            Ok(_) => Ok(Registration::Done { pulse: self.heart.keep(lease, since).await, former }),
+            // If it was written, the next attempt finds our own token.
+            Err(WriteError::Unknown(error)) => Err(error),
+            Err(WriteError::NotDone(error)) => {
+                self.store.revoke(lease.id).await?;
+                Err(error)
+            }
+            Err(WriteError::Conflict { .. } | WriteError::LeaseLost) => {
+                self.store.revoke(lease.id).await?;
+                Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "register this machine: its document changed meanwhile",
+                ))
+            }
+        }
+    }
+
+    fn document(&self, info: &MachineInfo, lease: Lease) -> MachineDocument {
+        MachineDocument {
+            public_ip: info.public_ip.clone(),
+            metadata: info.metadata.clone(),
+            version: self.identity.version.clone(),
+            token: self.identity.token.clone(),
+            lease: lease.id,
+            ttl_ms: u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Stays registered until the lease is lost (`false`) or `stop` (`true`).
+    async fn stay(
+        &self,
+        mut pulse: Pulse,
+        info: &mut watch::Receiver<MachineInfo>,
+        membership: &watch::Sender<Membership>,
+        stop: &CancellationToken,
+    ) -> bool {
+        let lease = Lease { id: pulse.lease(), ttl: self.identity.ttl };
+        let member = membership.borrow().clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return true,
+                health = pulse.changed() => match health {
+                    Health::Held { .. } => {
+                        membership.send_if_modified(|current| {
+                            let was_late = *current == Membership::Late;
+                            if was_late {
+                                info!("the store answers again");
+                                current.clone_from(&member);
+                            }
+                            was_late
+                        });
+                    }
+                    Health::Late => {
+                        warn!("Server monitor triggered: Monitor timed out before successful heartbeat");
+                        membership.send_replace(Membership::Late);
+                    }
+                    Health::Lost => {
+                        warn!("the store has given this machine up; registering again, units go on running");
+                        return false;
+                    }
+                },
+                Ok(()) = info.changed() => {
+                    let current = info.borrow_and_update().clone();
+                    let document = self.document(&current, lease);
+                    let id = &self.identity.machine.0;
+                    if let Err(error) =
+                        self.machines.put(id, &document, Expect::Any, Some(lease.id), Some(lease.id)).await
+                    {
+                        warn!(error = &error as &dyn std::error::Error, "the machine's document was not updated");
+                        info.mark_changed();
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Leaves the cluster: ends the presence lease, and with it everything that this machine published.
+pub async fn leave(store: &dyn Store, lease: LeaseId) -> Result<(), Error> {
+    store.revoke(lease).await
+}
