@@ -14,7 +14,7 @@
 //! | `GET /state?nextPageToken=&machineID=&unitName=` | | [`UnitStatePage`] |
 //! | `GET /state/NAME` | | [`UnitState`] |
 //! | `GET /discovery` | | [`DISCOVERY`] |
-//! | `GET /units/NAME/explanation` (ours) | | [`Explanation`] |
+//! | `GET /units/NAME/explain` (ours) | | [`Explanation`] |
 //! | `POST /units/NAME/restart` (ours) | none or [`RestartRequest`] | 204 |
 //!
 //! Whatever goes wrong is answered with an [`ErrorBody`].
@@ -25,7 +25,7 @@ mod metadata;
 mod page_token;
 mod types;
 
-pub use explanation::{Explanation, Reason, RestartRequest};
+pub use explanation::{ExplainedState, Explanation, Reason, RestartRequest};
 pub use fleet_unit::UnitOption;
 pub use json::{DecodeError, decode, encode};
 pub use metadata::{MetadataChange, MetadataError, MetadataOperation};

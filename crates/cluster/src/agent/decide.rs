@@ -67,7 +67,7 @@ pub fn next_step(desired: Option<&Assignment>, actual: Option<&Actual>) -> Optio
         (Some(desired), Some(actual)) => match (desired.target, actual.current) {
             (TargetState::Launched, TargetState::Loaded) => Some(Step::Start),
             (TargetState::Loaded, TargetState::Launched) => Some(Step::Stop),
-            (_, current) if actual.restarts.is_some_and(|done| done < desired.restarts) => {
+            (_, current) if actual.restarts.is_some_and(|done| done != desired.restarts) => {
                 Some(if current == TargetState::Launched { Step::Restart } else { Step::SkipRestart })
             }
             _ => None,

@@ -30,6 +30,34 @@ pub struct Explanation {
     /// How often a restart was asked for since the unit was made.
     #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub restarts: u64,
+    /// How it is on each machine that has to do with it, in the order of their ids.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub states: Vec<ExplainedState>,
+}
+
+/// How a unit is on one machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ExplainedState {
+    /// What the machine has done so far: `inactive`, `loaded` or `launched`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub current_state: String,
+    /// Why the last thing that the machine tried with the unit failed.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub error: String,
+    /// The machine.
+    #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_is_default")]
+    pub machine_id: String,
+    /// How many of the restarts that were asked for it has carried out.
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
+    pub restarts: u64,
+    /// systemd's `ActiveState`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub systemd_active_state: String,
+    /// systemd's `SubState`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub systemd_sub_state: String,
 }
 
 /// One reason, and the machines that it holds for.
