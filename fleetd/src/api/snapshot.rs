@@ -1,0 +1,123 @@
+//! The pages of a list are cut from one reading of the cluster.
+//!
+//! The first page of a list reads; the pages after it are cut from what was read then, as long as that is
+//! fresh. So a list of twenty pages costs one reading, and its pages fit together. A reading is shared by all
+//! who asked before it began, never by those who asked later: everybody sees what was acknowledged before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_protocol::fleet_v1::{Unit, UnitState};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How long pages are cut from a reading, and so how long it stays in memory.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The last readings of the lists that can be long.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    pub(super) units: Snapshot<Unit>,
+    pub(super) states: Snapshot<UnitState>,
+}
+
+/// The last reading of one list.
+#[derive(Debug)]
+pub(super) struct Snapshot<T> {
+    last: Arc<Mutex<Option<Reading<T>>>>,
+}
+
+#[derive(Debug)]
+struct Reading<T> {
+    begun: Instant,
+    entries: Arc<Vec<T>>,
+}
+
+impl<T> Default for Snapshot<T> {
+    fn default() -> Snapshot<T> {
+        Snapshot { last: Arc::default() }
+    }
+}
+
+impl<T: Send + Sync + 'static> Snapshot<T> {
+    /// The entries for a page: `first` pages see everything acknowledged before this call.
+    pub(super) async fn entries<E>(
+        &self,
+        first: bool,
+        read: impl Future<Output = Result<Vec<T>, E>>,
+    ) -> Result<Arc<Vec<T>>, E> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        if let Some(reading) = &*last {
+            let usable = if first { reading.begun >= asked } else { asked - reading.begun < FRESH };
+            if usable {
+                return Ok(Arc::clone(&reading.entries));
+            }
+        }
+        let begun = Instant::now();
+        let entries = Arc::new(read.await?);
+        *last = Some(Reading { begun, entries: Arc::clone(&entries) });
+        drop(last);
+        self.forget_later(begun);
+        Ok(entries)
+    }
+
+    /// A reading of a large cluster is megabytes: it goes when nobody pages through it any more.
+    fn forget_later(&self, begun: Instant) {
+        let last = Arc::clone(&self.last);
+        tokio::spawn(async move {
+            tokio::time::sleep(FRESH).await;
+            let mut last = last.lock().await;
+            if last.as_ref().is_some_and(|reading| reading.begun == begun) {
+                *last = None;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn reading(snapshot: &Snapshot<u32>, first: bool, value: u32) -> u32 {
+        snapshot.entries(first, async { Ok::<_, ()>(vec![value]) }).await.unwrap()[0]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_page_reads_and_later_pages_do_not() {
+        let snapshot = Snapshot::default();
+        assert_eq!(reading(&snapshot, true, 1).await, 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(reading(&snapshot, false, 2).await, 1);
+        assert_eq!(reading(&snapshot, true, 3).await, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_is_forgotten() {
+        let snapshot = Snapshot::default();
+        assert_eq!(reading(&snapshot, true, 1).await, 1);
+        tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
+        assert!(snapshot.last.lock().await.is_none());
+        assert_eq!(reading(&snapshot, false, 2).await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_while_another_reads_shares_only_a_later_reading() {
+        let snapshot = Arc::new(Snapshot::default());
+        let slow = |value| {
+            let snapshot = Arc::clone(&snapshot);
+            async move {
+                let read = async {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Ok::<_, ()>(vec![value])
+                };
+                snapshot.entries(true, read).await.unwrap()[0]
+            }
+        };
+        let first = tokio::spawn(slow(1));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (second, third) = tokio::join!(slow(2), slow(3));
+        assert_eq!(first.await.unwrap(), 1);
+        assert_eq!((second, third), (2, 2));
+    }
+}
