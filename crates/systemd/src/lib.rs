@@ -1,1 +1,36 @@
-//! Runs units through systemd over D-Bus.
+//! Runs units through systemd: files in a directory of its own, everything else over D-Bus.
+//!
+//! [`Manager`] is the real `fleet_cluster::systemd::Systemd`. It follows systemd's signals instead of polling,
+//! asks for a `daemon-reload` only where the manager would otherwise go on with something old, and survives
+//! a restart of D-Bus and a re-execution of systemd.
+//!
+//! It needs systemd 230 or newer (`ListUnitsByNames`, `ListUnitsByPatterns`) and a message bus. systemd's own
+//! socket, `/run/systemd/private`, is an internal matter of systemd's and is not used.
+//!
+//! What this crate must not know: the store, HTTP, which units should run.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`manager`](Manager) | the trait: what is done for each call, in which order |
+//! | `session` | one connection to the bus: signals and replies, in the order in which they come |
+//! | `signals` | which signals are asked for, and what they say |
+//! | `state` | what calls and session share |
+//! | `tracker` | units' states from signals; decides what must be read again |
+//! | `jobs` | queued jobs and their results |
+//! | `reload` | one `daemon-reload` for all who wait for one |
+//! | `bus` | D-Bus interfaces, names, deadlines and errors of calls |
+//! | `files`, `records` | the units directory and the records directory |
+
+mod bus;
+mod error;
+mod files;
+mod jobs;
+mod manager;
+mod records;
+mod reload;
+mod session;
+mod signals;
+mod state;
+mod tracker;
+
+pub use manager::{Manager, Options};

@@ -1,0 +1,190 @@
+//! systemd's D-Bus interfaces (`org.freedesktop.systemd1(5)`), as far as they are used here.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use zbus::Connection;
+use zbus::names::OwnedUniqueName;
+use zbus::proxy::CacheProperties;
+use zbus::{ObjectPath, OwnedObjectPath};
+
+use crate::error::CallError;
+
+/// The bus's own name and interface.
+pub(crate) const BUS: &str = "org.freedesktop.DBus";
+/// The path of the bus's object.
+pub(crate) const BUS_PATH: &str = "/org/freedesktop/DBus";
+/// systemd's name on the bus.
+pub(crate) const SYSTEMD: &str = "org.freedesktop.systemd1";
+/// The path of systemd's manager object.
+pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+/// The interface of the manager object.
+pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+/// The interface that every unit has, whatever its type.
+pub(crate) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// What the paths of units begin with.
+pub(crate) const UNIT_PATHS: &str = "/org/freedesktop/systemd1/unit";
+/// What the paths of jobs begin with.
+const JOB_PATHS: &str = "/org/freedesktop/systemd1/job/";
+
+/// How long an answer is waited for: libdbus's own limit. Reloads of systemd, in which it answers nobody,
+/// do not count.
+const DEADLINE: Duration = Duration::from_secs(25);
+/// In how many [`DEADLINE`]s in a row a reload may be under way before the wait ends all the same.
+const RELOAD_DEADLINES: u32 = 12;
+
+/// How many calls may be without an answer at once. dbus-daemon allows 128 of a connection unless it is told
+/// otherwise, and refuses further ones; the session asks a few of its own.
+const CALLS: usize = 96;
+
+/// A symbolic link that systemd has made or removed: what was done, the link, where it points.
+pub(crate) type Change = (String, String, String);
+
+/// A row of a list of units: name, description, load, active and sub state, followed unit, path, job.
+pub(crate) type ListedUnit =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Manager", default_path = "/org/freedesktop/systemd1")]
+pub(crate) trait Manager {
+    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    #[zbus(name = "GetUnitByPID")]
+    fn get_unit_by_pid(&self, pid: u32) -> zbus::Result<OwnedObjectPath>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<ListedUnit>>;
+    fn link_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<Vec<Change>>;
+    fn enable_unit_files(
+        &self,
+        files: &[&str],
+        runtime: bool,
+        force: bool,
+    ) -> zbus::Result<(bool, Vec<Change>)>;
+    fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<Change>>;
+    fn reload(&self) -> zbus::Result<()>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit")]
+pub(crate) trait Unit {
+    #[zbus(property)]
+    fn load_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn need_daemon_reload(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
+    #[zbus(property)]
+    fn id(&self) -> zbus::Result<String>;
+}
+
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Job")]
+pub(crate) trait Job {
+    #[zbus(property)]
+    fn job_type(&self) -> zbus::Result<String>;
+}
+
+/// The way to one running systemd: a connection, and the unique name that it has there now. Calls go to that
+/// name, so that none can reach a later systemd whose signals are not subscribed to yet.
+#[derive(Debug)]
+pub(crate) struct Link {
+    connection: Connection,
+    owner: OwnedUniqueName,
+    /// Whether systemd has said that it is reloading.
+    reloading: AtomicBool,
+    calls: Semaphore,
+}
+
+impl Link {
+    /// The way to the systemd that is `owner` on the bus.
+    pub(crate) fn new(connection: Connection, owner: OwnedUniqueName) -> Link {
+        Link { connection, owner, reloading: AtomicBool::new(false), calls: Semaphore::new(CALLS) }
+    }
+
+    /// systemd has said that it begins or has ended a reload.
+    pub(crate) fn set_reloading(&self, reloading: bool) {
+        self.reloading.store(reloading, Ordering::Relaxed);
+    }
+
+    /// The manager object.
+    pub(crate) async fn manager(&self) -> Result<ManagerProxy<'_>, CallError> {
+        let builder = ManagerProxy::builder(&self.connection).destination(self.owner.as_ref());
+        Ok(builder.cache_properties(CacheProperties::No).build().await?)
+    }
+
+    /// The object of a unit.
+    pub(crate) async fn unit<'a>(&'a self, path: &'a ObjectPath<'a>) -> Result<UnitProxy<'a>, CallError> {
+        let builder = UnitProxy::builder(&self.connection).destination(self.owner.as_ref()).path(path);
+        Ok(builder.cache_properties(CacheProperties::No).build().await?)
+    }
+
+    /// The object of a job.
+    pub(crate) async fn job<'a>(&'a self, path: &'a ObjectPath<'a>) -> Result<JobProxy<'a>, CallError> {
+        let builder = JobProxy::builder(&self.connection).destination(self.owner.as_ref()).path(path);
+        Ok(builder.cache_properties(CacheProperties::No).build().await?)
+    }
+
+    /// Makes a call, when it may be made, and waits for its answer, within the deadline.
+    pub(crate) async fn answer<T>(
+        &self,
+        call: impl Future<Output = zbus::Result<T>>,
+    ) -> Result<T, CallError> {
+        let _permit = self.calls.acquire().await.map_err(|error| CallError::Away(error.to_string()))?;
+        let mut call = pin!(call);
+        for _ in 0..RELOAD_DEADLINES {
+            match tokio::time::timeout(DEADLINE, &mut call).await {
+                Ok(answer) => return Ok(answer?),
+                Err(_) if self.reloading.load(Ordering::Relaxed) => {}
+                Err(_) => return Err(CallError::Silent(DEADLINE)),
+            }
+        }
+        Err(CallError::Silent(DEADLINE * RELOAD_DEADLINES))
+    }
+}
+
+/// The path of a unit's object: what is no ASCII letter or digit, and a digit at the start, becomes `_` and
+/// two hexadecimal digits (`sd_bus_path_encode(3)`).
+pub(crate) fn unit_path(name: &str) -> String {
+    let mut path = format!("{UNIT_PATHS}/");
+    for (index, byte) in name.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    path
+}
+
+/// The number in a job's path.
+pub(crate) fn job_id(path: &str) -> Option<u32> {
+    path.strip_prefix(JOB_PATHS)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{job_id, unit_path};
+
+    #[test]
+    fn paths_are_escaped_as_systemd_does() {
+        let cases = [
+            ("hello.service", "hello_2eservice"),
+            ("1a2.service", "_31a2_2eservice"),
+            ("a-b_c@d:e.service", "a_2db_5fc_40d_3ae_2eservice"),
+            (r"dev-disk\x2d1.mount", "dev_2ddisk_5cx2d1_2emount"),
+        ];
+        for (name, escaped) in cases {
+            assert_eq!(unit_path(name), format!("/org/freedesktop/systemd1/unit/{escaped}"));
+        }
+    }
+
+    #[test]
+    fn a_job_path_holds_its_number() {
+        assert_eq!(job_id("/org/freedesktop/systemd1/job/4711"), Some(4711));
+        assert_eq!(job_id("/"), None);
+        assert_eq!(job_id("/org/freedesktop/systemd1/job/x"), None);
+    }
+}
