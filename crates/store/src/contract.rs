@@ -31,6 +31,7 @@ impl fmt::Display for Revision {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Collection {
     /// Lower-case words joined by `-`. Part of keys, table names and index names, so it never changes.
+    /// Not [`LEASE_COLLECTION`].
     pub name: &'static str,
     /// Top-level string fields of the documents that [`ListRequest::filter`] may name.
     pub indexed: &'static [&'static str],
@@ -304,3 +305,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// The largest document body in bytes. etcd refuses a request of more than 1.5 MiB.
 pub const MAX_BODY: usize = 1024 * 1024;
+
+/// The longest document id in bytes.
+pub const MAX_ID: usize = 512;
+
+/// The one collection name that backends keep for themselves: it names their leases.
+pub const LEASE_COLLECTION: &str = "lease";

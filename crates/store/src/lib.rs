@@ -19,8 +19,10 @@
 //! | `embedded` | the contract on SQLite, in the process |
 //! | `decorate` | metrics, deadlines and seeded faults around any store |
 
+mod check;
 pub mod contract;
 pub mod error;
+pub mod etcd;
 pub mod typed;
 
 pub use contract::{

@@ -1,0 +1,105 @@
+//! What a case may do with the engine below its store.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use fleet_store::Store;
+use fleet_store::etcd::{Etcd, Options};
+use tokio::time::timeout;
+
+use crate::engine::{Member, Setup, available};
+
+/// The bound of every case.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A store with its engine.
+#[async_trait::async_trait]
+pub(crate) trait Harness: Send + Sync {
+    /// A store on this harness's data. Every call makes a client of its own where the engine has clients.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Ends the engine with SIGKILL and starts it again on the same data. Stores go on working afterwards.
+    async fn restart(&self);
+
+    /// Makes the engine unreachable or silent; `false` if it cannot be.
+    async fn pause(&self) -> bool;
+
+    /// Ends [`Harness::pause`].
+    async fn resume(&self);
+}
+
+/// etcd, shared by the cases of a flavour or owned by one of them.
+pub(crate) struct EtcdHarness {
+    member: Arc<Mutex<Member>>,
+    options: Options,
+}
+
+impl EtcdHarness {
+    /// On an engine that all cases share: not to be restarted.
+    pub(crate) fn shared() -> Option<EtcdHarness> {
+        static ENGINE: OnceLock<Arc<Mutex<Member>>> = OnceLock::new();
+        skip_or(|| {
+            let member = ENGINE.get_or_init(|| Arc::new(Mutex::new(Member::single(&Setup::default()))));
+            EtcdHarness::on(Arc::clone(member))
+        })
+    }
+
+    /// On an engine of its own.
+    pub(crate) fn own() -> Option<EtcdHarness> {
+        skip_or(|| EtcdHarness::on(Arc::new(Mutex::new(Member::single(&Setup::default())))))
+    }
+
+    fn on(member: Arc<Mutex<Member>>) -> EtcdHarness {
+        let url = member.lock().unwrap().url();
+        let options = Options {
+            endpoints: vec![url],
+            key_prefix: format!("/{}", uuid::Uuid::new_v4()),
+            // Generous: two cores run everything at once.
+            request_timeout: Duration::from_secs(5),
+            ..Options::default()
+        };
+        EtcdHarness { member, options }
+    }
+}
+
+fn skip_or<T>(make: impl FnOnce() -> T) -> Option<T> {
+    match available() {
+        Ok(()) => Some(make()),
+        Err(reason) => {
+            println!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Harness for EtcdHarness {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(Etcd::connect(self.options.clone()).unwrap())
+    }
+
+    async fn restart(&self) {
+        let member = Arc::clone(&self.member);
+        tokio::task::spawn_blocking(move || member.lock().unwrap().restart()).await.unwrap();
+    }
+
+    async fn pause(&self) -> bool {
+        self.member.lock().unwrap().pause();
+        true
+    }
+
+    async fn resume(&self) {
+        self.member.lock().unwrap().resume();
+    }
+}
+
+/// Runs a case within the bound.
+pub(crate) async fn run<H, F>(harness: Option<H>, case: fn(Arc<dyn Harness>) -> F)
+where
+    H: Harness + 'static,
+    F: Future<Output = ()>,
+{
+    let Some(harness) = harness else { return };
+    timeout(LIMIT, case(Arc::new(harness))).await.expect("the case is finished in time");
+}
