@@ -1,17 +1,6 @@
 //! systemd's D-Bus interfaces (`org.freedesktop.systemd1(5)`), as far as they are used here.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
-use zbus::Connection;
-use zbus::names::OwnedUniqueName;
-use zbus::proxy::CacheProperties;
-use zbus::{ObjectPath, OwnedObjectPath};
-
-use crate::error::CallError;
+use zbus::OwnedObjectPath;
 
 /// The bus's own name and interface.
 pub(crate) const BUS: &str = "org.freedesktop.DBus";
@@ -29,16 +18,6 @@ pub(crate) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(crate) const UNIT_PATHS: &str = "/org/freedesktop/systemd1/unit";
 /// What the paths of jobs begin with.
 const JOB_PATHS: &str = "/org/freedesktop/systemd1/job/";
-
-/// How long an answer is waited for: libdbus's own limit. Reloads of systemd, in which it answers nobody,
-/// do not count.
-const DEADLINE: Duration = Duration::from_secs(25);
-/// In how many [`DEADLINE`]s in a row a reload may be under way before the wait ends all the same.
-const RELOAD_DEADLINES: u32 = 12;
-
-/// How many calls may be without an answer at once. dbus-daemon allows 128 of a connection unless it is told
-/// otherwise, and refuses further ones; the session asks a few of its own.
-const CALLS: usize = 96;
 
 /// A symbolic link that systemd has made or removed: what was done, the link, where it points.
 pub(crate) type Change = (String, String, String);
@@ -85,64 +64,6 @@ pub(crate) trait Unit {
 pub(crate) trait Job {
     #[zbus(property)]
     fn job_type(&self) -> zbus::Result<String>;
-}
-
-/// The way to one running systemd: a connection, and the unique name that it has there now. Calls go to that
-/// name, so that none can reach a later systemd whose signals are not subscribed to yet.
-#[derive(Debug)]
-pub(crate) struct Link {
-    connection: Connection,
-    owner: OwnedUniqueName,
-    /// Whether systemd has said that it is reloading.
-    reloading: AtomicBool,
-    calls: Semaphore,
-}
-
-impl Link {
-    /// The way to the systemd that is `owner` on the bus.
-    pub(crate) fn new(connection: Connection, owner: OwnedUniqueName) -> Link {
-        Link { connection, owner, reloading: AtomicBool::new(false), calls: Semaphore::new(CALLS) }
-    }
-
-    /// systemd has said that it begins or has ended a reload.
-    pub(crate) fn set_reloading(&self, reloading: bool) {
-        self.reloading.store(reloading, Ordering::Relaxed);
-    }
-
-    /// The manager object.
-    pub(crate) async fn manager(&self) -> Result<ManagerProxy<'_>, CallError> {
-        let builder = ManagerProxy::builder(&self.connection).destination(self.owner.as_ref());
-        Ok(builder.cache_properties(CacheProperties::No).build().await?)
-    }
-
-    /// The object of a unit.
-    pub(crate) async fn unit<'a>(&'a self, path: &'a ObjectPath<'a>) -> Result<UnitProxy<'a>, CallError> {
-        let builder = UnitProxy::builder(&self.connection).destination(self.owner.as_ref()).path(path);
-        Ok(builder.cache_properties(CacheProperties::No).build().await?)
-    }
-
-    /// The object of a job.
-    pub(crate) async fn job<'a>(&'a self, path: &'a ObjectPath<'a>) -> Result<JobProxy<'a>, CallError> {
-        let builder = JobProxy::builder(&self.connection).destination(self.owner.as_ref()).path(path);
-        Ok(builder.cache_properties(CacheProperties::No).build().await?)
-    }
-
-    /// Makes a call, when it may be made, and waits for its answer, within the deadline.
-    pub(crate) async fn answer<T>(
-        &self,
-        call: impl Future<Output = zbus::Result<T>>,
-    ) -> Result<T, CallError> {
-        let _permit = self.calls.acquire().await.map_err(|error| CallError::Away(error.to_string()))?;
-        let mut call = pin!(call);
-        for _ in 0..RELOAD_DEADLINES {
-            match tokio::time::timeout(DEADLINE, &mut call).await {
-                Ok(answer) => return Ok(answer?),
-                Err(_) if self.reloading.load(Ordering::Relaxed) => {}
-                Err(_) => return Err(CallError::Silent(DEADLINE)),
-            }
-        }
-        Err(CallError::Silent(DEADLINE * RELOAD_DEADLINES))
-    }
 }
 
 /// The path of a unit's object: what is no ASCII letter or digit, and a digit at the start, becomes `_` and

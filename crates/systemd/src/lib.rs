@@ -18,13 +18,15 @@
 //! | `tracker` | units' states from signals; decides what must be read again |
 //! | `jobs` | queued jobs and their results |
 //! | `reload` | one `daemon-reload` for all who wait for one |
-//! | `bus` | D-Bus interfaces, names, deadlines and errors of calls |
+//! | `link` | calls: to which systemd, over which connection, how many, for how long |
+//! | `bus` | systemd's D-Bus interfaces |
 //! | `files`, `records` | the units directory and the records directory |
 
 mod bus;
 mod error;
 mod files;
 mod jobs;
+mod link;
 mod manager;
 mod records;
 mod reload;

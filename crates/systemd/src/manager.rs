@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use zbus::OwnedObjectPath;
 use zbus::connection;
 
-use crate::bus::{Change, Link, job_id};
+use crate::bus::{Change, job_id};
 use crate::error::{CallError, file_error};
 use crate::files::Directory;
 use crate::jobs::Request;
+use crate::link::{Connector, Link};
 use crate::records;
 use crate::reload::Reloads;
 use crate::session::{self, Session};
@@ -24,8 +25,6 @@ use crate::state::{Reach, Shared};
 
 /// How long [`Manager::connect`] waits for systemd.
 const FIRST_ANSWER: Duration = Duration::from_secs(25);
-/// New jobs take the place of older ones that contradict them.
-const REPLACE: &str = "replace";
 
 /// Where units are kept, and which systemd runs them.
 #[derive(Clone, Debug)]
@@ -62,13 +61,10 @@ impl Manager {
         let user = options.user;
         let builder =
             move || if user { connection::Builder::session() } else { connection::Builder::system() };
-        Manager::connect_by(options, builder).await
+        Manager::connect_by(options, Connector::new(builder)).await
     }
 
-    pub(crate) async fn connect_by(
-        options: Options,
-        builder: impl Fn() -> connection::Builder<'static> + Send + Sync + 'static,
-    ) -> Result<Manager, Error> {
+    pub(crate) async fn connect_by(options: Options, connector: Connector) -> Result<Manager, Error> {
         let directory = |path: PathBuf, doing: &str| {
             Directory::open(&path).map_err(|error| file_error(doing, &path, error))
         };
@@ -82,8 +78,8 @@ impl Manager {
 
         let doing = "cannot connect to systemd";
         let session =
-            Session::open(builder(), Arc::clone(&shared)).await.map_err(|error| error.into_error(doing))?;
-        let session = tokio::spawn(session::run(session, builder));
+            Session::open(connector, Arc::clone(&shared)).await.map_err(|error| error.into_error(doing))?;
+        let session = tokio::spawn(session::run(session));
         let manager = Manager { shared, units, records, reloads: Reloads::default(), session };
         manager.wait_for_systemd().await.map_err(|error| error.into_error(doing))?;
         Ok(manager)
@@ -171,21 +167,6 @@ impl Manager {
             tracing::warn!(%unit, %error, "cannot remove the file of a unit that could not be installed");
         }
         self.shared.followed().tracker.remove(unit);
-    }
-
-    async fn request_job(
-        &self,
-        link: &Link,
-        unit: &UnitName,
-        operation: Operation,
-    ) -> Result<OwnedObjectPath, CallError> {
-        let manager = link.manager().await?;
-        let name = unit.as_str();
-        match operation {
-            Operation::Start => link.answer(manager.start_unit(name, REPLACE)).await,
-            Operation::Stop => link.answer(manager.stop_unit(name, REPLACE)).await,
-            Operation::Restart => link.answer(manager.restart_unit(name, REPLACE)).await,
-        }
     }
 
     async fn read_state(&self, unit: &UnitName) -> Result<UnitState, CallError> {
@@ -367,7 +348,7 @@ impl Systemd for Manager {
         let failed = |error: CallError| error.into_error(&format!("cannot {verb} {unit}"));
         let link = self.shared.link().map_err(failed)?;
         let request = PendingRequest::begin(&self.shared);
-        let path = match self.request_job(&link, unit, operation).await {
+        let path = match link.queue(unit.as_str(), operation).await {
             Ok(path) => path,
             Err(error) if operation == Operation::Stop && error.is_no_such_unit() => {
                 let (sender, result) = oneshot::channel();

@@ -17,16 +17,15 @@ use tokio::time::Instant;
 use zbus::DynamicType;
 use zbus::message::{Message, Type};
 use zbus::names::OwnedUniqueName;
-use zbus::{Connection, MessageStream, connection};
+use zbus::{Connection, MessageStream};
 
-use crate::bus::{BUS, BUS_PATH, Link, ListedUnit, MANAGER, MANAGER_PATH, SYSTEMD};
+use crate::bus::{BUS, BUS_PATH, ListedUnit, MANAGER, MANAGER_PATH, SYSTEMD};
 use crate::error::CallError;
+use crate::link::{Connector, Link};
 use crate::signals::{self, Signal};
 use crate::state::Shared;
 use crate::tracker::Read;
 
-/// How long connecting may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(25);
 /// How long an answer to one of our own questions may take, a reload of systemd included.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(300);
 /// How many messages may wait for us; then the reader waits, and the bus keeps the rest.
@@ -40,6 +39,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 #[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
+    connector: Connector,
     stream: MessageStream,
     shared: Arc<Shared>,
     /// systemd's unique name; its signals are taken from nobody else.
@@ -63,7 +63,8 @@ enum Question {
 }
 
 /// Keeps a session going for ever.
-pub(crate) async fn run(mut session: Session, builder: impl Fn() -> connection::Builder<'static>) {
+pub(crate) async fn run(mut session: Session) {
+    let connector = session.connector.clone();
     let shared = Arc::clone(&session.shared);
     loop {
         let error = session.serve().await;
@@ -74,7 +75,7 @@ pub(crate) async fn run(mut session: Session, builder: impl Fn() -> connection::
         let mut pause = RETRY.0;
         session = loop {
             tokio::time::sleep(pause).await;
-            match Session::open(builder(), Arc::clone(&shared)).await {
+            match Session::open(connector.clone(), Arc::clone(&shared)).await {
                 Ok(session) => break session,
                 Err(error) => shared.set_down(error.into_error("cannot connect to the message bus").message),
             }
@@ -85,17 +86,11 @@ pub(crate) async fn run(mut session: Session, builder: impl Fn() -> connection::
 
 impl Session {
     /// Connects to the bus. [`Session::serve`] does the rest.
-    pub(crate) async fn open(
-        builder: connection::Builder<'static>,
-        shared: Arc<Shared>,
-    ) -> Result<Session, CallError> {
-        let connecting = builder.max_queued(MESSAGES).build();
-        let connection = tokio::time::timeout(CONNECT_DEADLINE, connecting)
-            .await
-            .map_err(|_| CallError::Silent(CONNECT_DEADLINE))??;
+    pub(crate) async fn open(connector: Connector, shared: Arc<Shared>) -> Result<Session, CallError> {
+        let connection = connector.connect(|builder| builder.max_queued(MESSAGES)).await?;
         let stream = MessageStream::from(&connection);
         let asked = HashMap::new();
-        Ok(Session { connection, stream, shared, owner: None, asked, unread_since: None })
+        Ok(Session { connection, connector, stream, shared, owner: None, asked, unread_since: None })
     }
 
     /// Works until the connection is lost, and returns why it is.
@@ -269,7 +264,7 @@ impl Session {
     fn set_up(&self, owner: OwnedUniqueName) {
         if self.owner.as_ref() == Some(&owner) {
             let connection = self.connection.clone();
-            self.shared.set_up(Link::new(connection, owner));
+            self.shared.set_up(Link::new(connection, owner, self.connector.clone()));
             tracing::debug!("following systemd's signals");
         }
     }

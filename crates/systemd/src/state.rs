@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fleet_cluster::systemd::Notice;
 use tokio::sync::{mpsc, watch};
 
-use crate::bus::Link;
 use crate::error::CallError;
 use crate::jobs::Jobs;
+use crate::link::Link;
 use crate::tracker::Tracker;
 
 /// How many notices wait for the subscriber before they are dropped for a [`Notice::Reset`]: some for each of

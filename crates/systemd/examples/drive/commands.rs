@@ -26,8 +26,10 @@ drive [--user] [--units DIRECTORY] [--records DIRECTORY] [--each] COMMAND [, COM
   watch SECONDS             tell changes
   until UNIT ACTIVE         wait until UNIT is, up to 30 s
   measure COUNT             time from install to active of one unit, COUNT times
-  many COUNT                the same for COUNT units at once, and their removal";
+  many COUNT [FILE]         the same for COUNT units (of FILE's content) at once, and their removal";
 
+/// A service that starts at once and does nothing.
+const SLEEP: &str = "[Service]\nExecStart=/bin/sleep 1000\n";
 /// Longest wait for a state.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many units are worked on at once.
@@ -64,7 +66,8 @@ pub(crate) async fn run(manager: &Manager, words: &[String]) -> Result<(), Failu
         ["watch", seconds] => watch(manager, Duration::from_secs(seconds.parse()?)).await?,
         ["until", name, active] => until(manager, &UnitName::parse(name)?, active).await?,
         ["measure", count] => measure(manager, count.parse()?).await?,
-        ["many", count] => many(manager, count.parse()?).await?,
+        ["many", count] => many(manager, count.parse()?, SLEEP).await?,
+        ["many", count, file] => many(manager, count.parse()?, &std::fs::read_to_string(file)?).await?,
         _ => return Err(format!("what is {words:?}?\n{USAGE}").into()),
     }
     Ok(())
@@ -134,7 +137,7 @@ async fn all(notices: &mut mpsc::Receiver<Notice>, count: usize, active: &str) -
 }
 
 async fn measure(manager: &Manager, count: usize) -> Result<(), Failure> {
-    let file = UnitFile::parse("[Service]\nExecStart=/bin/sleep 1000\n")?;
+    let file = UnitFile::parse(SLEEP)?;
     let mut notices = manager.subscribe().await?;
     let (mut times, mut accepted) = (Vec::new(), Vec::new());
     for number in 0..count {
@@ -159,8 +162,8 @@ async fn measure(manager: &Manager, count: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn many(manager: &Manager, count: usize) -> Result<(), Failure> {
-    let file = UnitFile::parse("[Service]\nExecStart=/bin/sleep 1000\n")?;
+async fn many(manager: &Manager, count: usize, file: &str) -> Result<(), Failure> {
+    let file = UnitFile::parse(file)?;
     let mut notices = manager.subscribe().await?;
     let units = (0..count)
         .map(|number| UnitName::parse(&format!("many-{number}.service")))
