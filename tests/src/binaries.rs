@@ -1,0 +1,47 @@
+//! The programs under test.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::command::Run;
+use crate::error::HarnessError;
+
+/// The folder with `fleetd` and `fleetctl`.
+///
+/// `FLEET_PROGRAMS` names it (an installed release, for instance). Without it they are built here, with the profile
+/// of the tests, so that a test never meets yesterday's program.
+pub(crate) async fn folder() -> Result<PathBuf, HarnessError> {
+    if let Some(folder) = std::env::var_os("FLEET_PROGRAMS") {
+        return Ok(PathBuf::from(folder));
+    }
+    let workspace = workspace();
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = workspace.join("Cargo.toml").display().to_string();
+    let mut build = Run::new([cargo])
+        .args(["build", "--quiet", "--package", "fleetd", "--package", "fleetctl"])
+        .args(["--profile", profile, "--manifest-path", &manifest]);
+    // The toolchain's own settings (homes, wrappers, target directory) count here as in any other build.
+    for (name, value) in std::env::vars_os() {
+        build = build.env(name, value);
+    }
+    build.bound(Duration::from_mins(30)).output().await?.success()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    Ok(target.join(if cfg!(debug_assertions) { "debug" } else { "release" }))
+}
+
+/// Copies the programs, so that a later build does not change what a running cluster has.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), HarnessError> {
+    std::fs::create_dir_all(to).map_err(HarnessError::file("create", to))?;
+    for program in ["fleetd", "fleetctl"] {
+        let source = from.join(program);
+        std::fs::copy(&source, to.join(program)).map_err(HarnessError::file("copy", &source))?;
+    }
+    Ok(())
+}
+
+/// The root of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
