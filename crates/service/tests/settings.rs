@@ -203,3 +203,11 @@ fn long_values_are_shortened_in_mistakes() {
     assert!(text.ends_with("ä…\""), "{text}");
     assert!(text.chars().count() < 200, "{text}");
 }
+
+#[test]
+fn passwords_in_urls_are_not_shown_in_mistakes() {
+    let mut settings = open("flag=http://root:s3cret@a:1,http://b:2,https://x:p//w@c", &[]);
+    settings.get("flag", false, value::boolean);
+    let text = mistakes(settings).remove(0);
+    assert!(text.ends_with(r#"not "http://…@a:1,http://b:2,https://x:p//…@c""#), "{text}");
+}

@@ -194,11 +194,30 @@ impl Settings {
     }
 }
 
-/// Enough of a text to be recognised.
+/// Enough of a text to be recognised, without what may be a password in a URL.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 80;
+    let text = without_user(text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        None => text,
     }
+}
+
+/// Replaces what stands between `//` and the `@` that follows.
+fn without_user(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, part) in text.split("//").enumerate() {
+        if index > 0 {
+            shown.push_str("//");
+        }
+        match part.rsplit_once('@') {
+            Some((_, host)) if index > 0 => {
+                shown.push_str("…@");
+                shown.push_str(host);
+            }
+            _ => shown.push_str(part),
+        }
+    }
+    shown
 }
