@@ -1,0 +1,15 @@
+//! The cluster, as the commands see it, and the ways to it.
+
+mod cluster;
+mod dial;
+mod endpoint;
+mod http;
+mod open;
+mod tls;
+mod transport;
+
+pub(crate) use cluster::{ClientError, Cluster, JobState, is_global};
+pub(crate) use dial::{Dial, DialError, Stream};
+pub(crate) use endpoint::split_port;
+pub(crate) use open::open;
+pub(crate) use tls::TlsFiles;

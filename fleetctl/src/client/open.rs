@@ -1,0 +1,94 @@
+//! From settings to a cluster.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::cluster::Cluster;
+use super::dial::{Dial, Tcp, Tls, Unix};
+use super::endpoint::{Address, Endpoint, EndpointError};
+use super::http::HttpCluster;
+use super::tls::{TlsError, client_config};
+use super::transport::Transport;
+use crate::output::Console;
+use crate::settings::{Driver, Settings};
+use crate::ssh::{self, CommandTunnel, SshError, TcpTunnel};
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("failed initializing SSH client")]
+    Ssh {
+        #[source]
+        source: SshError,
+    },
+}
+
+/// The cluster that the settings name. Nothing is connected yet, unless there is a tunnel.
+pub(crate) async fn open(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn Cluster>, OpenError> {
+    match settings.driver {
+        Driver::Api | Driver::Etcd => open_api(settings, console).await,
+    }
+}
+
+async fn open_api(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn Cluster>, OpenError> {
+    let first = settings.endpoints.first().map(String::as_str).unwrap_or_default();
+    if settings.endpoints.len() > 1 {
+        console.warn(format_args!("multiple endpoints provided but only the first ({first}) is used"));
+    }
+    let endpoint = Endpoint::parse(first)?;
+    let dial = way_to(&endpoint, settings, console).await?;
+    let transport = Transport::new(dial, endpoint.authority.clone(), settings.request_timeout);
+    Ok(Box::new(HttpCluster::new(&endpoint, transport)))
+}
+
+async fn way_to(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    console: &Arc<Console>,
+) -> Result<Box<dyn Dial>, OpenError> {
+    match &endpoint.address {
+        Address::Unix(path) => match &settings.tunnel {
+            None => Ok(Box::new(Unix { path: path.clone() })),
+            Some(bastion) => Ok(Box::new(CommandTunnel {
+                connection: tunnel(settings, bastion, true).await?,
+                socket: path_text(path),
+                console: Arc::clone(console),
+            })),
+        },
+        Address::Tcp { host, port, tls } => {
+            // Read before anything is connected: a wrong file is told at once.
+            let config = if *tls { Some(client_config(&settings.tls)?) } else { None };
+            let plain: Box<dyn Dial> = match &settings.tunnel {
+                None => Box::new(Tcp { host: host.clone(), port: *port }),
+                Some(bastion) => Box::new(TcpTunnel {
+                    connection: tunnel(settings, bastion, false).await?,
+                    target: ssh::Address { host: host.clone(), port: *port },
+                }),
+            };
+            Ok(match config {
+                Some(config) => Box::new(Tls { inner: plain, host: host.clone(), config }),
+                None => plain,
+            })
+        }
+    }
+}
+
+async fn tunnel(
+    settings: &Settings,
+    bastion: &ssh::Address,
+    forward_agent: bool,
+) -> Result<Arc<Mutex<ssh::Connection>>, OpenError> {
+    let connection = settings.connector.connect(bastion, forward_agent).await;
+    Ok(Arc::new(Mutex::new(connection.map_err(|source| OpenError::Ssh { source })?)))
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}

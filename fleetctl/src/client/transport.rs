@@ -1,0 +1,190 @@
+//! HTTP/1.1 over a small pool of connections.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use super::dial::{Dial, DialError};
+
+/// The largest answer that is read. A page of a list has at most 100 units of at most 1 MiB; real ones
+/// are a few KiB.
+const MAX_ANSWER: usize = 128 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(crate) enum TransportError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("no answer within {seconds} s; --request-timeout allows more")]
+    Timeout { seconds: f64 },
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("HTTP")]
+    Http {
+        #[source]
+        source: hyper::Error,
+    },
+    #[error("the answer cannot be read")]
+    Body {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the request cannot be made")]
+    Request {
+        #[source]
+        source: hyper::http::Error,
+    },
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+type Connection = SendRequest<Full<Bytes>>;
+
+/// Sends requests to one server.
+pub(crate) struct Transport {
+    dial: Box<dyn Dial>,
+    authority: String,
+    timeout: Option<Duration>,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Transport")
+            .field("dial", &self.dial)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// A transport over `dial`. `timeout` bounds each request, connecting included.
+    pub(crate) fn new(dial: Box<dyn Dial>, authority: String, timeout: Option<Duration>) -> Arc<Transport> {
+        let permits = Semaphore::new(dial.limit());
+        Arc::new(Transport { dial, authority, timeout, permits, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// How many requests may be under way at the same time.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.dial.limit()
+    }
+
+    /// Sends one request and reads its answer.
+    pub(crate) async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, TransportError> {
+        let exchange = self.exchange(method, path, body);
+        match self.timeout {
+            Some(limit) => tokio::time::timeout(limit, exchange)
+                .await
+                .map_err(|_| TransportError::Timeout { seconds: limit.as_secs_f64() })?,
+            None => exchange.await,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, TransportError> {
+        // The semaphore is never closed; if it were, there would be no limit, not an error.
+        let _permit = self.permits.acquire().await.ok();
+        let mut request = self.request(method, path, body)?;
+        while let Some(mut connection) = self.take_idle() {
+            if connection.ready().await.is_err() {
+                continue;
+            }
+            match connection.try_send_request(request).await {
+                Ok(response) => return self.read(connection, response).await,
+                // The server closed the idle connection as we wrote: nothing was sent, so send it again.
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(failure(failed.into_error())),
+                },
+            }
+        }
+        let mut connection = self.connect().await?;
+        let response = connection.send_request(request).await.map_err(failure)?;
+        self.read(connection, response).await
+    }
+
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Request<Full<Bytes>>, TransportError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.authority)
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, concat!("fleetctl/", env!("CARGO_PKG_VERSION")));
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body.unwrap_or_default())).map_err(|source| TransportError::Request { source })
+    }
+
+    async fn connect(&self) -> Result<Connection, TransportError> {
+        let stream = self.dial.dial().await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failure)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    async fn read(
+        &self,
+        connection: Connection,
+        response: hyper::Response<hyper::body::Incoming>,
+    ) -> Result<Answer, TransportError> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|source| TransportError::Body { source })?
+            .to_bytes();
+        if !connection.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        Ok(Answer { status, body })
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|connection| !connection.is_closed());
+        idle.pop()
+    }
+}
+
+fn failure(error: hyper::Error) -> TransportError {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        TransportError::Closed
+    } else {
+        TransportError::Http { source: error }
+    }
+}

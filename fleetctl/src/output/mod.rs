@@ -1,0 +1,10 @@
+//! What the client prints: to whom, how aligned, in which form.
+
+mod console;
+mod tabwriter;
+mod yaml;
+
+pub(crate) use console::Console;
+pub use console::Streams;
+pub(crate) use tabwriter::align;
+pub(crate) use yaml::to_yaml;

@@ -1,0 +1,278 @@
+//! One unit that is waited for.
+
+use std::time::Duration;
+
+use fleet_protocol::fleet_v1::UnitState;
+use fleet_unit::{UnitFile, UnitOption};
+use tokio::time::Instant;
+
+use super::Missed;
+use super::observe::Observation;
+use crate::client::{JobState, is_global};
+use crate::context::Context;
+
+/// systemd's state is believed only after it stood that long: it may still be the one from before the start.
+/// A oneshot may have run between two looks, so its end is believed soon.
+const BELIEVE_FAILED: Duration = Duration::from_millis(500);
+const BELIEVE_FINISHED_ONESHOT: Duration = Duration::from_secs(1);
+const BELIEVE_FINISHED: Duration = Duration::from_secs(3);
+const BELIEVE_RESTARTED: Duration = Duration::from_millis(250);
+
+/// What a unit shall become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Its machine has come to this state.
+    State(JobState),
+    /// It was launched, and systemd has started it.
+    Started,
+    /// It is gone from the cluster and from every machine.
+    Gone,
+    /// Each of its machines has carried out so many restarts, and it runs again.
+    Restarted(u64),
+    /// It runs on none of its machines.
+    StoppedEverywhere,
+    /// It runs on at least so many machines.
+    RunsOn(usize),
+}
+
+/// A unit that is waited for.
+#[derive(Debug)]
+pub(crate) struct Task {
+    name: String,
+    goal: Goal,
+    /// What the line says that is printed at the end.
+    launched: bool,
+    /// Since when systemd's state has been what it is.
+    settled: Option<(String, Instant)>,
+    worked: bool,
+    pub(super) told_reason: bool,
+    pub(super) told_trouble: bool,
+}
+
+/// What is thought of a unit after a look.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Pending,
+    Reached,
+    Missed(Missed),
+}
+
+impl Task {
+    /// Waits for `goal` of the unit `name`.
+    pub(crate) fn new(name: impl Into<String>, goal: Goal) -> Task {
+        Task {
+            name: name.into(),
+            goal,
+            launched: false,
+            settled: None,
+            worked: false,
+            told_reason: false,
+            told_trouble: false,
+        }
+    }
+
+    /// The unit.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether systemd's states matter.
+    pub(super) fn needs_states(&self) -> bool {
+        !matches!(self.goal, Goal::State(_))
+    }
+
+    /// Whether the cluster can say what it is waiting for.
+    pub(super) fn may_be_explained(&self) -> bool {
+        matches!(
+            self.goal,
+            Goal::State(JobState::Loaded | JobState::Launched) | Goal::Started | Goal::Restarted(_)
+        )
+    }
+
+    /// The failure of a unit that has no more time.
+    pub(super) fn timed_out(self) -> Missed {
+        let name = &self.name;
+        let reason = match self.goal {
+            Goal::State(state) => format!("timed out waiting for unit {name} to report state {state}"),
+            Goal::Started if !self.launched => {
+                format!("timed out waiting for unit {name} to report state {}", JobState::Launched)
+            }
+            Goal::Gone => format!("timed out waiting for unit {name} to be gone"),
+            Goal::StoppedEverywhere => format!("timed out waiting for unit {name} to stop"),
+            Goal::Started | Goal::Restarted(_) | Goal::RunsOn(_) => {
+                format!("timed out waiting for unit {name} to report active state")
+            }
+        };
+        Missed { by_systemd: self.launched, name: self.name, reason }
+    }
+
+    /// Judges what is seen, and prints the line of a unit that got there.
+    pub(super) async fn judge(&mut self, context: &Context, seen: Observation) -> Verdict {
+        if self.goal == Goal::Gone {
+            return self.judge_gone(context, &seen);
+        }
+        let Some(unit) = &seen.unit else {
+            return self.missed(format!("unit {} was destroyed meanwhile", self.name), false);
+        };
+        match self.goal {
+            Goal::State(wanted) => {
+                // The machines of a global unit decide for themselves: only what is wanted of it can be seen.
+                let global = is_global(unit);
+                let state = if global { &unit.desired_state } else { &unit.current_state };
+                if state != wanted.as_str() {
+                    return Verdict::Pending;
+                }
+                self.tell(context, wanted, &unit.machine_id).await;
+                Verdict::Reached
+            }
+            Goal::Started => {
+                if unit.current_state != JobState::Launched.as_str() {
+                    return Verdict::Pending;
+                }
+                if !self.launched {
+                    self.launched = true;
+                    self.tell(context, JobState::Launched, &unit.machine_id).await;
+                }
+                let state = seen.states.iter().find(|state| state.machine_id == unit.machine_id);
+                self.judge_systemd(context, state, &unit.options).await
+            }
+            Goal::Restarted(count) => self.judge_restarted(context, count, &seen).await,
+            Goal::StoppedEverywhere if seen.states.iter().all(is_down) => Verdict::Reached,
+            Goal::RunsOn(count) if seen.states.iter().filter(|state| is_up(state)).count() >= count => {
+                Verdict::Reached
+            }
+            Goal::Gone | Goal::StoppedEverywhere | Goal::RunsOn(_) => Verdict::Pending,
+        }
+    }
+
+    fn judge_gone(&self, context: &Context, seen: &Observation) -> Verdict {
+        if seen.unit.is_some() || !seen.states.is_empty() {
+            return Verdict::Pending;
+        }
+        context.console.line(format_args!("Destroyed {}", self.name));
+        Verdict::Reached
+    }
+
+    async fn judge_restarted(&mut self, context: &Context, count: u64, seen: &Observation) -> Verdict {
+        let Some(unit) = &seen.unit else { return Verdict::Pending };
+        let Ok(Some(progress)) = context.cluster.restart_progress(&self.name).await else {
+            return Verdict::Pending;
+        };
+        if !progress.has_done(count) {
+            return Verdict::Pending;
+        }
+        self.launched = true;
+        if is_global(unit) {
+            let down = seen.states.iter().find(|state| !is_up(state));
+            return match down {
+                Some(state) => self.judge_systemd(context, Some(state), &unit.options).await,
+                None if self.stood(BELIEVE_RESTARTED, "active") => {
+                    for state in &seen.states {
+                        self.tell(context, JobState::Launched, &state.machine_id).await;
+                    }
+                    Verdict::Reached
+                }
+                None => Verdict::Pending,
+            };
+        }
+        let state = seen.states.iter().find(|state| state.machine_id == unit.machine_id);
+        if state.is_some_and(is_up) && !self.stood(BELIEVE_RESTARTED, "active") {
+            return Verdict::Pending;
+        }
+        let verdict = self.judge_systemd(context, state, &unit.options).await;
+        if verdict == Verdict::Reached {
+            self.tell(context, JobState::Launched, &unit.machine_id).await;
+        }
+        verdict
+    }
+
+    /// Judges what systemd says of a unit that it was told to start.
+    async fn judge_systemd(
+        &mut self,
+        context: &Context,
+        state: Option<&UnitState>,
+        options: &[UnitOption],
+    ) -> Verdict {
+        let Some(state) = state else { return Verdict::Pending };
+        let words = format!(
+            "{}/{}/{}",
+            state.systemd_load_state, state.systemd_active_state, state.systemd_sub_state
+        );
+        let enough = match state.systemd_active_state.as_str() {
+            "active" if state.systemd_load_state == "loaded" => return Verdict::Reached,
+            "activating" | "reloading" | "deactivating" => {
+                self.worked = true;
+                return Verdict::Pending;
+            }
+            "failed" => BELIEVE_FAILED,
+            _ if self.worked => Duration::ZERO,
+            _ if is_oneshot(options) => BELIEVE_FINISHED_ONESHOT,
+            _ => BELIEVE_FINISHED,
+        };
+        let failure = self.failure(context, state).await;
+        if !self.stood(enough, &words) && failure.is_none() {
+            return Verdict::Pending;
+        }
+        let sound = state.systemd_active_state == "inactive" && state.systemd_load_state == "loaded";
+        if sound && failure.is_none() {
+            return Verdict::Reached;
+        }
+        let machine = context.machine_legend(&state.machine_id, false).await;
+        let why = failure.unwrap_or(words);
+        self.missed(
+            format!("unit {name} failed on {machine}: {why}. See: fleetctl journal {name}", name = self.name),
+            true,
+        )
+    }
+
+    /// What the machine says went wrong.
+    async fn failure(&self, context: &Context, state: &UnitState) -> Option<String> {
+        let explanation = context.cluster.explain(&self.name).await.ok()??;
+        let state =
+            explanation.states.into_iter().find(|explained| explained.machine_id == state.machine_id)?;
+        Some(state.error).filter(|error| !error.is_empty())
+    }
+
+    /// Whether systemd's state has been these words for `enough`.
+    fn stood(&mut self, enough: Duration, words: &str) -> bool {
+        match &self.settled {
+            Some((before, since)) if before == words => since.elapsed() >= enough,
+            _ => {
+                self.settled = Some((words.to_owned(), Instant::now()));
+                enough.is_zero()
+            }
+        }
+    }
+
+    async fn tell(&self, context: &Context, state: JobState, machine: &str) {
+        if machine.is_empty() {
+            context.console.line(format_args!("Unit {} {state}", self.name));
+        } else {
+            let machine = context.machine_legend(machine, false).await;
+            context.console.line(format_args!("Unit {} {state} on {machine}", self.name));
+        }
+    }
+
+    fn missed(&self, reason: String, by_systemd: bool) -> Verdict {
+        Verdict::Missed(Missed { name: self.name.clone(), reason, by_systemd })
+    }
+}
+
+fn is_up(state: &UnitState) -> bool {
+    state.systemd_active_state == "active"
+}
+
+fn is_down(state: &UnitState) -> bool {
+    matches!(state.systemd_active_state.as_str(), "inactive" | "failed")
+}
+
+/// Whether the unit's process ends before the unit counts as started (systemd.service(5)).
+fn is_oneshot(options: &[UnitOption]) -> bool {
+    let types = UnitFile::from_options(options.to_vec());
+    types
+        .options()
+        .iter()
+        .rev()
+        .find(|option| option.section == "Service" && option.name == "Type")
+        .is_some_and(|option| option.value == "oneshot")
+}
