@@ -5,6 +5,29 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`api`] | `/fleet/v1` |
+//! | [`command`] | the command line, from arguments to exit code |
+//! | [`config`] | the options, from file and environment |
+//! | [`daemon`] | the daemon's life: start, reload, stop |
+//! | [`generation`] | everything that runs under one configuration |
+//! | [`api`] | `/fleet/v1`, from a request to an answer |
+//! | [`serve`] | HTTP over the listeners |
+//! | [`exporter`] | `/metrics` |
+//! | [`store`] | opening the store that the configuration names |
+//! | [`identity`] | who this machine is |
+//! | `heart_thread` | a thread for the heartbeat alone |
+//! | `state_dump` | what `SIGUSR1` prints |
 
 pub mod api;
+pub mod command;
+pub mod config;
+pub mod daemon;
+pub mod exporter;
+pub mod generation;
+mod heart_thread;
+pub mod identity;
+pub mod serve;
+mod state_dump;
+pub mod store;
+
+/// The version of this fleetd.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,1 +1,7 @@
-fn main() {}
+//! `fleetd`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fleetd::command::main()
+}

@@ -42,6 +42,11 @@ impl Answer {
         Answer(response)
     }
 
+    /// A failure, with a text for the client.
+    pub fn failure(status: StatusCode, message: impl Into<String>) -> Answer {
+        Answer::from(Failure::new(status, message))
+    }
+
     /// 204 that names a content type all the same, as the original does for machines.
     pub(super) fn no_content_json() -> Answer {
         Answer::with_body(StatusCode::NO_CONTENT, Bytes::new())

@@ -1,6 +1,6 @@
 //! Publishing what units do: only what changed, many changes in one batch, nothing periodic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct Content {
     /// What should be in the store.
     states: BTreeMap<UnitName, StateDocument>,
     /// What may differ from it.
-    dirty: BTreeMap<UnitName, ()>,
+    dirty: BTreeSet<UnitName>,
     /// Whether `states` holds everything that is installed here.
     complete: bool,
 }
@@ -49,7 +49,7 @@ impl Outbox {
             Some(state) => content.states.insert(unit.clone(), state),
             None => content.states.remove(unit),
         };
-        content.dirty.insert(unit.clone(), ());
+        content.dirty.insert(unit.clone());
         drop(content);
         self.shared.changed.notify_one();
     }
@@ -61,11 +61,17 @@ impl Outbox {
         self.shared.changed.notify_one();
     }
 
+    /// What should be in the store, and which of it may not be there yet.
+    pub fn look(&self) -> (BTreeMap<UnitName, StateDocument>, Vec<UnitName>) {
+        let content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        (content.states.clone(), content.dirty.iter().cloned().collect())
+    }
+
     fn take(&self, machine: &MachineId, lease: LeaseId, states: &Typed<StateDocument>) -> Batch {
         let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
         let dirty = std::mem::take(&mut content.dirty);
         let mut batch = Batch { units: Vec::new(), writes: Vec::new(), complete: content.complete };
-        for unit in dirty.into_keys() {
+        for unit in dirty {
             let id = state_id(unit.as_str(), machine);
             let write = match content.states.get(&unit) {
                 // A state always encodes: it is plain strings and numbers.
@@ -83,13 +89,13 @@ impl Outbox {
 
     fn put_back(&self, units: impl IntoIterator<Item = UnitName>) {
         let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
-        content.dirty.extend(units.into_iter().map(|unit| (unit, ())));
+        content.dirty.extend(units);
     }
 
     fn everything_is_dirty(&self) {
         let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
         let units: Vec<UnitName> = content.states.keys().cloned().collect();
-        content.dirty.extend(units.into_iter().map(|unit| (unit, ())));
+        content.dirty.extend(units);
     }
 
     /// Writes what changes onto the presence lease, and everything again when that lease is another one.

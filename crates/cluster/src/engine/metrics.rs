@@ -1,11 +1,16 @@
 //! What the engine counts. The names under which this is shown are the daemon's business.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Is told how long each round took.
+pub type RoundObserver = Box<dyn Fn(Duration) + Send + Sync>;
+
 /// Counters of one engine. They only grow, but for [`Metrics::leader_since`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Metrics {
+    observer: Option<RoundObserver>,
     leader_since: AtomicU64,
     /// Placements written.
     pub scheduled: Counter,
@@ -17,8 +22,6 @@ pub struct Metrics {
     pub unschedule_failures: Counter,
     /// Rounds of the reconciler.
     pub rounds: Counter,
-    /// Time spent in them, in microseconds.
-    pub round_micros: Counter,
     /// Units that had to move because their machine was away.
     pub machine_away: Counter,
     /// Rounds that ended because the store did not do its part.
@@ -57,7 +60,18 @@ impl Gauge {
     }
 }
 
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").field("rounds", &self.rounds).finish_non_exhaustive()
+    }
+}
+
 impl Metrics {
+    /// Metrics that tell `observer` of each round.
+    pub fn observed(observer: RoundObserver) -> Metrics {
+        Metrics { observer: Some(observer), ..Metrics::default() }
+    }
+
     /// When this machine became the leader, in seconds since the epoch; `None` when it is not.
     pub fn leader_since(&self) -> Option<u64> {
         Some(self.leader_since.load(Ordering::Relaxed)).filter(|seconds| *seconds != 0)
@@ -70,6 +84,8 @@ impl Metrics {
 
     pub(crate) fn round(&self, took: Duration) {
         self.rounds.add(1);
-        self.round_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if let Some(observer) = &self.observer {
+            observer(took);
+        }
     }
 }

@@ -1,0 +1,218 @@
+//! The daemon's life: start, reload, stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_cluster::environment::Environment;
+use fleet_cluster::presence::Membership;
+use fleet_cluster::systemd::{Operation, Systemd};
+use fleet_service::listen::{ListenError, Listener};
+use fleet_service::logging::Verbosity;
+use fleet_service::notify;
+use fleet_service::signals::{Signal, Signals};
+use http::HeaderValue;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::api::Api;
+use crate::config::Options;
+use crate::exporter::Exporter;
+use crate::generation::{self, Generation, Machine};
+use crate::serve::{Site, serve};
+use crate::{VERSION, identity, state_dump, store};
+
+/// How long requests under way get to finish at the end.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// What the `Server` header says.
+const SERVER: &str = concat!("fleetd/", env!("CARGO_PKG_VERSION"));
+
+/// Reads the configuration again; `None` when it has mistakes, which have been logged.
+pub type Reload = Box<dyn Fn() -> Option<Options>>;
+
+/// What `main` hands over.
+pub struct Daemon {
+    /// The configuration.
+    pub options: Options,
+    /// How to read it again.
+    pub reload: Reload,
+    /// Sockets that systemd has passed.
+    pub listeners: Vec<Listener>,
+    /// The log's level.
+    pub verbosity: Verbosity,
+}
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Who this machine is is not known.
+    #[error("this machine's identity is not known")]
+    Identity(#[source] identity::Error),
+    /// systemd cannot be used at all.
+    #[error("systemd cannot be used")]
+    Systemd(#[source] fleet_cluster::systemd::Error),
+    /// A socket cannot be opened.
+    #[error("the API cannot be served")]
+    Listen(#[source] ListenError),
+    /// A part of the daemon cannot be started.
+    #[error("fleetd cannot start")]
+    Generation(#[source] generation::Error),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+impl Daemon {
+    /// Runs until a signal asks it to stop.
+    pub async fn run(self) -> Result<(), Error> {
+        let mut signals = Signals::listen().map_err(Error::Signals)?;
+        let exporter = Arc::new(Exporter::new());
+        let machine = self.machine(&exporter).await?;
+        let mut generation =
+            Generation::begin(&machine, &self.options, Membership::Joining).map_err(Error::Generation)?;
+        let (api, site_api) = watch::channel(Arc::clone(&generation.api));
+        let site = Site { api: site_api, exporter, server: HeaderValue::from_static(SERVER) };
+        let web = Web::start(self.listeners, &self.options, site).await?;
+        let watchdog = CancellationToken::new();
+        let _watchdog_ends_with_us = watchdog.clone().drop_guard();
+        tokio::spawn(notify::keep_watchdog(watchdog));
+        notify::ready("running");
+        info!(version = VERSION, machine = %machine.id, "fleetd is running");
+
+        let mut options = self.options;
+        loop {
+            match signals.next().await {
+                Signal::User1 => state_dump::print(generation.outbox()),
+                Signal::Hangup => {
+                    let Some(reloaded) = announce_reload(&self.reload) else { continue };
+                    self.verbosity.set(reloaded.verbosity);
+                    generation = replace(&machine, generation, &options, &reloaded, &api).await?;
+                    options = reloaded;
+                    notify::ready("running");
+                }
+                Signal::Terminate | Signal::Interrupt => break,
+            }
+        }
+        let hands_over = options.stop_units_on_shutdown && is_stopped_for_good(&*machine.systemd).await;
+        notify::stopping(if hands_over { "handing units over" } else { "leaving units running" });
+        tokio::select! {
+            () = finish(generation, hands_over) => {}
+            _ = signals.stop() => warn!("asked again to stop: not waiting any longer"),
+        }
+        web.finish().await;
+        Ok(())
+    }
+
+    async fn machine(&self, exporter: &Exporter) -> Result<Machine, Error> {
+        let environment = Arc::new(Environment::system());
+        let id = identity::machine_id(Path::new(identity::MACHINE_ID_FILE)).map_err(Error::Identity)?;
+        let runtime = runtime_directory(&self.options);
+        let token = identity::token(&runtime, &id, &environment).map_err(Error::Identity)?;
+        let systemd = fleet_systemd::Manager::connect(fleet_systemd::Options {
+            units_directory: self.options.units_directory.clone(),
+            records_directory: runtime.join("records"),
+            user: self.options.systemd_user,
+        })
+        .await
+        .map_err(Error::Systemd)?;
+        Ok(Machine { id, token, systemd: Arc::new(systemd), environment, metrics: exporter.engine() })
+    }
+}
+
+/// Where what must not outlive this boot is kept: beside the units directory, which must not either.
+fn runtime_directory(options: &Options) -> PathBuf {
+    options.units_directory.parent().map_or_else(|| PathBuf::from("/run/fleet"), Path::to_path_buf)
+}
+
+fn announce_reload(reload: &Reload) -> Option<Options> {
+    info!("Reloading configuration");
+    notify::reloading();
+    let reloaded = reload();
+    if reloaded.is_none() {
+        error!("the configuration has mistakes: going on with the old one");
+        notify::ready("running; the configuration on disk has mistakes");
+    }
+    reloaded
+}
+
+/// Ends one generation and begins the next. While they use the same store the API goes on answering.
+async fn replace(
+    machine: &Machine,
+    old: Generation,
+    before: &Options,
+    after: &Options,
+    api: &watch::Sender<Arc<Api>>,
+) -> Result<Generation, Error> {
+    let membership = old.membership().borrow().clone();
+    old.end().await;
+    let membership = if store::same(before, after) { membership } else { Membership::Joining };
+    let generation = Generation::begin(machine, after, membership).map_err(Error::Generation)?;
+    api.send_replace(Arc::clone(&generation.api));
+    Ok(generation)
+}
+
+/// Whether this is the end for good, so that others must take the units over, or a restart.
+///
+/// systemd is asked which job our service has. Without systemd, or when a person runs fleetd at a terminal,
+/// an end is taken for one for good, as the original does. A signal to the service that systemd knows nothing
+/// of, is not: systemd will start it again.
+async fn is_stopped_for_good(systemd: &dyn Systemd) -> bool {
+    let in_service = std::env::var_os("INVOCATION_ID").is_some();
+    match systemd.own_job().await {
+        Ok(Some(Operation::Stop)) => true,
+        Ok(Some(Operation::Restart | Operation::Start)) => false,
+        Ok(None) => !in_service,
+        Err(error) => {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "systemd does not say why: units are left running"
+            );
+            false
+        }
+    }
+}
+
+async fn finish(generation: Generation, hands_over: bool) {
+    if hands_over {
+        generation.hand_over().await;
+    } else {
+        info!("units are left running");
+        generation.end().await;
+    }
+}
+
+/// The API's sockets and connections.
+struct Web {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Web {
+    async fn start(passed: Vec<Listener>, options: &Options, site: Site) -> Result<Web, Error> {
+        let mut listeners = passed;
+        for address in &options.listen {
+            listeners.push(Listener::bind(address).await.map_err(Error::Listen)?);
+        }
+        if listeners.is_empty() {
+            warn!(
+                "the API is not served: systemd has passed no socket (fleet.socket), and `listen` is not set"
+            );
+        }
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        for listener in listeners {
+            info!(address = listener.address(), "serving the API");
+            tasks.spawn(serve(Arc::new(listener), site.clone(), stop.clone()));
+        }
+        tasks.close();
+        Ok(Web { stop, tasks })
+    }
+
+    async fn finish(self) {
+        self.stop.cancel();
+        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
+            warn!("some requests were cut off");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Opening the store that the configuration names.
+
+use std::sync::Arc;
+
+use fleet_store::etcd::{self, Etcd};
+use fleet_store::{Error, ErrorKind, Store};
+
+use crate::config::{Options, StoreKind};
+
+/// An open store.
+pub struct Opened {
+    /// For all work.
+    pub store: Arc<dyn Store>,
+    /// Opens the store for the heartbeat: with a connection of its own, made in the thread that calls it.
+    pub for_heart: Box<dyn FnOnce() -> Result<Arc<dyn Store>, Error> + Send>,
+}
+
+/// Opens the store. etcd need not answer yet; the embedded store must open.
+pub fn open(options: &Options) -> Result<Opened, Error> {
+    match options.store {
+        StoreKind::Etcd => {
+            let etcd_options = etcd_options(options);
+            let store = Arc::new(Etcd::connect(etcd_options.clone())?);
+            let for_heart = move || Ok(Arc::new(Etcd::connect(etcd_options)?) as Arc<dyn Store>);
+            Ok(Opened { store, for_heart: Box::new(for_heart) })
+        }
+        StoreKind::Embedded => Err(Error::new(
+            ErrorKind::Unsuitable,
+            "open the embedded store: this build has none; set `store = etcd`",
+        )),
+    }
+}
+
+/// Whether two configurations mean the same store, so that what is known of it stays true.
+pub fn same(before: &Options, after: &Options) -> bool {
+    before.store == after.store
+        && before.store_path == after.store_path
+        && before.etcd_servers == after.etcd_servers
+        && before.etcd_key_prefix == after.etcd_key_prefix
+}
+
+fn etcd_options(options: &Options) -> etcd::Options {
+    let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    etcd::Options {
+        endpoints: options.etcd_servers.clone(),
+        key_prefix: options.etcd_key_prefix.clone(),
+        request_timeout: options.etcd_request_timeout,
+        username: non_empty(&options.etcd_username),
+        password: non_empty(options.etcd_password.reveal()),
+        ca_file: options.etcd_cafile.clone(),
+        cert_file: options.etcd_certfile.clone(),
+        key_file: options.etcd_keyfile.clone(),
+    }
+}
