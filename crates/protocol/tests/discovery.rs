@@ -88,7 +88,8 @@ fn the_schemas_have_the_fields_of_the_original() {
         ("UnitPage", "nextPageToken units"),
         ("UnitState", "hash machineID name systemdActiveState systemdLoadState systemdSubState"),
         ("UnitStatePage", "nextPageToken states"),
-        ("Explanation", "currentState desiredState global machineID name reasons restarts"),
+        ("Explanation", "currentState desiredState global machineID name reasons restarts states"),
+        ("ExplainedState", "currentState error machineID restarts systemdActiveState systemdSubState"),
         ("Reason", "machines reason"),
         ("RestartRequest", ""),
     ];
