@@ -61,7 +61,7 @@ fn check(file: &UnitFile) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_file_that_was_read_is_read_again_as_itself(text in text()) {
