@@ -41,30 +41,26 @@ impl CallError {
         CallError::Refused { name: "org.freedesktop.DBus.Error.InvalidArgs".to_owned(), text }
     }
 
-    /// Whether systemd does not know the unit: it is not loaded, or has no file.
-    pub(crate) fn is_no_such_unit(&self) -> bool {
-        self.is_refused_as("org.freedesktop.systemd1.NoSuchUnit")
-    }
-
-    /// Whether there is nothing of this name on disk, or cannot be.
+    /// Whether systemd does not know the unit: it is not loaded or has no file, or its name is none to this
+    /// systemd (`.busname`), so that there cannot be anything of it.
     pub(crate) fn is_nothing_there(&self) -> bool {
-        self.is_no_such_unit()
-            || self.is_refused_as("org.freedesktop.DBus.Error.FileNotFound")
-            || self.is_refused_as("org.freedesktop.DBus.Error.InvalidArgs")
+        const NAMES: [&str; 4] = [
+            "org.freedesktop.systemd1.NoSuchUnit",
+            "org.freedesktop.systemd1.BadUnitSetting",
+            "org.freedesktop.DBus.Error.FileNotFound",
+            "org.freedesktop.DBus.Error.InvalidArgs",
+        ];
+        matches!(self, CallError::Refused { name, .. } if NAMES.contains(&name.as_str()))
     }
 
     /// Whether systemd sends us its signals already.
     pub(crate) fn is_already_subscribed(&self) -> bool {
-        self.is_refused_as("org.freedesktop.systemd1.AlreadySubscribed")
+        matches!(self, CallError::Refused { name, .. } if name == "org.freedesktop.systemd1.AlreadySubscribed")
     }
 
     /// Whether the manager itself is out of reach.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, CallError::Away(_) | CallError::Silent(_))
-    }
-
-    fn is_refused_as(&self, wanted: &str) -> bool {
-        matches!(self, CallError::Refused { name, .. } if name == wanted)
     }
 
     /// The error of an operation, named by `doing` ("cannot start hello.service").

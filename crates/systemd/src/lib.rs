@@ -17,11 +17,12 @@
 //! | `state` | what calls and session share |
 //! | `tracker` | units' states from signals; decides what must be read again |
 //! | `jobs` | queued jobs and their results |
-//! | `reload` | one `daemon-reload` for all who wait for one |
+//! | `reload`, `batch` | one `daemon-reload`, one call, for all who wait for one |
 //! | `link` | calls: to which systemd, over which connection, how many, for how long |
 //! | `bus` | systemd's D-Bus interfaces |
 //! | `files`, `records` | the units directory and the records directory |
 
+mod batch;
 mod bus;
 mod error;
 mod files;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use zbus::OwnedObjectPath;
 use zbus::connection;
 
+use crate::batch::Batches;
 use crate::bus::{Change, job_id};
 use crate::error::{CallError, file_error};
 use crate::files::Directory;
@@ -25,6 +26,9 @@ use crate::state::{Reach, Shared};
 
 /// How long [`Manager::connect`] waits for systemd.
 const FIRST_ANSWER: Duration = Duration::from_secs(25);
+
+/// Whether links of an `[Install]` section were removed; `None` if the call was refused.
+type Disabled = Option<bool>;
 
 /// Where units are kept, and which systemd runs them.
 #[derive(Clone, Debug)]
@@ -48,6 +52,7 @@ pub struct Manager {
     units: Directory,
     records: Directory,
     reloads: Reloads,
+    disabling: Batches<Disabled>,
     session: JoinHandle<()>,
 }
 
@@ -80,7 +85,14 @@ impl Manager {
         let session =
             Session::open(connector, Arc::clone(&shared)).await.map_err(|error| error.into_error(doing))?;
         let session = tokio::spawn(session::run(session));
-        let manager = Manager { shared, units, records, reloads: Reloads::default(), session };
+        let manager = Manager {
+            shared,
+            units,
+            records,
+            reloads: Reloads::default(),
+            disabling: Batches::new(),
+            session,
+        };
         manager.wait_for_systemd().await.map_err(|error| error.into_error(doing))?;
         Ok(manager)
     }
@@ -111,10 +123,7 @@ impl Manager {
         let path = self.units.path_of(unit);
         let paths = [path.to_str().ok_or_else(|| CallError::not_text(&path))?];
         // An older file may have had an `[Install]` section of its own.
-        let mut relinked = old && {
-            let changes = link.answer(manager.disable_unit_files(&[unit.as_str()], true)).await?;
-            changes.iter().any(|change| is_installation(unit, change))
-        };
+        let mut relinked = old && self.disable(&link, unit).await?;
         let (loaded, linked) = tokio::join!(
             // A unit that is not loaded after its file was written will be loaded from that file.
             link.answer(manager.get_unit(unit.as_str())),
@@ -137,22 +146,27 @@ impl Manager {
     }
 
     /// Unlinks a unit. Whether links of an `[Install]` section were removed.
+    async fn disable(&self, link: &Link, unit: &UnitName) -> Result<bool, CallError> {
+        let together = |units: Vec<UnitName>| async move { disable_all(link, &units).await.ok() };
+        if let Some(relinked) = self.disabling.join(unit, together).await {
+            return Ok(relinked);
+        }
+        // systemd refuses all for one.
+        match disable_all(link, std::slice::from_ref(unit)).await {
+            Err(error) if error.is_nothing_there() => Ok(false),
+            other => other,
+        }
+    }
+
+    /// Unlinks a unit and forgets its failure. Whether links of an `[Install]` section were removed.
     async fn take_out_of_force(&self, link: &Link, unit: &UnitName) -> Result<bool, CallError> {
         let manager = link.manager().await?;
-        let names = [unit.as_str()];
-        let (disabled, reset) = tokio::join!(
-            link.answer(manager.disable_unit_files(&names, true)),
-            link.answer(manager.reset_failed_unit(unit.as_str())),
-        );
+        let (disabled, reset) =
+            tokio::join!(self.disable(link, unit), link.answer(manager.reset_failed_unit(unit.as_str())),);
         match reset {
-            Err(error) if error.is_unreachable() => return Err(error),
+            Err(error) if error.is_unreachable() => Err(error),
             // systemd 252 says so for each unit that is not loaded, which is what is wanted.
-            Err(_) | Ok(()) => {}
-        }
-        match disabled {
-            Ok(changes) => Ok(changes.iter().any(|change| is_installation(unit, change))),
-            Err(error) if error.is_nothing_there() => Ok(false),
-            Err(error) => Err(error),
+            Err(_) | Ok(()) => disabled,
         }
     }
 
@@ -247,11 +261,17 @@ async fn is_stale(link: &Link, unit: &UnitName, object: &OwnedObjectPath) -> Res
     Ok(load? == "not-found" || need?)
 }
 
-/// Whether a link belongs to an `[Install]` section: all but the link of the unit's own name.
-fn is_installation(unit: &UnitName, (_, link, _): &Change) -> bool {
+/// Unlinks units. Whether links of any `[Install]` section were removed.
+async fn disable_all(link: &Link, units: &[UnitName]) -> Result<bool, CallError> {
+    let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+    let changes = link.answer(link.manager().await?.disable_unit_files(&names, true)).await?;
+    Ok(changes.iter().any(|change| is_installation(&names, change)))
+}
+
+/// Whether a link belongs to an `[Install]` section: all but the links of the units' own names.
+fn is_installation(units: &[&str], (_, link, _): &Change) -> bool {
     let Some((directory, name)) = link.rsplit_once('/') else { return false };
-    name != unit.as_str()
-        || ["wants", "requires", "upholds"].iter().any(|kind| directory.ends_with(&format!(".{kind}")))
+    !units.contains(&name) || [".wants", ".requires", ".upholds"].iter().any(|kind| directory.ends_with(kind))
 }
 
 fn operation_of(kind: &str) -> Option<Operation> {
@@ -350,7 +370,7 @@ impl Systemd for Manager {
         let request = PendingRequest::begin(&self.shared);
         let path = match link.queue(unit.as_str(), operation).await {
             Ok(path) => path,
-            Err(error) if operation == Operation::Stop && error.is_no_such_unit() => {
+            Err(error) if operation == Operation::Stop && error.is_nothing_there() => {
                 let (sender, result) = oneshot::channel();
                 drop(sender.send(JobResult::Done));
                 return Ok(Job { result });
