@@ -281,7 +281,7 @@ impl Session {
     async fn read(&mut self) -> Result<(), CallError> {
         self.unread_since = None;
         let read = self.shared.followed().tracker.start_read();
-        let none: [&str; 0] = [];
+        let none: &[&str] = &[];
         let body = (none, read.patterns.clone());
         self.ask_systemd(Question::Read(read), "ListUnitsByPatterns", &body).await
     }
