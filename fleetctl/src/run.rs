@@ -75,7 +75,13 @@ async fn dispatch(console: &Arc<Console>, host: &Host, parsed: Parsed) -> Outcom
     match &command {
         Command::Help { command } => help(console, command),
         Command::Version => version(console),
-        Command::Completion(command) => commands::completion(console, command.shell),
+        Command::Completion(command) => match command.shell {
+            Some(shell) => commands::completion(console, shell),
+            None => Err(Failure {
+                message: "Error: name the shell: fleetctl completion bash|zsh|fish".to_owned(),
+                code: USAGE,
+            }),
+        },
         Command::Man { directory } => commands::manual(directory),
         Command::FdForward(command) => commands::fd_forward(command).await,
         Command::Verify { .. } => Err(Failure {
@@ -109,7 +115,7 @@ fn help(console: &Console, path: &[String]) -> Outcome {
         };
         page = command.clone();
     }
-    console.data(page.render_long_help().to_string().as_bytes());
+    console.data(page.render_help().to_string().as_bytes());
     Ok(0)
 }
 

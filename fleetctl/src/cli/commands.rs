@@ -267,10 +267,10 @@ pub(crate) struct Ssh {
     /// SSH port of the machine
     #[arg(long, value_name = "PORT", default_value_t = 22)]
     pub(crate) ssh_port: u16,
-    /// The machine, by the start of its ID; all arguments are the command
+    /// The machine, by the start of its ID. All arguments are the command then
     #[arg(long, value_name = "MACHINE", default_value = "", hide_default_value = true)]
     pub(crate) machine: String,
-    /// A unit, whose machine is meant; all arguments are the command
+    /// A unit, whose machine is meant. All arguments are the command then
     #[arg(long, value_name = "UNIT", default_value = "", hide_default_value = true)]
     pub(crate) unit: String,
     /// A machine or a unit
@@ -308,7 +308,7 @@ pub(crate) struct Explain {
     fleetctl completion fish > ~/.config/fish/completions/fleetctl.fish")]
 pub(crate) struct Completion {
     /// The shell
-    pub(crate) shell: Shell,
+    pub(crate) shell: Option<Shell>,
 }
 
 /// A shell that completions can be made for.

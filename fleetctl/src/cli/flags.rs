@@ -9,13 +9,14 @@ use super::commands::Command;
 #[command(
     name = "fleetctl",
     version,
-    about = "fleetctl is the command-line client for Fleet, the init system of a whole cluster.",
+    about = "the command-line client for Fleet, the init system of a whole cluster",
     disable_version_flag = true,
     disable_help_flag = true,
     disable_help_subcommand = true,
     infer_subcommands = true,
     args_override_self = true,
     max_term_width = 100,
+    help_template = "{name} {version}: {about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}",
     subcommand_value_name = "command",
     after_help = "Every global option can also be set by a variable: FLEETCTL_ENDPOINT for --endpoint, \
                   and so on. `fleetctl help COMMAND` tells more about a command."
