@@ -5,8 +5,23 @@ use serde::de::IgnoredAny;
 use crate::contract::{Action, Collection, LEASE_COLLECTION, ListRequest, MAX_BODY, MAX_ID, Scope, Write};
 use crate::error::{Error, ErrorKind};
 
-/// Refuses a collection whose name a backend keeps for itself.
+/// How deep a document may nest: less than any JSON reader on the way gives up at.
+const MAX_DEPTH: usize = 100;
+
+/// Refuses a collection whose name a backend keeps for itself, or with fields that would need quoting.
 pub(crate) fn collection(collection: &Collection) -> Result<(), Error> {
+    let is_plain = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if let Some(bad) =
+        std::iter::once(&collection.name).chain(collection.indexed).find(|name| !is_plain(name))
+    {
+        return Err(invalid(format!(
+            "name {bad:?} of collection {}: use letters, digits, - and _",
+            collection.name
+        )));
+    }
     if collection.name == LEASE_COLLECTION {
         return Err(invalid(format!("collection name {:?} is reserved", collection.name)));
     }
@@ -56,15 +71,51 @@ pub(crate) fn write(collection: &Collection, write: &Write) -> Result<(), Error>
     if body.len() > MAX_BODY {
         return Err(invalid(format!("{} has {} bytes: at most {MAX_BODY} fit", object(), body.len())));
     }
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first != Some(&b'{') {
+    let no_json = |source: Box<dyn std::error::Error + Send + Sync>| {
+        Error::caused_by(ErrorKind::Invalid, format!("{} is no JSON object", object()), source)
+    };
+    let text = std::str::from_utf8(body).map_err(|error| no_json(error.into()))?;
+    if !text.trim_start().starts_with('{') {
         return Err(invalid(format!("{} is no JSON object", object())));
     }
-    serde_json::from_slice::<IgnoredAny>(body).map(drop).map_err(|error| {
-        Error::caused_by(ErrorKind::Invalid, format!("{} is no JSON object", object()), error)
-    })
+    if depth(body) > MAX_DEPTH {
+        return Err(invalid(format!("{} nests deeper than {MAX_DEPTH} levels", object())));
+    }
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| no_json(error.into()))
+}
+
+/// How deep objects and arrays of a JSON text lie in each other.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest): (usize, usize) = (0, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_only_structure() {
+        assert_eq!(depth(br#"{"a":[{"b":"[[[\"{{{"}]}"#), 3);
+        assert_eq!(depth(br#"{}"#), 1);
+        assert_eq!(depth(br#"{"a":[],"b":[]}"#), 2);
+    }
 }

@@ -75,7 +75,7 @@ pub struct Write {
 pub enum Action {
     /// Create or replace the document.
     Put {
-        /// JSON text: an object. At most [`MAX_BODY`] bytes.
+        /// JSON text: an object. At most [`MAX_BODY`] bytes, nested at most 100 levels deep.
         body: Bytes,
         /// The lease that the document lives on from now: gone with it. `None`: it stays, also when it
         /// lived on a lease before.
@@ -116,6 +116,17 @@ pub enum Scope {
     Prefix(String),
     /// The one with this id.
     Id(String),
+}
+
+impl Scope {
+    /// Whether a document with this id is in it.
+    pub fn contains(&self, id: &str) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Prefix(prefix) => id.starts_with(prefix.as_str()),
+            Scope::Id(wanted) => id == wanted,
+        }
+    }
 }
 
 /// What a list asks for.

@@ -15,14 +15,16 @@
 //! | [`contract`] | the words: [`Store`], [`Collection`], [`Document`], [`Write`], [`Watch`], leases |
 //! | [`error`] | [`Error`] and the three answers a write can have, [`WriteError`] |
 //! | [`typed`] | the same calls for one Rust type, malformed documents set aside instead of failing a list |
-//! | `etcd` | the contract on etcd v3 |
-//! | `embedded` | the contract on SQLite, in the process |
+//! | [`etcd`] | the contract on etcd v3 |
+//! | [`embedded`] | the contract on SQLite, in the process |
 //! | `decorate` | metrics, deadlines and seeded faults around any store |
 
 mod check;
 pub mod contract;
+pub mod embedded;
 pub mod error;
 pub mod etcd;
+mod samples;
 pub mod typed;
 
 pub use contract::{

@@ -36,7 +36,7 @@ use crate::contract::{
     Collection, Document, Lease, LeaseId, ListRequest, Page, Revision, Scope, Store, Watch, Write,
 };
 use crate::error::{Error, RenewError, WriteError};
-use history::History;
+use crate::samples::Samples;
 use keys::Keys;
 use session::{Effect, Session};
 use transport::Transport;
@@ -46,7 +46,7 @@ use transport::Transport;
 pub struct Etcd {
     session: Arc<Session>,
     keys: Keys,
-    history: Arc<Mutex<History>>,
+    samples: Arc<Mutex<Samples>>,
 }
 
 impl Etcd {
@@ -65,7 +65,7 @@ impl Etcd {
         let credentials = options.into_credentials()?;
         let transport = Transport::new(endpoints, files);
         let session = Session::new(transport, credentials, timeout)?;
-        Ok(Etcd { session: Arc::new(session), keys, history: Arc::default() })
+        Ok(Etcd { session: Arc::new(session), keys, samples: Arc::default() })
     }
 
     async fn identify(&self) -> Result<String, Error> {

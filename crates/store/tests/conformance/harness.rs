@@ -1,14 +1,17 @@
 //! What a case may do with the engine below its store.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::{Duration, Instant};
 
 use fleet_store::Store;
+use fleet_store::embedded::Embedded;
 use fleet_store::etcd::{Etcd, Options};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::engine::{Member, Setup, available};
+use crate::reopened::Reopened;
 
 /// The bound of every case.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -92,6 +95,52 @@ impl Harness for EtcdHarness {
     async fn resume(&self) {
         self.member.lock().unwrap().resume();
     }
+}
+
+/// The embedded store, each case with a file of its own. Its engine is this process: a restart ends what is
+/// open and opens it again, as after a crash of the disk's writes; see `kill.rs` for a real one.
+pub(crate) struct EmbeddedHarness {
+    directory: TempDir,
+    store: Arc<Reopened>,
+}
+
+impl EmbeddedHarness {
+    pub(crate) fn new() -> Option<EmbeddedHarness> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&directory.path().join("store.db")).unwrap();
+        Some(EmbeddedHarness { directory, store: Arc::new(Reopened(RwLock::new(Some(store)))) })
+    }
+}
+
+#[async_trait::async_trait]
+impl Harness for EmbeddedHarness {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    async fn restart(&self) {
+        let path = self.directory.path().join("store.db");
+        let store = Arc::clone(&self.store);
+        let reopen = move || {
+            let mut slot = store.0.write().unwrap();
+            drop(slot.take());
+            // Calls under way may hold the old one for a moment longer.
+            let end = Instant::now() + LIMIT;
+            *slot = Some(loop {
+                match Embedded::open(&path) {
+                    Ok(store) => break store,
+                    Err(error) => assert!(Instant::now() < end, "{error:?}"),
+                }
+            });
+        };
+        tokio::task::spawn_blocking(reopen).await.unwrap();
+    }
+
+    async fn pause(&self) -> bool {
+        false
+    }
+
+    async fn resume(&self) {}
 }
 
 /// Runs a case within the bound.

@@ -11,6 +11,10 @@ mod cluster;
 mod engine;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod reopened;
 
 /// Makes a test of every case, with the harness that `$shared` and `$own` make.
 macro_rules! suite {
@@ -44,11 +48,18 @@ macro_rules! suite {
                     conflict_and_lease_are_told_apart;
             );
             suite!(@cases $own;
-                faults: writes_survive_a_kill, a_watch_resumes_over_a_restart,
-                    a_watch_repeats_nothing_over_many_restarts, compaction_ends_an_old_watch,
-                    compaction_ends_an_old_page, a_current_watch_survives_compaction,
-                    nothing_is_lost_when_killed_while_writing, leases_survive_a_restart,
-                    a_silent_engine_is_unavailable, a_cancelled_write_is_whole_or_absent;
+                faults: writes_survive_a_kill, compaction_ends_an_old_watch, compaction_ends_an_old_page,
+                    a_current_watch_survives_compaction, leases_survive_a_restart,
+                    a_cancelled_write_is_whole_or_absent;
+            );
+        }
+    };
+    // What only an engine that is a process of its own can go through.
+    (@outages $backend:ident, $own:expr) => {
+        mod $backend {
+            suite!(@cases $own;
+                faults: a_watch_resumes_over_a_restart, a_watch_repeats_nothing_over_many_restarts,
+                    nothing_is_lost_when_killed_while_writing, a_silent_engine_is_unavailable;
             );
         }
     };
@@ -65,4 +76,6 @@ macro_rules! suite {
     };
 }
 
+suite!(embedded, harness::EmbeddedHarness::new(), harness::EmbeddedHarness::new());
 suite!(etcd, harness::EtcdHarness::shared(), harness::EtcdHarness::own());
+suite!(@outages etcd_outages, harness::EtcdHarness::own());
