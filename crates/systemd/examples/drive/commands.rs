@@ -26,6 +26,7 @@ drive [--user] [--units DIRECTORY] [--records DIRECTORY] [--each] COMMAND [, COM
   watch SECONDS             tell changes
   until UNIT ACTIVE         wait until UNIT is, up to 30 s
   measure COUNT             time from install to active of one unit, COUNT times
+  cases [NAME ...]          the cases that a change must pass, for a machine of their own
   many COUNT [FILE]         the same for COUNT units (of FILE's content) at once, and their removal";
 
 /// A service that starts at once and does nothing.
@@ -60,6 +61,8 @@ pub(crate) async fn run(manager: &Manager, words: &[String]) -> Result<(), Failu
         ["own-job"] => println!("own job: {:?}", manager.own_job().await?),
         ["own-job-at-term"] => {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            // Only now the service counts as started, so that no signal comes before it is caught.
+            std::process::Command::new("systemd-notify").arg("--ready").status()?;
             term.recv().await;
             println!("own job: {:?}", manager.own_job().await?);
         }

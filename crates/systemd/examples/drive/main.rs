@@ -10,6 +10,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod cases;
 mod commands;
 
 use std::process::ExitCode;
@@ -37,6 +38,12 @@ async fn main() -> ExitCode {
     let words: Vec<String> = arguments.collect();
     if words.is_empty() {
         return usage();
+    }
+    if let Some(("cases", names)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        return cases::run(&names, options.user)
+            .await
+            .map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
     }
     let manager = match Manager::connect(options).await {
         Ok(manager) => manager,
