@@ -71,7 +71,22 @@ async fn make(suite: &str, path: &Path) -> Result<(), HarnessError> {
     }
     bootstrap.bound(quarter_hour).output().await?.success()?;
     Run::new(["chroot", &target, "sh", "-s"]).input(SETUP).output().await?.success()?;
-    std::fs::rename(&partial, path).map_err(HarnessError::file("rename", &partial))
+    std::fs::rename(&partial, path).map_err(HarnessError::file("rename", &partial))?;
+    forget_others(path)
+}
+
+/// Removes the trees of older recipes that no machine lies on.
+fn forget_others(current: &Path) -> Result<(), HarnessError> {
+    let mounts =
+        std::fs::read_to_string("/proc/mounts").map_err(HarnessError::file("read", "/proc/mounts"))?;
+    for entry in std::fs::read_dir(STATE).map_err(HarnessError::file("read", STATE))?.flatten() {
+        let path = entry.path();
+        let is_tree = entry.file_name().to_string_lossy().starts_with("base-");
+        if is_tree && path != current && !mounts.contains(&*path.to_string_lossy()) {
+            std::fs::remove_dir_all(&path).map_err(HarnessError::file("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The host's own suite, so that what was linked here runs there.

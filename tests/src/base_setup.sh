@@ -31,8 +31,11 @@ CONF
 rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_*
 ln -sf /etc/machine-id /var/lib/dbus/machine-id
 
+# The group that may use fleetd's socket (deploy/systemd/fleet.sysusers).
+groupadd --system fleet
+
 # A password that nothing matches; sshd refuses an account that is locked outright.
-useradd --create-home --shell /bin/bash --groups systemd-journal --password '*' core
+useradd --create-home --shell /bin/bash --groups systemd-journal,fleet --password '*' core
 mkdir -p -m 700 /home/core/.ssh /root/.ssh
 chown core: /home/core/.ssh
 echo 'core ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/core

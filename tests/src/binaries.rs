@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
 use crate::command::Run;
 use crate::error::HarnessError;
 
@@ -11,9 +13,15 @@ use crate::error::HarnessError;
 /// `FLEET_PROGRAMS` names it (an installed release, for instance). Without it they are built here, with the profile
 /// of the tests, so that a test never meets yesterday's program.
 pub(crate) async fn folder() -> Result<PathBuf, HarnessError> {
+    static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     if let Some(folder) = std::env::var_os("FLEET_PROGRAMS") {
         return Ok(PathBuf::from(folder));
     }
+    FOLDER.get_or_try_init(build).await.cloned()
+}
+
+/// Builds them once per test process.
+async fn build() -> Result<PathBuf, HarnessError> {
     let workspace = workspace();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

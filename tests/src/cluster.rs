@@ -8,7 +8,7 @@ use crate::command::Output;
 use crate::error::HarnessError;
 use crate::etcd::EtcdMember;
 use crate::fleetctl::Fleetctl;
-use crate::listing::{UnitState, unit_states};
+use crate::listing::{Placement, UnitState, single, unit_states};
 use crate::machine::Machine;
 use crate::slot::Slot;
 use crate::ssh::{Agent, SshIdentity};
@@ -192,6 +192,25 @@ impl Cluster {
             let all = self.unit_states(at).await?;
             let rows: Vec<_> = all.iter().filter(|state| wanted(state)).cloned().collect();
             if rows.len() == count { Ok(rows) } else { Err(NotYet::saw(format!("{all:?}"))) }
+        })
+        .await
+    }
+
+    /// Waits until each active unit runs on one machine only and they lie as wanted: within 15 s.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn wait_for_placement(
+        &self,
+        at: &Machine,
+        what: &str,
+        wanted: impl Fn(&Placement) -> bool,
+    ) -> Result<Placement, HarnessError> {
+        wait_for(what, USUAL, async || {
+            let all = self.unit_states(at).await?;
+            let active: Vec<_> = all.iter().filter(|state| state.active == "active").cloned().collect();
+            let placement = single(&active)?;
+            if wanted(&placement) { Ok(placement) } else { Err(NotYet::saw(format!("{all:?}"))) }
         })
         .await
     }

@@ -9,6 +9,12 @@ pub fn fixture(name: &str) -> String {
     folder().join(name).display().to_string()
 }
 
+/// Words of a command line, then the paths of these fixtures.
+pub fn with_fixtures(words: &[&str], names: &[&str]) -> Vec<String> {
+    let words = words.iter().map(|word| (*word).to_owned());
+    words.chain(names.iter().map(|name| fixture(name))).collect()
+}
+
 /// Its text.
 ///
 /// # Errors

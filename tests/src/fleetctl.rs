@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::binaries;
 use crate::command::{Output, Run};
 use crate::error::HarnessError;
 
@@ -67,4 +68,17 @@ impl Fleetctl {
         let args: Vec<String> = args.into_iter().map(|word| word.as_ref().to_owned()).collect();
         run.args(args).input(self.input).output().await
     }
+}
+
+/// Runs `fleetctl` on this host without any cluster.
+///
+/// # Errors
+/// When it cannot be built or run. A non-zero exit is not an error here.
+pub async fn fleetctl_alone<I>(args: I) -> Result<Output, HarnessError>
+where
+    I: IntoIterator<Item: AsRef<str>>,
+{
+    let program = binaries::folder().await?.join("fleetctl");
+    let args: Vec<String> = args.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    Run::new([program]).env("HOME", "/nonexistent").args(args).output().await
 }

@@ -27,12 +27,15 @@ pub(crate) fn unit_states(text: &str) -> Vec<UnitState> {
         .collect()
 }
 
+/// Unit by unit the id of the machine that runs it.
+pub type Placement = BTreeMap<String, String>;
+
 /// Unit by unit the one machine that runs it.
 ///
 /// # Errors
 /// When a unit has more than one row: it runs twice.
-pub fn single(states: &[UnitState]) -> Result<BTreeMap<String, String>, HarnessError> {
-    let mut machines = BTreeMap::new();
+pub fn single(states: &[UnitState]) -> Result<Placement, HarnessError> {
+    let mut machines = Placement::new();
     for state in states {
         if let Some(other) = machines.insert(state.unit.clone(), state.machine.clone()) {
             let (unit, machine) = (&state.unit, &state.machine);

@@ -320,7 +320,8 @@ impl Machine {
     /// As [`exec`](Self::exec).
     pub async fn journal(&self, unit: &str) -> Result<String, HarnessError> {
         self.exec(["journalctl", "--sync"]).await?;
-        Ok(self.exec(["journalctl", "--no-pager", "--unit", unit]).await?.success()?.stdout)
+        // Merged: a test may have given the machine another id since.
+        Ok(self.exec(["journalctl", "--no-pager", "--merge", "--unit", unit]).await?.success()?.stdout)
     }
 
     /// The text of a file.

@@ -47,3 +47,28 @@ pub async fn wait_for<T>(
         pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
+
+/// Looks again and again for a whole period: the state must be there each time.
+///
+/// For what must *not* happen. It ends at the first look that finds another state, so a test that fails fails
+/// early.
+///
+/// # Errors
+/// [`HarnessError::Unexpected`] with the state that was seen instead.
+pub async fn holds(
+    what: impl Into<String>,
+    period: Duration,
+    mut look: impl AsyncFnMut() -> Result<(), NotYet>,
+) -> Result<(), HarnessError> {
+    let started = Instant::now();
+    loop {
+        if let Err(NotYet(state)) = look().await {
+            let (what, after) = (what.into(), started.elapsed());
+            return Err(HarnessError::Unexpected(format!("{what}: no longer, after {after:?}: {state}")));
+        }
+        if started.elapsed() >= period {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
