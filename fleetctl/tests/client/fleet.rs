@@ -24,6 +24,8 @@ struct State {
     /// An original fleetd: it knows neither `explain` nor `restart`.
     pub(crate) old: bool,
     page: usize,
+    /// Where all machines are.
+    address: Option<String>,
 }
 
 #[derive(Clone)]
@@ -66,6 +68,12 @@ impl Fleet {
         self
     }
 
+    /// All its machines have this address.
+    pub(crate) fn at(self, address: &str) -> Fleet {
+        self.0.lock().unwrap().address = Some(address.to_owned());
+        self
+    }
+
     /// Lists come in pages of this size.
     pub(crate) fn paged(self, page: usize) -> Fleet {
         self.0.lock().unwrap().page = page;
@@ -96,7 +104,7 @@ impl Fleet {
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (request.method.as_str(), &segments[2..]) {
             ("GET", ["machines"]) => {
-                json(&MachinePage { machines: machines(), next_page_token: String::new() })
+                json(&MachinePage { machines: state.machines(), next_page_token: String::new() })
             }
             ("GET", ["units"]) => state.list_units(token),
             ("GET", ["state"]) => state.list_states(wanted.as_deref()),
@@ -111,6 +119,16 @@ impl Fleet {
 }
 
 impl State {
+    fn machines(&self) -> Vec<Machine> {
+        let metadata =
+            [("az", "z1"), ("region", "eu")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let address = |other: &str| self.address.clone().unwrap_or(other.to_owned());
+        vec![
+            Machine { id: ONE.to_owned(), metadata: metadata.into(), primary_ip: address("172.18.1.1") },
+            Machine { id: TWO.to_owned(), primary_ip: address(""), ..Machine::default() },
+        ]
+    }
+
     fn list_units(&mut self, from: usize) -> Answer {
         let page = if self.page == 0 { usize::MAX } else { self.page };
         let names: Vec<String> = self.units.keys().cloned().collect();
@@ -251,14 +269,6 @@ impl State {
         });
         (200, explanation.to_string())
     }
-}
-
-fn machines() -> Vec<Machine> {
-    let metadata = [("az", "z1"), ("region", "eu")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    vec![
-        Machine { id: ONE.to_owned(), metadata: metadata.into(), primary_ip: "172.18.1.1".to_owned() },
-        Machine { id: TWO.to_owned(), ..Machine::default() },
-    ]
 }
 
 fn json(object: &impl serde::Serialize) -> Answer {

@@ -1,5 +1,9 @@
 //! Every command against a scripted cluster: what is printed, what is asked for, and the exit code.
-#![expect(clippy::unwrap_used, reason = "a helper that fails, fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a helper that fails, fails its test; a test that cannot run says so"
+)]
 
 mod create;
 mod errors;
@@ -7,6 +11,9 @@ mod fleet;
 mod help;
 mod lists;
 mod server;
+mod ssh;
+mod sshd;
+mod terminal;
 mod transport;
 mod units;
 
