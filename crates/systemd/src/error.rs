@@ -63,21 +63,25 @@ impl CallError {
         matches!(self, CallError::Away(_) | CallError::Silent(_))
     }
 
+    /// What happened, without what it happened to.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            CallError::Refused { name, text } => format!("{text} ({name})"),
+            CallError::Away(why) => why.clone(),
+            CallError::Silent(waited) => format!("no answer within {} s", waited.as_secs()),
+            CallError::Odd(error) => format!("an answer that cannot be read: {error}"),
+        }
+    }
+
     /// The error of an operation, named by `doing` ("cannot start hello.service").
     pub(crate) fn into_error(self, doing: &str) -> Error {
         let unreachable = self.is_unreachable();
-        let (message, source) = match self {
-            CallError::Refused { name, text } => (format!("{doing}: {text} ({name})"), None),
-            CallError::Away(why) => (format!("{doing}: systemd is out of reach: {why}"), None),
-            CallError::Silent(waited) => {
-                (format!("{doing}: systemd has not answered within {} s", waited.as_secs()), None)
-            }
-            CallError::Odd(error) => {
-                let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
-                (format!("{doing}: systemd's answer cannot be read"), Some(source))
-            }
+        let message = if unreachable {
+            format!("{doing}: systemd is out of reach: {}", self.reason())
+        } else {
+            format!("{doing}: {}", self.reason())
         };
-        Error { unreachable, message, source }
+        Error { unreachable, message, source: None }
     }
 }
 

@@ -175,7 +175,7 @@ impl Manager {
         if let Ok(link) = self.shared.link()
             && let Err(error) = self.take_out_of_force(&link, unit).await
         {
-            tracing::warn!("{}", error.into_error(&format!("cannot unlink {unit} again")).message);
+            tracing::warn!(%unit, "cannot unlink a unit that could not be installed: {}", error.reason());
         }
         if let Err(error) = self.units.remove(unit) {
             tracing::warn!(%unit, %error, "cannot remove the file of a unit that could not be installed");

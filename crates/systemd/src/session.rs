@@ -69,15 +69,15 @@ pub(crate) async fn run(mut session: Session) {
     loop {
         let error = session.serve().await;
         drop(session);
-        let message = error.into_error("lost the message bus").message;
-        tracing::warn!("{message}");
-        shared.set_down(message);
+        let reason = format!("the message bus is lost: {}", error.reason());
+        tracing::warn!("{reason}");
+        shared.set_down(reason);
         let mut pause = RETRY.0;
         session = loop {
             tokio::time::sleep(pause).await;
             match Session::open(connector.clone(), Arc::clone(&shared)).await {
                 Ok(session) => break session,
-                Err(error) => shared.set_down(error.into_error("cannot connect to the message bus").message),
+                Err(error) => shared.set_down(format!("the message bus is lost: {}", error.reason())),
             }
             pause = RETRY.1.min(pause * 2);
         };
@@ -236,7 +236,7 @@ impl Session {
                 Ok(())
             }
             Question::Read(_) => {
-                tracing::warn!("{}", error.into_error("cannot read the states of units").message);
+                tracing::warn!("cannot read the states of units: {}", error.reason());
                 self.shared.followed().reset();
                 Ok(())
             }

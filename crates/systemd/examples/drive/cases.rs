@@ -26,8 +26,6 @@ type Case = fn(&mut World) -> LocalBoxFuture<'_, Result<(), Failure>>;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where the cases keep their files.
-const DIRECTORY: &str = "/run/fleet-systemd-cases";
 
 /// The cases, by name.
 const CASES: [(&str, Case); 15] = [
@@ -94,14 +92,20 @@ pub(crate) struct World {
     pub(crate) manager: Manager,
     pub(crate) notices: mpsc::Receiver<Notice>,
     reloads: MessageStream,
-    user: bool,
+    pub(crate) user: bool,
+    /// Where the cases keep their files.
+    pub(crate) directory: PathBuf,
+    /// Where systemd keeps its links.
+    links: PathBuf,
 }
 
 impl World {
     async fn new(user: bool) -> Result<World, Failure> {
-        let directory = |name| PathBuf::from(DIRECTORY).join(if user { "user" } else { "system" }).join(name);
-        let options =
-            Options { units_directory: directory("units"), records_directory: directory("records"), user };
+        let runtime = if user { std::env::var("XDG_RUNTIME_DIR")? } else { "/run".to_owned() };
+        let directory = Path::new(&runtime).join("fleet-systemd-cases");
+        let units_directory = directory.join("units");
+        let records_directory = directory.join("records");
+        let options = Options { units_directory, records_directory, user };
         let manager = Manager::connect(options).await?;
         let notices = manager.subscribe().await?;
         let connection =
@@ -112,7 +116,8 @@ impl World {
             .member("Reloading")
             .build()?;
         let reloads = MessageStream::for_match_rule(rule, &connection, None).await?;
-        Ok(World { manager, notices, reloads, user })
+        let links = Path::new(&runtime).join(if user { "systemd/user" } else { "systemd/system" });
+        Ok(World { manager, notices, reloads, user, directory, links })
     }
 
     /// Installs a unit.
@@ -242,13 +247,8 @@ impl World {
     async fn check_that_nothing_is_left(&self) -> Result<(), Failure> {
         let installed = self.manager.installed().await?;
         check(installed.is_empty(), format!("left installed: {installed:?}"))?;
-        let runtime = if self.user {
-            PathBuf::from(std::env::var("XDG_RUNTIME_DIR")?).join("systemd/user")
-        } else {
-            PathBuf::from("/run/systemd/system")
-        };
         let mut links = BTreeSet::new();
-        collect_links(&runtime, &mut links)?;
+        collect_links(&self.links, &self.directory, &mut links)?;
         check(links.is_empty(), format!("left behind: {links:?}"))
     }
 }
@@ -258,15 +258,15 @@ pub(crate) fn words(state: &UnitState) -> String {
     format!("{} {} {}", state.load, state.active, state.sub)
 }
 
-/// Links below `directory` to files of the cases.
-fn collect_links(directory: &Path, links: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
+/// Links below `directory` to files below `targets`.
+fn collect_links(directory: &Path, targets: &Path, links: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
     for entry in entries {
         let path = entry?.path();
         let metadata = std::fs::symlink_metadata(&path)?;
         if metadata.is_dir() {
-            collect_links(&path, links)?;
-        } else if metadata.is_symlink() && std::fs::read_link(&path)?.starts_with(DIRECTORY) {
+            collect_links(&path, targets, links)?;
+        } else if metadata.is_symlink() && std::fs::read_link(&path)?.starts_with(targets) {
             links.insert(path);
         }
     }

@@ -101,15 +101,16 @@ pub(crate) async fn more_jobs_than_match_rules(world: &mut World) -> Result<(), 
 /// A service finds out what systemd is about to do with it.
 pub(crate) async fn own_job(world: &mut World) -> Result<(), Failure> {
     check(world.manager.own_job().await?.is_none(), "this is no service with a job")?;
-    let told = std::path::Path::new(super::DIRECTORY).join("own-job");
+    let told = world.directory.join("own-job");
     let program = std::env::current_exe()?;
     let flag = if world.user { "--user" } else { "--each" };
     let content = format!(
         "[Service]\nType=notify\nNotifyAccess=all\nStandardOutput=truncate:{}\n\
-         ExecStart={} {flag} --units /run/fleet-systemd-cases/own/units \
-         --records /run/fleet-systemd-cases/own/records own-job-at-term\n",
+         ExecStart={} {flag} --units {own}/units \
+         --records {own}/records own-job-at-term\n",
         told.display(),
         program.display(),
+        own = world.directory.join("own").display(),
     );
     world.install("own.service", &content).await?;
     for (operation, wanted) in [(Operation::Restart, "Some(Restart)"), (Operation::Stop, "Some(Stop)")] {

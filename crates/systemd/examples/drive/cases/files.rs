@@ -146,14 +146,16 @@ pub(crate) async fn reloads_are_shared(world: &mut World) -> Result<(), Failure>
 
 /// Every type of unit can be installed, started or not with a reason, stopped and removed.
 pub(crate) async fn every_type(world: &mut World) -> Result<(), Failure> {
+    let mounted = (!world.user).then_some("active mounted");
+    let socket = format!("[Socket]\nListenStream={}\n", world.directory.join("t.sock").display());
     let types = [
-        ("mnt-fleet.mount", "[Mount]\nWhat=tmpfs\nWhere=/mnt/fleet\nType=tmpfs\n", Some("active mounted")),
+        ("mnt-fleet.mount", "[Mount]\nWhat=tmpfs\nWhere=/mnt/fleet\nType=tmpfs\n", mounted),
         ("t.path", "[Path]\nPathExists=/nowhere\n", Some("active waiting")),
         ("t.slice", "[Slice]\nCPUWeight=100\n", Some("active active")),
-        ("t.socket", "[Socket]\nListenStream=/run/fleet-systemd-cases/t.sock\n", Some("active listening")),
+        ("t.socket", &socket, Some("active listening")),
         ("t.target", "[Unit]\nDescription=x\n", Some("active active")),
         ("t.timer", "[Timer]\nOnActiveSec=1000\n", Some("active waiting")),
-        // What becomes of these depends on the kernel and on whether this is a container.
+        // What becomes of these depends on the kernel, on rights, and on whether this is a container.
         ("mnt-fleet.automount", "[Automount]\nWhere=/mnt/fleet\n", None),
         ("nofile.swap", "[Swap]\nWhat=/nofile\n", None),
         ("t.device", "[Unit]\nJobRunningTimeoutSec=1\n", None),
