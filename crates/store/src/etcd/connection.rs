@@ -114,7 +114,8 @@ impl Connection {
         index: usize,
         files: &tls::Files,
     ) -> Result<Arc<Connection>, DialError> {
-        let stream = open(endpoint, files).await?;
+        let closed = CancellationToken::new();
+        let stream = open(endpoint, files, closed.clone()).await?;
         let seen = stream.seen();
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -123,15 +124,14 @@ impl Connection {
             .handshake::<_, Body>(TokioIo::new(stream))
             .await
             .map_err(DialError::Http)?;
-        let closed = CancellationToken::new();
         tokio::spawn({
             let closed = closed.clone();
             async move {
-                tokio::select! {
-                    // Every request on it learns of its end by itself.
-                    _ = driver => closed.cancel(),
-                    () = closed.cancelled() => {}
+                // Every request on it learns of its end by itself.
+                if let Err(error) = driver.await {
+                    tracing::trace!(error = &error as &dyn std::error::Error, "a connection to etcd ended");
                 }
+                closed.cancel();
             }
         });
         let connection = Arc::new(Connection {
@@ -266,11 +266,11 @@ impl Connection {
     }
 }
 
-async fn open(endpoint: &Endpoint, files: &tls::Files) -> Result<Stream, DialError> {
+async fn open(endpoint: &Endpoint, files: &tls::Files, cut: CancellationToken) -> Result<Stream, DialError> {
     let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
     let tcp = tcp.map_err(DialError::Unreachable)?;
     tcp.set_nodelay(true).map_err(DialError::Unreachable)?;
-    let Some(name) = &endpoint.tls_name else { return Ok(Stream::plain(tcp)) };
+    let Some(name) = &endpoint.tls_name else { return Ok(Stream::plain(tcp, cut)) };
     let config = files.load().map_err(DialError::Files)?;
     let stream =
         TlsConnector::from(config).connect(name.clone(), tcp).await.map_err(|error| {
@@ -286,7 +286,7 @@ async fn open(endpoint: &Endpoint, files: &tls::Files) -> Result<Stream, DialErr
                 .to_owned(),
         ));
     }
-    Ok(Stream::tls(stream))
+    Ok(Stream::tls(stream, cut))
 }
 
 /// An error with all that is below it, on one line.

@@ -1,6 +1,8 @@
 //! The byte stream below a connection, plain or TLS, with a look at what comes in: when the last bytes came,
-//! how the first ones looked, and the TLS error that ended it. HTTP/2 above it hides all three.
+//! how the first ones looked, and the TLS error that ended it. HTTP/2 above it hides all three. It can also
+//! be cut: hyper has no other way to end a connection with requests under way.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How many of the first bytes are kept: enough to tell HTTP/1 and TLS from HTTP/2.
 const FIRST: usize = 8;
@@ -63,6 +66,7 @@ impl Seen {
 pub(super) struct Stream {
     kind: Kind,
     seen: Arc<Seen>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 #[derive(Debug)]
@@ -72,14 +76,18 @@ enum Kind {
 }
 
 impl Stream {
-    /// A stream without TLS.
-    pub(super) fn plain(stream: TcpStream) -> Stream {
-        Stream { kind: Kind::Plain(stream), seen: Arc::new(Seen::new()) }
+    /// A stream without TLS. It fails as soon as `cut` is cancelled.
+    pub(super) fn plain(stream: TcpStream, cut: CancellationToken) -> Stream {
+        Stream::new(Kind::Plain(stream), cut)
     }
 
     /// A stream with TLS, after its handshake.
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Stream {
-        Stream { kind: Kind::Tls(Box::new(stream)), seen: Arc::new(Seen::new()) }
+    pub(super) fn tls(stream: TlsStream<TcpStream>, cut: CancellationToken) -> Stream {
+        Stream::new(Kind::Tls(Box::new(stream)), cut)
+    }
+
+    fn new(kind: Kind, cut: CancellationToken) -> Stream {
+        Stream { kind, seen: Arc::new(Seen::new()), cut: Box::pin(cut.cancelled_owned()) }
     }
 
     /// What is seen of the other side, from now on too.
@@ -115,6 +123,10 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // HTTP/2 is always reading: this wakes it.
+        if self.cut.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buffer.filled().len();
         let result = match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
