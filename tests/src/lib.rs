@@ -62,7 +62,7 @@ pub use listing::{Placement, UnitState, single};
 pub use machine::Machine;
 pub use network::Fate;
 pub use scenario::{Failure, TestResult, on_cluster};
-pub use slot::{DEV_SLOT, Slot, reap};
+pub use slot::{DEV_SLOT, Slot, reap, slot_directory};
 pub use ssh::SshIdentity;
 pub use tls::{Authority, Certificate};
 pub use wait::{NotYet, holds, wait_for};

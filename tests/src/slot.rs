@@ -80,7 +80,7 @@ impl Slot {
 
     /// Its directory: in memory, gone with the slot.
     pub fn directory(&self) -> PathBuf {
-        directory(self.number)
+        slot_directory(self.number)
     }
 }
 
@@ -109,7 +109,8 @@ pub fn reap(number: u8) -> Result<(), HarnessError> {
     Err(HarnessError::Unexpected(format!("cleaning slot {number} ended with {status}")))
 }
 
-fn directory(number: u8) -> PathBuf {
+/// The directory of a slot, in use or not.
+pub fn slot_directory(number: u8) -> PathBuf {
     Path::new("/run/fleet-tests").join(number.to_string())
 }
 
@@ -131,7 +132,7 @@ fn try_lock(number: u8) -> Result<Option<File>, HarnessError> {
 
 /// The slot's directory lies in memory: what the machines write there is gone with them, and costs no disk.
 fn prepare(number: u8) -> Result<(), HarnessError> {
-    let path = directory(number);
+    let path = slot_directory(number);
     std::fs::create_dir_all(&path).map_err(HarnessError::file("create", &path))?;
     let status = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "mode=755", &format!("fleet-tests-{number}")])

@@ -1,5 +1,6 @@
 //! SSH keys and an agent that holds them.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -70,6 +71,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .map_err(|source| HarnessError::Spawn { command: "ssh-agent".to_owned(), source })?;
         let key = identity.path().display().to_string();

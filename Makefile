@@ -1,0 +1,29 @@
+# The front door, for people and for CI alike.
+
+.DEFAULT_GOAL := help
+.PHONY: help dev dev-stop test lint bench-units advisories
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+dev: ## a cluster to try things on: three machines as root, your own systemd otherwise
+	@scripts/dev up
+
+dev-stop: ## end that cluster
+	@scripts/dev down
+
+test: ## every test; those on real machines need root
+	@scripts/install-tools
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+lint: ## formatting, clippy, documentation, licences and sources
+	@scripts/install-tools build
+	@scripts/lint
+
+bench-units: ## how fast units start, stop, move and are listed, beside a real etcd
+	@scripts/install-tools
+	cargo run --locked --release -p fleet-benches --bin bench-units
+
+advisories: ## known vulnerabilities of what we depend on; fetches the database
+	@scripts/deny advisories
