@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fleet_tests::{Cluster, DEV_SLOT, Failure, HarnessError, reap, slot_directory};
+use fleet_tests::{Cluster, DEV_SLOT, Failure, HarnessError, Machine, reap, request, slot_directory};
 
 const MACHINES: usize = 3;
 const USAGE: &str = "usage: dev-cluster up|down";
@@ -28,15 +28,32 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What a cluster that is whole leaves behind: how it is shown.
+/// The APIs of the machines, one a line; written last.
+fn endpoints() -> PathBuf {
+    slot_directory(DEV_SLOT).join("endpoints")
+}
+
+/// What is shown of a cluster that is up.
 fn note() -> PathBuf {
     slot_directory(DEV_SLOT).join("how-to-use")
+}
+
+/// Whether the cluster was started to its end and every machine still answers.
+async fn is_whole() -> bool {
+    let Ok(endpoints) = std::fs::read_to_string(endpoints()) else { return false };
+    for endpoint in endpoints.lines() {
+        let reply = request("GET", &format!("{endpoint}/fleet/v1/machines"), None).await;
+        if !reply.is_ok_and(|reply| reply.status == 200) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Boots the cluster, or shows the one that is there.
 async fn up() -> Result<(), Failure> {
     let mut out = io::stdout();
-    if note().exists() {
+    if is_whole().await {
         writeln!(out, "The cluster is up already; `make dev-stop` ends it.\n")?;
         out.write_all(&std::fs::read(note())?)?;
         return Ok(());
@@ -55,6 +72,8 @@ async fn up() -> Result<(), Failure> {
     let text = how_to_use(&cluster);
     std::fs::write(note(), &text)?;
     out.write_all(text.as_bytes())?;
+    let addresses: Vec<_> = cluster.machines().iter().map(Machine::endpoint).collect();
+    std::fs::write(endpoints(), addresses.join("\n"))?;
     cluster.leave_running();
     Ok(())
 }
@@ -70,7 +89,7 @@ async fn show(cluster: &Cluster, out: &mut impl io::Write) -> Result<(), Failure
 }
 
 fn how_to_use(cluster: &Cluster) -> String {
-    let endpoint = cluster.machines().first().map(fleet_tests::Machine::endpoint).unwrap_or_default();
+    let endpoint = cluster.machines().first().map(Machine::endpoint).unwrap_or_default();
     let programs = cluster.programs();
     let key = cluster.ssh_identity().path().display().to_string();
     let mut text = format!(
