@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_cluster::environment::Environment;
-use fleet_cluster::presence::Membership;
 use fleet_cluster::systemd::{Operation, Systemd};
 use fleet_service::listen::{ListenError, Listener};
 use fleet_service::logging::Verbosity;
@@ -20,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::api::Api;
 use crate::config::Options;
 use crate::exporter::Exporter;
-use crate::generation::{self, Generation, Machine};
+use crate::generation::{self, Generation, Inherited, Machine};
 use crate::serve::{Site, serve};
 use crate::{VERSION, identity, state_dump, store};
 
@@ -71,7 +70,7 @@ impl Daemon {
         let exporter = Arc::new(Exporter::new());
         let machine = self.machine(&exporter).await?;
         let mut generation =
-            Generation::begin(&machine, &self.options, Membership::Joining).map_err(Error::Generation)?;
+            Generation::begin(&machine, &self.options, Inherited::nothing()).map_err(Error::Generation)?;
         let (api, site_api) = watch::channel(Arc::clone(&generation.api));
         let site = Site { api: site_api, exporter, server: HeaderValue::from_static(SERVER) };
         let web = Web::start(self.listeners, &self.options, site).await?;
@@ -145,10 +144,10 @@ async fn replace(
     after: &Options,
     api: &watch::Sender<Arc<Api>>,
 ) -> Result<Generation, Error> {
-    let membership = old.membership().borrow().clone();
+    let legacy = old.legacy();
     old.end().await;
-    let membership = if store::same(before, after) { membership } else { Membership::Joining };
-    let generation = Generation::begin(machine, after, membership).map_err(Error::Generation)?;
+    let inherited = if store::same(before, after) { legacy } else { Inherited::nothing() };
+    let generation = Generation::begin(machine, after, inherited).map_err(Error::Generation)?;
     api.send_replace(Arc::clone(&generation.api));
     Ok(generation)
 }

@@ -64,6 +64,20 @@ pub struct Generation {
     tasks: TaskTracker,
 }
 
+/// What one generation leaves to the next.
+pub struct Inherited {
+    /// Whether this machine is a member.
+    pub membership: Membership,
+    store: Option<Arc<dyn Store>>,
+}
+
+impl Inherited {
+    /// The first generation inherits nothing.
+    pub fn nothing() -> Inherited {
+        Inherited { membership: Membership::Joining, store: None }
+    }
+}
+
 /// Why a generation cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,9 +90,9 @@ pub enum Error {
 }
 
 impl Generation {
-    /// Begins. `membership` is what is known of it: the API of a reloaded daemon need not wait.
-    pub fn begin(machine: &Machine, options: &Options, membership: Membership) -> Result<Generation, Error> {
-        let opened = store::open(options).map_err(Error::Store)?;
+    /// Begins. `inherited` comes from a former generation over the same store: its API need not wait.
+    pub fn begin(machine: &Machine, options: &Options, inherited: Inherited) -> Result<Generation, Error> {
+        let opened = store::open(options, inherited.store).map_err(Error::Store)?;
         let heart = heart_thread::start(opened.for_heart).map_err(Error::Thread)?;
         let parts = Parts {
             machine,
@@ -88,7 +102,7 @@ impl Generation {
             stop: CancellationToken::new(),
         };
         let hand_over = CancellationToken::new();
-        let (membership_sender, membership) = watch::channel(membership);
+        let (membership_sender, membership) = watch::channel(inherited.membership);
         let info = parts.follow_info();
         parts.spawn_presence(heart.clone(), info.clone(), membership_sender);
         let outbox = Outbox::default();
@@ -108,9 +122,9 @@ impl Generation {
         })
     }
 
-    /// Whether this machine is a member, as it changes.
-    pub fn membership(&self) -> watch::Receiver<Membership> {
-        self.membership.clone()
+    /// What the next generation may go on from, if it is over the same store.
+    pub fn legacy(&self) -> Inherited {
+        Inherited { membership: self.membership.borrow().clone(), store: Some(Arc::clone(&self.store)) }
     }
 
     /// What the agent has installed here, for a look inside.

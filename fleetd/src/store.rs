@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use fleet_store::embedded::Embedded;
 use fleet_store::etcd::{self, Etcd};
-use fleet_store::{Error, ErrorKind, Store};
+use fleet_store::{Error, Store};
 
 use crate::config::{Options, StoreKind};
+
+/// The embedded store's file in `store_path`.
+const DATABASE: &str = "fleet.db";
 
 /// An open store.
 pub struct Opened {
@@ -15,8 +19,9 @@ pub struct Opened {
     pub for_heart: Box<dyn FnOnce() -> Result<Arc<dyn Store>, Error> + Send>,
 }
 
-/// Opens the store. etcd need not answer yet; the embedded store must open.
-pub fn open(options: &Options) -> Result<Opened, Error> {
+/// Opens the store. etcd need not answer yet; the embedded store must open, or be `opened` already: it cannot
+/// be opened twice.
+pub fn open(options: &Options, opened: Option<Arc<dyn Store>>) -> Result<Opened, Error> {
     match options.store {
         StoreKind::Etcd => {
             let etcd_options = etcd_options(options);
@@ -24,10 +29,14 @@ pub fn open(options: &Options) -> Result<Opened, Error> {
             let for_heart = move || Ok(Arc::new(Etcd::connect(etcd_options)?) as Arc<dyn Store>);
             Ok(Opened { store, for_heart: Box::new(for_heart) })
         }
-        StoreKind::Embedded => Err(Error::new(
-            ErrorKind::Unsuitable,
-            "open the embedded store: this build has none; set `store = etcd`",
-        )),
+        StoreKind::Embedded => {
+            let store = match opened {
+                Some(store) => store,
+                None => Arc::new(Embedded::open(&options.store_path.join(DATABASE))?),
+            };
+            let same = Arc::clone(&store);
+            Ok(Opened { store, for_heart: Box::new(move || Ok(same)) })
+        }
     }
 }
 
