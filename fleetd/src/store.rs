@@ -1,10 +1,13 @@
 //! Opening the store that the configuration names.
 
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use fleet_store::embedded::Embedded;
 use fleet_store::etcd::{self, Etcd};
-use fleet_store::{Error, Store};
+use fleet_store::{Error, ErrorKind, Store};
 
 use crate::config::{Options, StoreKind};
 
@@ -32,12 +35,21 @@ pub fn open(options: &Options, opened: Option<Arc<dyn Store>>) -> Result<Opened,
         StoreKind::Embedded => {
             let store = match opened {
                 Some(store) => store,
-                None => Arc::new(Embedded::open(&options.store_path.join(DATABASE))?),
+                None => open_embedded(&options.store_path)?,
             };
             let same = Arc::clone(&store);
             Ok(Opened { store, for_heart: Box::new(move || Ok(same)) })
         }
     }
+}
+
+/// Opens the embedded store in a directory that only its owner can read: unit files hold secrets.
+fn open_embedded(directory: &Path) -> Result<Arc<dyn Store>, Error> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        let message = format!("make the directory {} (store_path)", directory.display());
+        Error::caused_by(ErrorKind::Unsuitable, message, error)
+    })?;
+    Ok(Arc::new(Embedded::open(&directory.join(DATABASE))?))
 }
 
 /// Whether two configurations mean the same store, so that what is known of it stays true.

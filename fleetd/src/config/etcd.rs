@@ -29,10 +29,10 @@ pub(super) fn read(settings: &mut Settings, options: &mut Options) {
 fn check(settings: &mut Settings, options: &Options) {
     match (&options.etcd_certfile, &options.etcd_keyfile) {
         (Some(_), None) => {
-            settings.mistake("etcd_certfile", "etcd_certfile needs etcd_keyfile, its private key")
+            settings.mistake("etcd_certfile", "etcd_certfile needs etcd_keyfile, its private key");
         }
         (None, Some(_)) => {
-            settings.mistake("etcd_keyfile", "etcd_keyfile needs etcd_certfile, its certificate")
+            settings.mistake("etcd_keyfile", "etcd_keyfile needs etcd_certfile, its certificate");
         }
         _ => {}
     }
