@@ -11,8 +11,8 @@ use crate::client::TlsFiles;
 use crate::output::Console;
 use crate::ssh::{Address, Connector, HostKeyChecker, KeySources, KnownHosts, SshError};
 
-/// Default endpoints of the etcd driver when `--experimental-api=false` is given.
-const OLD_ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
+/// Default endpoints of the etcd driver: those of fleetd.
+const ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
 /// How to reach the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +29,21 @@ pub(crate) struct Settings {
     pub(crate) driver: Driver,
     /// The parts of `--endpoint`; at least one.
     pub(crate) endpoints: Vec<String>,
+    pub(crate) etcd: EtcdSettings,
     pub(crate) tunnel: Option<Address>,
     pub(crate) tls: TlsFiles,
     /// The limit of a request to the API.
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) connector: Connector,
+}
+
+/// Settings of the etcd driver.
+#[derive(Clone, Debug)]
+pub(crate) struct EtcdSettings {
+    pub(crate) key_prefix: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) timeout: Duration,
 }
 
 /// Flags that contradict each other or make no sense.
@@ -59,14 +69,20 @@ impl Settings {
         console: &Arc<Console>,
     ) -> Result<Settings, SettingsError> {
         let driver = driver(flags)?;
-        let old_default = driver == Driver::Etcd && !flags.experimental_api && !given.endpoint;
-        let endpoint = if old_default { OLD_ETCD_ENDPOINTS } else { &flags.endpoint };
+        let endpoint =
+            if driver == Driver::Etcd && !given.endpoint { ETCD_ENDPOINTS } else { &flags.endpoint };
         let request_timeout = seconds("request-timeout", flags.request_timeout)?;
         let tunnel = Some(flags.tunnel.as_str()).filter(|tunnel| !tunnel.is_empty());
         let tunnel = tunnel.map(|address| Address::parse(address, 22)).transpose();
         Ok(Settings {
             driver,
             endpoints: endpoint.split(',').map(|part| part.trim().to_owned()).collect(),
+            etcd: EtcdSettings {
+                key_prefix: flags.etcd_key_prefix.clone(),
+                username: filled(&flags.etcd_username),
+                password: filled(&flags.etcd_password),
+                timeout: request_timeout,
+            },
             tunnel: tunnel.map_err(|source| SettingsError::Tunnel { source })?,
             tls: TlsFiles {
                 ca: filled(&flags.ca_file).map(PathBuf::from),

@@ -39,7 +39,7 @@ pub(crate) struct GlobalFlags {
     pub(crate) driver: String,
 
     /// Where the fleet API is (unix:///path, http://host:port, https://host:port); with --driver=etcd, where
-    /// etcd is (a list, with commas)
+    /// etcd is (a list, with commas; else http://127.0.0.1:2379,http://127.0.0.1:4001)
     #[arg(long, global = true, value_name = "URL", default_value = "unix:///var/run/fleet.sock")]
     pub(crate) endpoint: String,
 
@@ -126,7 +126,7 @@ pub(crate) struct GlobalFlags {
     #[arg(short = 'h', long, alias = "h", global = true)]
     pub(crate) help: bool,
 
-    /// Deprecated: =false only changes the default endpoint of the etcd driver
+    /// Deprecated: means nothing any more
     #[arg(long, global = true, hide = true, default_value = "true", action = clap::ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", value_name = "BOOL",
           value_parser = super::parse::go_bool)]

@@ -1,7 +1,5 @@
 //! The cluster through the fleet API.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use fleet_protocol::fleet_v1::{
     ErrorBody, Explanation, Machine, MachinePage, Unit, UnitPage, UnitState, UnitStatePage, decode, encode,
@@ -10,16 +8,15 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 
 use super::cluster::{ClientError, Cluster, JobState};
-use super::endpoint::{Endpoint, percent_encode};
-use super::transport::{Answer, Transport};
+use super::endpoint::percent_encode;
+use super::exchange::{Answer, Exchange};
 
 /// A server that always says that there is more would keep us for ever.
 const MAX_PAGES: usize = 100_000;
 
 /// A client of the API.
-#[derive(Debug)]
 pub(crate) struct HttpCluster {
-    transport: Arc<Transport>,
+    exchange: Box<dyn Exchange>,
     base_url: String,
     base_path: String,
 }
@@ -52,9 +49,9 @@ impl Page for UnitStatePage {
 }
 
 impl HttpCluster {
-    /// A client of the API at `endpoint`.
-    pub(crate) fn new(endpoint: &Endpoint, transport: Arc<Transport>) -> HttpCluster {
-        HttpCluster { transport, base_url: endpoint.base_url.clone(), base_path: endpoint.base_path.clone() }
+    /// A client of the API that `exchange` leads to. Errors show `base_url`; `base_path` is its path.
+    pub(crate) fn new(exchange: Box<dyn Exchange>, base_url: &str, base_path: &str) -> HttpCluster {
+        HttpCluster { exchange, base_url: base_url.to_owned(), base_path: base_path.to_owned() }
     }
 
     /// Follows a list to its end. `query` is what is asked for beside the page.
@@ -105,7 +102,7 @@ impl HttpCluster {
         let url = format!("{}{resource}", self.base_url);
         tracing::debug!("HTTP {method} {url}");
         let path = format!("{}{resource}", self.base_path);
-        let answer = self.transport.send(&method, &path, body).await.map_err(|source| {
+        let answer = self.exchange.send(&method, &path, body).await.map_err(|source| {
             ClientError::Request { method: capitalised(&method), url: url.clone(), source }
         })?;
         tracing::debug!("HTTP {method} {url} {}", answer.status);
@@ -173,7 +170,7 @@ impl Cluster for HttpCluster {
     }
 
     fn concurrency(&self) -> usize {
-        self.transport.concurrency()
+        self.exchange.concurrency()
     }
 }
 

@@ -3,6 +3,8 @@
 mod cluster;
 mod dial;
 mod endpoint;
+mod etcd;
+mod exchange;
 mod http;
 mod open;
 mod tls;

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::cluster::Cluster;
 use super::dial::{Dial, Tcp, Tls, Unix};
 use super::endpoint::{Address, Endpoint, EndpointError};
+use super::etcd::{self, EtcdError};
 use super::http::HttpCluster;
 use super::tls::{TlsError, client_config};
 use super::transport::Transport;
@@ -23,6 +24,8 @@ pub(crate) enum OpenError {
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
     #[error("failed initializing SSH client")]
     Ssh {
         #[source]
@@ -33,7 +36,8 @@ pub(crate) enum OpenError {
 /// The cluster that the settings name. Nothing is connected yet, unless there is a tunnel.
 pub(crate) async fn open(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn Cluster>, OpenError> {
     match settings.driver {
-        Driver::Api | Driver::Etcd => open_api(settings, console).await,
+        Driver::Api => open_api(settings, console).await,
+        Driver::Etcd => open_etcd(settings, console).await,
     }
 }
 
@@ -45,7 +49,16 @@ async fn open_api(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn
     let endpoint = Endpoint::parse(first)?;
     let dial = way_to(&endpoint, settings, console).await?;
     let transport = Transport::new(dial, endpoint.authority.clone(), settings.request_timeout);
-    Ok(Box::new(HttpCluster::new(&endpoint, transport)))
+    Ok(Box::new(HttpCluster::new(Box::new(transport), &endpoint.base_url, &endpoint.base_path)))
+}
+
+async fn open_etcd(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn Cluster>, OpenError> {
+    let tunnel = match &settings.tunnel {
+        Some(bastion) => Some(tunnel(settings, bastion, false).await?),
+        None => None,
+    };
+    let store = etcd::open(settings, tunnel, console).await?;
+    Ok(Box::new(HttpCluster::new(Box::new(store), "etcd:/fleet/v1/", "/fleet/v1/")))
 }
 
 async fn way_to(

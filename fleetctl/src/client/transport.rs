@@ -1,19 +1,20 @@
 //! HTTP/1.1 over a small pool of connections.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use super::dial::{Dial, DialError};
+use super::exchange::{Answer, Exchange};
 
 /// The largest answer that is read. A page of a list has at most 100 units of at most 1 MiB; real ones
 /// are a few KiB.
@@ -45,13 +46,6 @@ pub(crate) enum TransportError {
     },
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Bytes,
-}
-
 type Connection = SendRequest<Full<Bytes>>;
 
 /// Sends requests to one server.
@@ -75,30 +69,9 @@ impl fmt::Debug for Transport {
 
 impl Transport {
     /// A transport over `dial`. `timeout` bounds each request, connecting included.
-    pub(crate) fn new(dial: Box<dyn Dial>, authority: String, timeout: Option<Duration>) -> Arc<Transport> {
+    pub(crate) fn new(dial: Box<dyn Dial>, authority: String, timeout: Option<Duration>) -> Transport {
         let permits = Semaphore::new(dial.limit());
-        Arc::new(Transport { dial, authority, timeout, permits, idle: Mutex::new(Vec::new()) })
-    }
-
-    /// How many requests may be under way at the same time.
-    pub(crate) fn concurrency(&self) -> usize {
-        self.dial.limit()
-    }
-
-    /// Sends one request and reads its answer.
-    pub(crate) async fn send(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<Bytes>,
-    ) -> Result<Answer, TransportError> {
-        let exchange = self.exchange(method, path, body);
-        match self.timeout {
-            Some(limit) => tokio::time::timeout(limit, exchange)
-                .await
-                .map_err(|_| TransportError::Timeout { seconds: limit.as_secs_f64() })?,
-            None => exchange.await,
-        }
+        Transport { dial, authority, timeout, permits, idle: Mutex::new(Vec::new()) }
     }
 
     async fn exchange(
@@ -178,6 +151,23 @@ impl Transport {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|connection| !connection.is_closed());
         idle.pop()
+    }
+}
+
+#[async_trait::async_trait]
+impl Exchange for Transport {
+    async fn send(&self, method: &Method, path: &str, body: Option<Bytes>) -> Result<Answer, TransportError> {
+        let exchange = self.exchange(method, path, body);
+        match self.timeout {
+            Some(limit) => tokio::time::timeout(limit, exchange)
+                .await
+                .map_err(|_| TransportError::Timeout { seconds: limit.as_secs_f64() })?,
+            None => exchange.await,
+        }
+    }
+
+    fn concurrency(&self) -> usize {
+        self.dial.limit()
     }
 }
 

@@ -15,9 +15,7 @@ async fn a_file_becomes_a_unit() {
     Unit hello.service inactive
     exit 0
     ");
-    insta::assert_snapshot!(on(&fleet, &["submit", &file]).await, @"
-    exit 0
-    ");
+    insta::assert_snapshot!(on(&fleet, &["submit", &file]).await, @"exit 0");
     assert_eq!(fleet.file("hello.service").as_deref(), Some(HELLO));
     insta::assert_snapshot!(on(&fleet, &["start", &file, &path(&directory, "up.target")]).await, @"
     Unit up.target inactive

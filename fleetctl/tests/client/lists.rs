@@ -113,9 +113,7 @@ async fn list_units() {
     UNIT	MACHINE	ACTIVE	SUB
     exit 0
     ");
-    insta::assert_snapshot!(on(&Fleet::default(), &["list-units", "--no-legend"]).await, @"
-    exit 0
-    ");
+    insta::assert_snapshot!(on(&Fleet::default(), &["list-units", "--no-legend"]).await, @"exit 0");
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Every command against a scripted cluster: what is printed, what is asked for, and the exit code.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stderr,
     reason = "a helper that fails, fails its test; a test that cannot run says so"
 )]
 
 mod create;
 mod errors;
+mod etcd;
 mod fleet;
 mod help;
 mod lists;
@@ -14,6 +16,7 @@ mod server;
 mod ssh;
 mod sshd;
 mod terminal;
+mod tls;
 mod transport;
 mod units;
 

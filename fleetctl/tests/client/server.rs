@@ -45,6 +45,32 @@ impl Server {
         server
     }
 
+    /// Serves on a free port over TLS.
+    pub(crate) async fn tls(
+        config: Arc<rustls::ServerConfig>,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server {
+            endpoint: format!("https://{}", listener.local_addr().unwrap()),
+            requests: Arc::default(),
+        };
+        let (handler, requests): (Handler, _) = (Arc::new(handler), Arc::clone(&server.requests));
+        let acceptor = tokio_rustls::TlsAcceptor::from(config);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, handler, requests) =
+                    (acceptor.clone(), Arc::clone(&handler), Arc::clone(&requests));
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, handler, requests).await;
+                    }
+                });
+            }
+        });
+        server
+    }
+
     /// Serves on a socket in the file system.
     pub(crate) fn unix(
         path: &std::path::Path,

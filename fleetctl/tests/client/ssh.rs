@@ -85,18 +85,7 @@ impl World {
 
     /// Runs the client with this standard input.
     async fn run_with(&self, words: &[&str], input: &str) -> Ended {
-        let mut command = self.command(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).await.unwrap();
-        drop(stdin);
-        let output = timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
-        Ended {
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code().unwrap(),
-        }
+        run_command(self.command(words), input).await
     }
 
     async fn run(&self, words: &[&str]) -> Ended {
@@ -123,6 +112,21 @@ impl World {
         }
         self.agent = Some(agent.socket.clone());
         agent
+    }
+}
+
+async fn run_command(mut command: Command, input: &str) -> Ended {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A program that does not read its input may have ended before.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
+    Ended {
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
     }
 }
 
@@ -464,6 +468,60 @@ async fn status_of_a_unit_on_this_machine_needs_no_ssh() {
     let output = timeout(LIMIT, output).await.unwrap().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "here status -l hello.service\n");
     assert_eq!(output.status.code(), Some(3));
+}
+
+/// Runs the script that distributes keys.
+async fn inject(world: &World, name: &str, key: &str) -> Ended {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/fleetctl-inject-ssh.sh");
+    // The machines of the test are at a port of their own: this puts the port behind the word `ssh`.
+    let wrapper = format!(
+        "count=$#\nfor word; do\nset -- \"$@\" \"$word\"\n[ \"$word\" != ssh ] || set -- \"$@\" --ssh-port {}\n\
+         done\nshift $count\nexec {} \"$@\"",
+        world.sshd.port,
+        env!("CARGO_BIN_EXE_fleetctl")
+    );
+    let bin = tempfile::tempdir().unwrap();
+    install(bin.path(), "fleetctl", &wrapper);
+    let mut command = Command::new(script);
+    command.env_clear().env("HOME", world.home.path());
+    command.env("PATH", format!("{}:/usr/bin:/bin", bin.path().display()));
+    command.args([name, "--endpoint", &world.endpoint, "--ssh-username", &user()]);
+    run_command(command, key).await
+}
+
+#[tokio::test]
+async fn a_key_is_brought_to_every_machine_once() {
+    if !is_there() {
+        return;
+    }
+    let world = World::new().await;
+    let friend = world.home.path().join("friend");
+    keygen(&friend, "ed25519");
+    let key = std::fs::read_to_string(friend.with_extension("pub")).unwrap();
+    let authorized = world.sshd.path("home/.ssh/authorized_keys");
+    std::fs::create_dir(world.sshd.path("home/.ssh")).unwrap();
+    std::fs::write(&authorized, "ssh-ed25519 AAAA before").unwrap();
+    for _ in 0..2 {
+        let ended = inject(&world, "simon", &key).await;
+        assert_eq!((ended.out.lines().count(), ended.err.as_str(), ended.code), (2, "", 0));
+        assert_eq!(std::fs::read_to_string(&authorized).unwrap(), format!("ssh-ed25519 AAAA before\n{key}"));
+    }
+    world.sshd.program("update-ssh-keys", "cat > ~/given; echo \"$@\" >> ~/given");
+    let ended = inject(&world, "simon", &key).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(
+        std::fs::read_to_string(world.sshd.path("home/given")).unwrap(),
+        format!("{key}-a simon -n\n")
+    );
+
+    for (name, key) in [
+        ("simon", "no key"),
+        ("a'b", key.as_str()),
+        ("simon", "ssh-rsa 'x'"),
+        ("simon", "ssh-rsa x\nssh-rsa y"),
+    ] {
+        assert_ne!(inject(&world, name, key).await.code, 0, "{name} {key}");
+    }
 }
 
 #[tokio::test]

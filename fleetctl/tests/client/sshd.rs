@@ -53,10 +53,11 @@ impl Sshd {
         std::fs::create_dir(path("bin")).unwrap();
         let client = Path::new(env!("CARGO_BIN_EXE_fleetctl")).parent().unwrap().display().to_string();
         let search = format!("{}:{client}:/usr/bin:/bin", path("bin").display());
+        std::fs::create_dir(path("home")).unwrap();
         let config = format!(
             "HostKey {0}/host_ed25519\nHostKey {0}/host_rsa\nAuthorizedKeysFile {0}/authorized_keys\n\
              StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nPidFile none\n\
-             KbdInteractiveAuthentication no\nSetEnv PATH={search}\n",
+             KbdInteractiveAuthentication no\nSetEnv PATH={search} HOME={0}/home\n",
             directory.path().display(),
         );
         std::fs::write(path("config"), config).unwrap();

@@ -12,9 +12,7 @@ async fn start_waits_for_systemd() {
     exit 0
     ");
     assert_eq!(fleet.desired("slow.service").as_deref(), Some("launched"));
-    insta::assert_snapshot!(on(&fleet, &["start", "hello"]).await, @"
-    exit 0
-    ");
+    insta::assert_snapshot!(on(&fleet, &["start", "hello"]).await, @"exit 0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,9 +99,7 @@ async fn global_units_are_only_triggered() {
     err| Successfully stopped units [].
     exit 0
     ");
-    insta::assert_snapshot!(on(&fleet, &["load", "global"]).await, @"
-    exit 0
-    ");
+    insta::assert_snapshot!(on(&fleet, &["load", "global"]).await, @"exit 0");
     insta::assert_snapshot!(on(&fleet, &["unload", "global"]).await, @"
     Triggered global unit global.service unload
     err| Successfully unloaded units [].
