@@ -68,6 +68,19 @@ pub(super) enum DialError {
     /// The other side is no etcd with the v3 API, in words.
     #[error("{0}")]
     NotEtcd(String),
+    /// It was closed before anything came. etcd does that to plain connections where it speaks TLS; a member
+    /// that is just starting or ending does it too.
+    #[error(
+        "closes the connection without an answer (if it speaks TLS, write https:// instead of http:// in \
+         etcd_servers)"
+    )]
+    Closed,
+    /// It was closed within the TLS handshake. etcd does that where it does not speak TLS.
+    #[error(
+        "ends the TLS handshake (if it does not speak TLS, write http:// instead of https:// in \
+         etcd_servers)"
+    )]
+    Hung(#[source] io::Error),
     /// HTTP/2 failed.
     #[error("HTTP/2 failed")]
     Http(#[source] hyper::Error),
@@ -78,7 +91,11 @@ impl DialError {
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
             DialError::Tls(_) | DialError::Files(_) | DialError::NotEtcd(_) => ErrorKind::Unsuitable,
-            DialError::Unreachable(_) | DialError::Silent(_) | DialError::Http(_) => ErrorKind::Unavailable,
+            DialError::Unreachable(_)
+            | DialError::Silent(_)
+            | DialError::Closed
+            | DialError::Hung(_)
+            | DialError::Http(_) => ErrorKind::Unavailable,
         }
     }
 }
@@ -167,7 +184,12 @@ impl Connection {
                 "it speaks TLS: write https:// instead of http:// in etcd_servers".to_owned(),
             );
         }
-        error
+        match error {
+            DialError::Http(_) if self.seen.is_silent() && self.endpoint.tls_name.is_none() => {
+                DialError::Closed
+            }
+            error => error,
+        }
     }
 
     async fn check_health(&self) -> Result<(), DialError> {

@@ -196,6 +196,8 @@ impl Failure {
 
     /// A message of the server that came without a gRPC status: the reason of a cancelled watch.
     pub(super) fn message(message: &str) -> Failure {
+        // gRPC's Go library puts the status into words.
+        let message = message.split_once(" desc = ").map_or(message, |(_, description)| description);
         Failure::from_status(&Status::unknown(message), |advice| match advice {
             "" => Cause::Words(message.to_owned()),
             advice => Cause::Words(format!("{advice} ({message})")),

@@ -44,6 +44,11 @@ impl Seen {
         self.with(|inner| inner.last_read >= instant)
     }
 
+    /// Nothing ever arrived.
+    pub(super) fn is_silent(&self) -> bool {
+        self.with(|inner| inner.first.is_empty())
+    }
+
     /// The other side answered in HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
         self.with(|inner| inner.first.starts_with(b"HTTP/1."))
@@ -137,16 +142,29 @@ impl AsyncRead for Stream {
     }
 }
 
+/// Takes a write to a closed connection for done. Why it was closed is still to be read: a TLS alert that
+/// names the refused certificate, or an answer in another protocol. The read tells it, or the end.
+fn forgive<T>(result: Poll<io::Result<T>>, done: T) -> Poll<io::Result<T>> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    match result {
+        Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
+            Poll::Ready(Ok(done))
+        }
+        result => result,
+    }
+}
+
 impl AsyncWrite for Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
+        let result = match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Kind::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        forgive(result, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -154,10 +172,11 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.kind {
+        let result = match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        };
+        forgive(result, slices.iter().map(|slice| slice.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -168,10 +187,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.kind {
+        let result = match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_flush(context),
             Kind::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        };
+        forgive(result, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -10,6 +10,7 @@ use fleet_store::etcd::{Etcd, Options};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::certificates::Authority;
 use crate::engine::{Member, Setup, available};
 use crate::reopened::Reopened;
 
@@ -32,41 +33,122 @@ pub(crate) trait Harness: Send + Sync {
     async fn resume(&self);
 }
 
-/// etcd, shared by the cases of a flavour or owned by one of them.
-pub(crate) struct EtcdHarness {
-    member: Arc<Mutex<Member>>,
-    options: Options,
+/// The ways in which etcd is protected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Flavour {
+    /// Not at all.
+    Plain,
+    /// TLS, with client certificates.
+    Tls,
+    /// User and password.
+    Auth,
 }
 
-impl EtcdHarness {
-    /// On an engine that all cases share: not to be restarted.
-    pub(crate) fn shared() -> Option<EtcdHarness> {
-        static ENGINE: OnceLock<Arc<Mutex<Member>>> = OnceLock::new();
-        skip_or(|| {
-            let member = ENGINE.get_or_init(|| Arc::new(Mutex::new(Member::single(&Setup::default()))));
-            EtcdHarness::on(Arc::clone(member))
-        })
-    }
+/// An etcd, and how to reach it.
+pub(crate) struct Engine {
+    member: Mutex<Member>,
+    options: Options,
+    /// Holds the certificates.
+    _directory: TempDir,
+}
 
-    /// On an engine of its own.
-    pub(crate) fn own() -> Option<EtcdHarness> {
-        skip_or(|| EtcdHarness::on(Arc::new(Mutex::new(Member::single(&Setup::default())))))
-    }
+/// The user that the store logs in as, with a right to its prefix and no more.
+pub(crate) const USER: (&str, &str) = ("fleet", "open sesame");
 
-    fn on(member: Arc<Mutex<Member>>) -> EtcdHarness {
-        let url = member.lock().unwrap().url();
-        let options = Options {
-            endpoints: vec![url],
-            key_prefix: format!("/{}", uuid::Uuid::new_v4()),
+/// Below this prefix the user may do what it wants.
+pub(crate) const PREFIX: &str = "/tests/";
+
+impl Engine {
+    pub(crate) fn new(flavour: Flavour) -> Engine {
+        let directory = tempfile::tempdir().unwrap();
+        let mut setup = Setup::default();
+        let mut options = Options {
             // Generous: two cores run everything at once.
             request_timeout: Duration::from_secs(5),
             ..Options::default()
         };
-        EtcdHarness { member, options }
+        match flavour {
+            Flavour::Plain => {}
+            Flavour::Tls => {
+                let authority = Authority::new(directory.path(), "authority");
+                let server = authority.sign("server", &["localhost", "127.0.0.1"]);
+                let client = authority.sign("client", &[]);
+                setup.tls = Some((server.cert, server.key, authority.file.clone()));
+                options.ca_file = Some(authority.file);
+                (options.cert_file, options.key_file) = (Some(client.cert), Some(client.key));
+            }
+            Flavour::Auth => {
+                setup.arguments = ["--bcrypt-cost", "4"].map(str::to_owned).to_vec();
+                options.username = Some(USER.0.to_owned());
+                options.password = Some(USER.1.to_owned());
+            }
+        }
+        let member = Member::single(&setup);
+        if let Flavour::Auth = flavour {
+            enable_auth(&member.url());
+        }
+        options.endpoints = vec![member.url()];
+        Engine { member: Mutex::new(member), options, _directory: directory }
     }
 }
 
-fn skip_or<T>(make: impl FnOnce() -> T) -> Option<T> {
+/// Makes the user with its role, and turns authentication on.
+pub(crate) fn enable_auth(url: &str) {
+    let url = url.to_owned();
+    let make = async move {
+        let mut client = etcd_client::Client::connect([url], None).await.unwrap();
+        client.user_add("root", "root", None).await.unwrap();
+        client.user_grant_role("root", "root").await.unwrap();
+        client.role_add(USER.0).await.unwrap();
+        let all = etcd_client::Permission::read_write(PREFIX).with_prefix();
+        client.role_grant_permission(USER.0, all).await.unwrap();
+        client.user_add(USER.0, USER.1, None).await.unwrap();
+        client.user_grant_role(USER.0, USER.0).await.unwrap();
+        client.auth_enable().await.unwrap();
+    };
+    // On a runtime and a thread of its own: the engine is made outside of any async code.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(make);
+    })
+    .join()
+    .unwrap();
+}
+
+/// etcd, shared by the cases of a flavour or owned by one of them, with a prefix of the case's own.
+pub(crate) struct EtcdHarness {
+    engine: Arc<Engine>,
+    options: Options,
+}
+
+impl EtcdHarness {
+    /// On an engine that all cases of the flavour share: not to be restarted.
+    pub(crate) fn shared(flavour: Flavour) -> Option<EtcdHarness> {
+        static ENGINES: [OnceLock<Arc<Engine>>; 3] = [const { OnceLock::new() }; 3];
+        skip_or(|| {
+            let engine = ENGINES[flavour as usize].get_or_init(|| Arc::new(Engine::new(flavour)));
+            EtcdHarness::on(Arc::clone(engine))
+        })
+    }
+
+    /// On an engine of its own.
+    pub(crate) fn own(flavour: Flavour) -> Option<EtcdHarness> {
+        skip_or(|| EtcdHarness::on(Arc::new(Engine::new(flavour))))
+    }
+
+    fn on(engine: Arc<Engine>) -> EtcdHarness {
+        let key_prefix = format!("{PREFIX}{}", uuid::Uuid::new_v4());
+        let options = Options { key_prefix, ..engine.options.clone() };
+        EtcdHarness { engine, options }
+    }
+
+    /// How its stores are made, to make another one.
+    pub(crate) fn options(&self) -> Options {
+        self.options.clone()
+    }
+}
+
+pub(crate) fn skip_or<T>(make: impl FnOnce() -> T) -> Option<T> {
     match available() {
         Ok(()) => Some(make()),
         Err(reason) => {
@@ -83,17 +165,17 @@ impl Harness for EtcdHarness {
     }
 
     async fn restart(&self) {
-        let member = Arc::clone(&self.member);
-        tokio::task::spawn_blocking(move || member.lock().unwrap().restart()).await.unwrap();
+        let engine = Arc::clone(&self.engine);
+        tokio::task::spawn_blocking(move || engine.member.lock().unwrap().restart()).await.unwrap();
     }
 
     async fn pause(&self) -> bool {
-        self.member.lock().unwrap().pause();
+        self.engine.member.lock().unwrap().pause();
         true
     }
 
     async fn resume(&self) {
-        self.member.lock().unwrap().resume();
+        self.engine.member.lock().unwrap().resume();
     }
 }
 

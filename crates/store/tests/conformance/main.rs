@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod engine;
@@ -13,6 +15,8 @@ mod engine;
 mod harness;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod protection;
 #[cfg(test)]
 mod reopened;
 
@@ -77,5 +81,21 @@ macro_rules! suite {
 }
 
 suite!(embedded, harness::EmbeddedHarness::new(), harness::EmbeddedHarness::new());
-suite!(etcd, harness::EtcdHarness::shared(), harness::EtcdHarness::own());
-suite!(@outages etcd_outages, harness::EtcdHarness::own());
+suite!(
+    etcd,
+    harness::EtcdHarness::shared(harness::Flavour::Plain),
+    harness::EtcdHarness::own(harness::Flavour::Plain)
+);
+suite!(@outages etcd_outages, harness::EtcdHarness::own(harness::Flavour::Plain));
+suite!(
+    etcd_tls,
+    harness::EtcdHarness::shared(harness::Flavour::Tls),
+    harness::EtcdHarness::own(harness::Flavour::Tls)
+);
+suite!(@outages etcd_tls_outages, harness::EtcdHarness::own(harness::Flavour::Tls));
+suite!(
+    etcd_auth,
+    harness::EtcdHarness::shared(harness::Flavour::Auth),
+    harness::EtcdHarness::own(harness::Flavour::Auth)
+);
+suite!(@outages etcd_auth_outages, harness::EtcdHarness::own(harness::Flavour::Auth));
