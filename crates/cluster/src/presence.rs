@@ -13,7 +13,7 @@ use fleet_store::{Error, ErrorKind, Expect, Lease, LeaseId, Store, Typed, Versio
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::documents::{MACHINES, MachineDocument, MachineId};
 use crate::environment::Environment;
@@ -98,6 +98,7 @@ impl Presence {
         stop: CancellationToken,
     ) {
         let mut refused = false;
+        let mut trouble: Option<String> = None;
         loop {
             let current = info.borrow_and_update().clone();
             let outcome = tokio::select! {
@@ -107,6 +108,7 @@ impl Presence {
             match outcome {
                 Ok(Registration::Done { pulse, former }) => {
                     refused = false;
+                    trouble = None;
                     info!(machine = %self.identity.machine, "registered");
                     membership.send_replace(Membership::Member { lease: pulse.lease(), former });
                     if self.stay(pulse, &mut info, &membership, &stop).await {
@@ -126,7 +128,10 @@ impl Presence {
                     membership.send_replace(Membership::Refused);
                 }
                 Err(error) => {
-                    debug!(error = &error as &dyn std::error::Error, "not registered, trying again");
+                    // Once for each kind of trouble: a person must see what to mend, not every attempt.
+                    if trouble.replace(error.to_string()).as_deref() != Some(&*error.to_string()) {
+                        warn!(error = &error as &dyn std::error::Error, "not registered, trying again");
+                    }
                 }
             }
             tokio::select! {
