@@ -25,6 +25,8 @@
 mod batch;
 mod bus;
 mod error;
+#[cfg(test)]
+mod fake;
 mod files;
 mod jobs;
 mod link;
@@ -34,6 +36,8 @@ mod reload;
 mod session;
 mod signals;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tracker;
 
 pub use manager::{Manager, Options};

@@ -26,6 +26,11 @@ use crate::state::{Reach, Shared};
 
 /// How long [`Manager::connect`] waits for systemd.
 const FIRST_ANSWER: Duration = Duration::from_secs(25);
+/// How long it waits for a systemd that is not on the bus.
+const ARRIVAL: Duration = Duration::from_secs(5);
+
+/// The load state of a unit that has no file.
+const NOT_FOUND: &str = "not-found";
 
 /// Whether links of an `[Install]` section were removed; `None` if the call was refused.
 type Disabled = Option<bool>;
@@ -100,10 +105,13 @@ impl Manager {
     async fn wait_for_systemd(&self) -> Result<(), CallError> {
         let mut reach = self.shared.reach();
         let known = reach.wait_for(|reach| !matches!(reach, Reach::Connecting));
-        match tokio::time::timeout(FIRST_ANSWER, known).await {
-            Ok(_) => self.shared.link().map(drop),
-            Err(_) => Err(CallError::Silent(FIRST_ANSWER)),
+        if tokio::time::timeout(FIRST_ANSWER, known).await.is_err() {
+            return Err(CallError::Silent(FIRST_ANSWER));
         }
+        // While a machine boots, systemd comes to the bus a moment after the bus is there.
+        let up = reach.wait_for(|reach| matches!(reach, Reach::Up(_)));
+        drop(tokio::time::timeout(ARRIVAL, up).await);
+        self.shared.link().map(drop)
     }
 
     async fn reload(&self, link: &Link) -> Result<(), CallError> {
@@ -139,7 +147,7 @@ impl Manager {
             Err(error) if error.is_unreachable() => return Err(error),
             Err(_) => false,
         };
-        if relinked || stale {
+        if relinked || stale || self.reloads.is_owed() {
             self.reload(&link).await?;
         }
         Ok(())
@@ -184,8 +192,7 @@ impl Manager {
     }
 
     async fn read_state(&self, unit: &UnitName) -> Result<UnitState, CallError> {
-        let not_loaded =
-            UnitState { load: "not-found".into(), active: "inactive".into(), sub: "dead".into() };
+        let not_loaded = UnitState { load: NOT_FOUND.into(), active: "inactive".into(), sub: "dead".into() };
         if unit.is_template() {
             // Templates are never loaded; systemd refuses to be asked for one.
             return Ok(not_loaded);
@@ -253,12 +260,21 @@ impl Drop for PendingRequest<'_> {
 
 /// Whether a loaded unit would go on with something older than the file that is there now.
 async fn is_stale(link: &Link, unit: &UnitName, object: &OwnedObjectPath) -> Result<bool, CallError> {
+    let manager = link.manager().await?;
+    let name = [unit.as_str()];
+    let before = link.answer(manager.list_units_by_patterns(&[], &name)).await?;
     // Since version 246 systemd looks again for the file of a unit that it knows, because others refer to it,
     // but has not found.
-    link.answer(link.manager().await?.load_unit(unit.as_str())).await?;
+    link.answer(manager.load_unit(unit.as_str())).await?;
     let proxy = link.unit(object).await?;
-    let (load, need) = tokio::join!(link.answer(proxy.load_state()), link.answer(proxy.need_daemon_reload()));
-    Ok(load? == "not-found" || need?)
+    if link.answer(proxy.load_state()).await? == NOT_FOUND {
+        return Ok(true);
+    }
+    if before.iter().all(|row| row.2 == NOT_FOUND) {
+        return Ok(false);
+    }
+    // Since version 255 this also holds for each loaded unit once any unit was linked.
+    link.answer(proxy.need_daemon_reload()).await
 }
 
 /// Unlinks units. Whether links of any `[Install]` section were removed.
@@ -346,7 +362,7 @@ impl Systemd for Manager {
             Err(error) if error.is_unreachable() => return Err(failed(error)),
             Err(_) => false,
         };
-        if relinked || stale {
+        if relinked || stale || self.reloads.is_owed() {
             self.reload(&link).await.map_err(failed)?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! One `daemon-reload` for all who wait for one.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 
@@ -13,23 +13,36 @@ pub(crate) struct Reloads {
     started: AtomicU64,
     /// The number of the last one that succeeded; held while one runs.
     succeeded: Mutex<u64>,
+    /// Whether a reload was needed and has not succeeded.
+    owed: AtomicBool,
 }
 
 impl Reloads {
+    /// Whether a reload that was needed has failed, and none has succeeded since.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.owed.load(Ordering::SeqCst)
+    }
+
     /// Returns when a reload has ended well that was started after this call was made.
     pub(crate) async fn request<E, F>(&self, reload: impl FnOnce() -> F) -> Result<(), E>
     where
         F: Future<Output = Result<(), E>>,
     {
+        self.owed.store(true, Ordering::SeqCst);
         let before = self.started.load(Ordering::SeqCst);
         let mut succeeded = self.succeeded.lock().await;
         if *succeeded > before {
             return Ok(());
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
-        reload().await?;
-        *succeeded = number;
-        Ok(())
+        // From here on a further request is not served by this reload, and owes one itself.
+        self.owed.store(false, Ordering::SeqCst);
+        let outcome = reload().await;
+        match &outcome {
+            Ok(()) => *succeeded = number,
+            Err(_) => self.owed.store(true, Ordering::SeqCst),
+        }
+        outcome
     }
 }
 
@@ -80,5 +93,9 @@ mod tests {
         };
         let answers = tokio::join!(request(), request());
         assert_eq!(answers, (Err("no"), Ok(())));
+        assert!(!reloads.is_owed());
+        count.set(0);
+        assert_eq!(request().await, Err("no"));
+        assert!(reloads.is_owed());
     }
 }

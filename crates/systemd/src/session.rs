@@ -48,6 +48,8 @@ pub(crate) struct Session {
     asked: HashMap<NonZeroU32, (Instant, Question)>,
     /// Since when states must be read.
     unread_since: Option<Instant>,
+    /// Whether systemd could be asked, at some time.
+    was_up: bool,
 }
 
 #[derive(Debug)]
@@ -64,22 +66,23 @@ enum Question {
 
 /// Keeps a session going for ever.
 pub(crate) async fn run(mut session: Session) {
-    let connector = session.connector.clone();
-    let shared = Arc::clone(&session.shared);
+    let (connector, shared) = (session.connector.clone(), Arc::clone(&session.shared));
+    let mut pause = RETRY.0;
     loop {
         let error = session.serve().await;
+        if session.was_up {
+            pause = RETRY.0;
+        }
         drop(session);
-        let reason = format!("the message bus is lost: {}", error.reason());
-        tracing::warn!("{reason}");
-        shared.set_down(reason);
-        let mut pause = RETRY.0;
+        tracing::warn!("the message bus is lost: {}", error.reason());
+        shared.set_down(error.reason());
         session = loop {
             tokio::time::sleep(pause).await;
+            pause = RETRY.1.min(pause * 2);
             match Session::open(connector.clone(), Arc::clone(&shared)).await {
                 Ok(session) => break session,
-                Err(error) => shared.set_down(format!("the message bus is lost: {}", error.reason())),
+                Err(error) => shared.set_down(error.reason()),
             }
-            pause = RETRY.1.min(pause * 2);
         };
     }
 }
@@ -89,8 +92,16 @@ impl Session {
     pub(crate) async fn open(connector: Connector, shared: Arc<Shared>) -> Result<Session, CallError> {
         let connection = connector.connect(|builder| builder.max_queued(MESSAGES)).await?;
         let stream = MessageStream::from(&connection);
-        let asked = HashMap::new();
-        Ok(Session { connection, connector, stream, shared, owner: None, asked, unread_since: None })
+        Ok(Session {
+            connection,
+            connector,
+            stream,
+            shared,
+            owner: None,
+            asked: HashMap::new(),
+            unread_since: None,
+            was_up: false,
+        })
     }
 
     /// Works until the connection is lost, and returns why it is.
@@ -261,24 +272,34 @@ impl Session {
         }
     }
 
-    fn set_up(&self, owner: OwnedUniqueName) {
+    fn set_up(&mut self, owner: OwnedUniqueName) {
         if self.owner.as_ref() == Some(&owner) {
             let connection = self.connection.clone();
+            self.was_up = true;
             self.shared.set_up(Link::new(connection, owner, self.connector.clone()));
             tracing::debug!("following systemd's signals");
         }
     }
 
-    /// When states should be read, if any should.
+    /// When states should be read, if any should, and none are being read.
     fn read_at(&mut self) -> Option<Instant> {
         if !self.shared.followed().tracker.has_unread() {
             self.unread_since = None;
             return None;
         }
-        Some(*self.unread_since.get_or_insert_with(Instant::now) + READ_DELAY)
+        let since = *self.unread_since.get_or_insert_with(Instant::now);
+        (!self.is_reading()).then_some(since + READ_DELAY)
+    }
+
+    fn is_reading(&self) -> bool {
+        self.asked.values().any(|(_, question)| matches!(question, Question::Read(_)))
     }
 
     async fn read(&mut self) -> Result<(), CallError> {
+        if self.is_reading() {
+            // At most one at a time: the bus bounds the questions without an answer. The rest comes next.
+            return Ok(());
+        }
         self.unread_since = None;
         let read = self.shared.followed().tracker.start_read();
         let none: &[&str] = &[];
