@@ -298,7 +298,7 @@ async fn open(endpoint: &Endpoint, files: &tls::Files, cut: CancellationToken) -
         TlsConnector::from(config).connect(name.clone(), tcp).await.map_err(|error| {
             match tls_error(&error) {
                 Some(error) => DialError::Tls(tls::explain(error)),
-                None => DialError::Unreachable(error),
+                None => DialError::Hung(error),
             }
         })?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
