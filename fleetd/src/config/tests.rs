@@ -277,3 +277,23 @@ fn what_has_no_effect_is_warned_of() {
     let (_, warnings) = load_from("store=embedded\netcd_cafile=/ca", &[]).unwrap();
     assert_eq!(warnings, [""; 0], "nothing is said of etcd where it is not used");
 }
+
+#[test]
+fn the_systemd_of_a_user_means_directories_of_the_user() {
+    let environment = BTreeMap::from([
+        ("XDG_RUNTIME_DIR".to_owned(), "/run/user/1000".to_owned()),
+        ("HOME".to_owned(), "/home/ada".to_owned()),
+    ]);
+    let path = Path::new("fleet.conf");
+    let of = |text| load(Some((path, text)), &environment).unwrap().0;
+    let user = of("systemd_user = true\n");
+    assert_eq!(user.units_directory, Path::new("/run/user/1000/fleet/units"));
+    assert_eq!(user.store_path, Path::new("/home/ada/.local/state/fleet"));
+    let said = of("systemd_user = true\nunits_directory = /a/b\nstore_path = /c\n");
+    assert_eq!(
+        (said.units_directory.as_path(), said.store_path.as_path()),
+        (Path::new("/a/b"), Path::new("/c"))
+    );
+    let system = of("");
+    assert_eq!(system.units_directory, Path::new("/run/fleet/units/"));
+}
