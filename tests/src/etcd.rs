@@ -248,13 +248,28 @@ impl EtcdMember {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
+        self.etcdctl_with_input(args, Vec::new()).await
+    }
+
+    /// [`etcdctl`](Self::etcdctl) with text for its standard input.
+    ///
+    /// # Errors
+    /// As [`etcdctl`](Self::etcdctl).
+    pub async fn etcdctl_with_input<I>(
+        &self,
+        args: I,
+        input: impl Into<Vec<u8>>,
+    ) -> Result<Output, HarnessError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
         let mut command = Run::new(["etcdctl", "--endpoints", &self.endpoint()]).env("ETCDCTL_API", "3");
         if self.tls {
             let files = ["ca.pem", "client.pem", "client-key.pem"].map(|name| self.file(name));
             command = command.args(["--cacert", &files[0], "--cert", &files[1], "--key", &files[2]]);
         }
         let args = args.into_iter().map(|word| word.as_ref().to_owned());
-        command.args(args.collect::<Vec<_>>()).output().await
+        command.args(args.collect::<Vec<_>>()).input(input).output().await
     }
 }
 
