@@ -1,30 +1,40 @@
 //! HTTP over the listeners.
 
+mod body;
+mod stream;
+
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_service::listen::{Listener, Stream};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::api::{Answer, Api, BODY_MAX};
+use crate::api::{Answer, Api};
 use crate::exporter::Exporter;
+use stream::Bounded;
 
 /// At most this many connections at once; further ones wait in the socket's backlog.
 const CONNECTIONS_MAX: usize = 512;
+/// While there is no place for a new connection, one that is idle is closed this often.
+const CROWDED_PAUSE: Duration = Duration::from_millis(10);
+/// A connection counts as idle after this time.
+const IDLE_MIN: Duration = Duration::from_millis(250);
 /// A client that has not sent a request's head in this time is cut off, an idle one too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
-/// A client that has not sent a request's body in this time is cut off.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most that is buffered of what a connection sends; a request's head is not larger.
+const BUFFER_MAX: usize = 128 * 1024;
 
 /// What is served: the API of the current configuration, which a reload replaces.
 #[derive(Clone, Debug)]
@@ -39,21 +49,20 @@ pub struct Site {
 
 /// Serves connections of `listener` until `stop`; then lets those under way finish.
 pub async fn serve(listener: Arc<Listener>, site: Site, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new();
     let connections = TaskTracker::new();
     loop {
         let accept = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
+            let place = places.take().await;
             (place, listener.accept().await)
         };
         let (place, stream) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept => accepted,
         };
-        let (site, stop) = (site.clone(), stop.clone());
+        let (site, stop, crowded) = (site.clone(), stop.clone(), Arc::clone(&places.crowded));
         connections.spawn(async move {
-            serve_connection(stream, site, stop).await;
+            serve_connection(stream, site, &stop, &crowded).await;
             drop(place);
         });
     }
@@ -61,22 +70,94 @@ pub async fn serve(listener: Arc<Listener>, site: Site, stop: CancellationToken)
     connections.wait().await;
 }
 
-async fn serve_connection(stream: Stream, site: Site, stop: CancellationToken) {
+/// Places for connections. Clients keep idle ones for their next request; when places are scarce, they must
+/// not keep others out.
+struct Places {
+    free: Arc<Semaphore>,
+    /// Asks one connection to close if it is idle.
+    crowded: Arc<Notify>,
+}
+
+impl Places {
+    fn new() -> Places {
+        Places { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)), crowded: Arc::default() }
+    }
+
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.free).acquire_owned();
+        tokio::pin!(free);
+        loop {
+            match tokio::time::timeout(CROWDED_PAUSE, free.as_mut()).await {
+                // The semaphore is never closed.
+                Ok(place) => return place.ok(),
+                Err(_) if self.free.available_permits() == 0 => self.crowded.notify_one(),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Since when a connection has been idle.
+struct Activity {
+    begun: Instant,
+    /// In milliseconds after `begun`; [`BUSY`] during a request.
+    idle_since: AtomicU64,
+}
+
+const BUSY: u64 = u64::MAX;
+
+impl Activity {
+    fn begin() -> Activity {
+        Activity { begun: Instant::now(), idle_since: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_millis().try_into().unwrap_or(BUSY - 1)
+    }
+
+    fn set_busy(&self) {
+        self.idle_since.store(BUSY, Ordering::Relaxed);
+    }
+
+    fn set_idle(&self) {
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        since != BUSY && u128::from(self.now().saturating_sub(since)) >= IDLE_MIN.as_millis()
+    }
+}
+
+async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken, crowded: &Notify) {
+    let activity = Activity::begin();
     let service = service_fn(|request| {
-        let site = site.clone();
-        async move { Ok::<_, Infallible>(site.respond(request).await) }
+        let (site, activity) = (site.clone(), &activity);
+        async move {
+            activity.set_busy();
+            let response = site.respond(request).await;
+            activity.set_idle();
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(BUFFER_MAX)
+        // Some clients close their sending half when they have asked, and wait for the answer.
+        .half_close(true)
+        // As the original writes them: not every script compares without regard to case.
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(Bounded::new(stream)), service);
     tokio::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let outcome = loop {
+        tokio::select! {
+            outcome = connection.as_mut() => break outcome,
+            () = stop.cancelled() => {}
+            () = crowded.notified() => if !activity.is_idle() { continue },
         }
+        connection.as_mut().graceful_shutdown();
+        break connection.as_mut().await;
     };
     if let Err(error) = outcome {
         debug!(%error, "connection ended");
@@ -85,34 +166,25 @@ async fn serve_connection(stream: Stream, site: Site, stop: CancellationToken) {
 
 impl Site {
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let head = request.method() == Method::HEAD;
+        debug!(method = %request.method(), uri = %request.uri(), "request");
         let mut response = match request.uri().path() {
             "/metrics" => self.exporter.response(),
+            // Asks what the server can do, not a resource.
+            "*" if request.method() == Method::OPTIONS => Response::new(Bytes::new()),
             _ => self.answer(request).await,
         };
         response.headers_mut().insert(header::SERVER, self.server.clone());
-        if head {
-            *response.body_mut() = Bytes::new();
-        }
         response.map(Full::new)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
-        debug!(method = %request.method(), uri = %request.uri(), "request");
         let (head, body) = request.into_parts();
-        let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
-        let body = match collected {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let message = format!("the body is larger than {BODY_MAX} bytes");
-                return Answer::failure(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
-            }
-            Ok(Err(_)) => {
-                return Answer::failure(StatusCode::BAD_REQUEST, "the body was cut off").into_response();
-            }
-            Err(_) => {
-                return Answer::failure(StatusCode::REQUEST_TIMEOUT, "the body took too long")
-                    .into_response();
+        let body = match body::collect(body).await {
+            Ok(body) => body,
+            Err(error) => {
+                let mut response = Answer::failure(error.status(), error.to_string()).into_response();
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return response;
             }
         };
         let api = Arc::clone(&self.api.borrow());

@@ -37,8 +37,9 @@ impl Api {
 
     /// Checks every operation, then applies them in their order.
     pub(super) async fn patch_machines(&self, body: &[u8]) -> Result<Answer, Failure> {
-        let operations: Vec<MetadataOperation> =
-            decode(body).map_err(|error| Failure::bad_request(error.to_string()))?;
+        let operations: Vec<MetadataOperation> = decode(body).map_err(|error| {
+            Failure::bad_request(format!("the body must be a list of operations: {error}"))
+        })?;
         let changes: Result<Vec<MetadataChange>, _> =
             operations.iter().map(MetadataOperation::check).collect();
         let changes = changes.map_err(|error| Failure::bad_request(error.to_string()))?;

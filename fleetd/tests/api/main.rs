@@ -1,0 +1,11 @@
+//! The API: row by row, byte by byte, under load and under attack.
+//!
+//! The handlers are asked in this process, and over real sockets where HTTP itself matters. The store is the
+//! embedded one; what engine and agents would write is written by [`world::World`].
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails, fails its test")]
+
+mod answer;
+mod client;
+mod rows;
+mod transcript;
+mod world;
