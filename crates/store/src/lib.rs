@@ -17,10 +17,11 @@
 //! | [`typed`] | the same calls for one Rust type, malformed documents set aside instead of failing a list |
 //! | [`etcd`] | the contract on etcd v3 |
 //! | [`embedded`] | the contract on SQLite, in the process |
-//! | `decorate` | metrics, deadlines and seeded faults around any store |
+//! | [`decorate`] | metrics, deadlines and seeded faults around any store |
 
 mod check;
 pub mod contract;
+pub mod decorate;
 pub mod embedded;
 pub mod error;
 pub mod etcd;

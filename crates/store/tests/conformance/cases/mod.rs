@@ -4,6 +4,7 @@ pub(crate) mod batches;
 pub(crate) mod faults;
 pub(crate) mod leases;
 pub(crate) mod lists;
+pub(crate) mod outages;
 pub(crate) mod reads;
 pub(crate) mod watches;
 pub(crate) mod writes;
