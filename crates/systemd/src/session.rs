@@ -246,6 +246,8 @@ impl Session {
                 self.set_up(owner);
                 Ok(())
             }
+            // The end of this systemd is announced too, and a reset comes with the next one.
+            Question::Read(_) if error.is_unreachable() => Ok(()),
             Question::Read(_) => {
                 tracing::warn!("cannot read the states of units: {}", error.reason());
                 self.shared.followed().reset();

@@ -117,6 +117,22 @@ async fn a_change_that_an_announcement_swallowed_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_that_fails_leads_to_a_reset_when_systemd_can_be_asked() {
+    let (_manager, mut fake, mut notices) = with_a_unit().await;
+    fake.unit_signal("UnitNew", "a.service").await;
+    let call = fake.call("ListUnitsByPatterns").await;
+    call.refuse("org.freedesktop.DBus.Error.AccessDenied", "No.").await;
+    assert_eq!(next(&mut notices).await, Notice::Reset);
+    fake.unit_signal("UnitNew", "a.service").await;
+    let call = fake.call("ListUnitsByPatterns").await;
+    call.refuse("org.freedesktop.DBus.Error.NoReply", "It has left the bus.").await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), notices.recv()).await.is_err());
+    fake.set_owner(None).await;
+    fake.set_owner(Some(":1.2")).await;
+    assert_eq!(next(&mut notices).await, Notice::Reset);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_is_waited_for_and_silence_is_not() {
     let (manager, mut fake, _notices) = with_a_unit().await;
     let a = unit("a.service");
