@@ -1,6 +1,7 @@
 //! The database file: its lock, its format, its settings.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,6 +61,11 @@ pub(super) struct Lock {
 pub(super) fn open(path: &Path) -> Result<(Connection, Lock), Error> {
     let lock = lock(path)?;
     let fault = |error| fault(path, error);
+    // What is in it is for its owner only; SQLite gives its own further files the same mode.
+    private().open(path).map_err(|error| {
+        let message = format!("database {} cannot be opened for writing", path.display());
+        Error::caused_by(ErrorKind::Unsuitable, message, error)
+    })?;
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -123,11 +129,18 @@ fn migrate(path: &Path, connection: &Connection) -> Result<(), Error> {
     }
 }
 
+/// Opens for writing, or makes for its owner only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    options
+}
+
 fn lock(path: &Path) -> Result<Lock, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(|error| {
+    let file = private().open(&name).map_err(|error| {
         let message = format!(
             "lock file {} cannot be made: set store_path to a file in a directory that exists and is writable",
             name.display()

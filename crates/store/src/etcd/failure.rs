@@ -298,3 +298,90 @@ impl From<etcd_client::Error> for Failure {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: Code, message: &str) -> Failure {
+        Failure::from(etcd_client::Error::GRpcStatus(Status::new(code, message)))
+    }
+
+    fn write_error(code: Code, message: &str) -> WriteError {
+        failure(code, message).into_write_error("write a")
+    }
+
+    #[test]
+    fn what_is_refused_is_certainly_not_done() {
+        for (code, message) in [
+            (Code::Unavailable, "etcdserver: no leader"),
+            (Code::Unavailable, "etcdserver: not capable"),
+            (Code::ResourceExhausted, "etcdserver: too many requests"),
+            (Code::InvalidArgument, "etcdserver: request is too large"),
+            (Code::PermissionDenied, "etcdserver: permission denied"),
+            (Code::Unauthenticated, "etcdserver: invalid auth token"),
+            (Code::Unknown, "raft proposal dropped"),
+            (Code::Unimplemented, "unknown service etcdserverpb.KV"),
+        ] {
+            let error = write_error(code, message);
+            assert!(matches!(error, WriteError::NotDone(_)), "{message}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_proposed_is_unknown() {
+        for (code, message) in [
+            (Code::Unavailable, "etcdserver: request timed out"),
+            (Code::Unavailable, "etcdserver: request timed out, possibly due to previous leader failure"),
+            (Code::Unavailable, "etcdserver: server stopped"),
+            (Code::Unavailable, "etcdserver: leader changed"),
+            // Done, and answered with this error, by the write that crosses the quota.
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+            (Code::Cancelled, "context canceled"),
+            (Code::DeadlineExceeded, "context deadline exceeded"),
+            (Code::Unavailable, "something that a proxy says"),
+            (Code::Internal, "something new"),
+            (Code::InvalidArgument, "something new"),
+        ] {
+            let error = write_error(code, message);
+            assert!(matches!(error, WriteError::Unknown(_)), "{message}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_told_from_one_that_was_not_there() {
+        let sent = |error: SendError| {
+            Failure::from(etcd_client::Error::GRpcStatus(Status::from_error(error.into())))
+        };
+        assert!(sent(SendError::NotSent).not_done);
+        let broken = sent(SendError::Broken("reset".to_owned()));
+        assert!(!broken.not_done);
+        assert_eq!((broken.kind, broken.remedy), (ErrorKind::Unavailable, Remedy::Again));
+    }
+
+    #[test]
+    fn a_lost_lease_is_an_answer() {
+        let error = write_error(Code::NotFound, "etcdserver: requested lease not found");
+        assert!(matches!(error, WriteError::LeaseLost));
+        let lost = etcd_client::Error::LeaseKeepAliveError("lease not found".to_owned());
+        assert!(matches!(Failure::from(lost).into_renew_error("renew"), RenewError::Lost));
+        let away = failure(Code::Unavailable, "etcdserver: no leader").into_renew_error("renew");
+        assert!(matches!(away, RenewError::Failed(_)));
+    }
+
+    #[test]
+    fn reasons_of_watches_are_read_too() {
+        let failure =
+            Failure::message("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token");
+        assert_eq!((failure.kind, failure.remedy), (ErrorKind::Denied, Remedy::Login));
+        let compacted = Failure::message("etcdserver: mvcc: required revision has been compacted");
+        assert_eq!(compacted.what, What::Compacted);
+    }
+
+    #[test]
+    fn advice_names_the_options() {
+        let error = failure(Code::PermissionDenied, "etcdserver: permission denied").into_error("get a");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("etcd_key_prefix"), "{cause}");
+    }
+}

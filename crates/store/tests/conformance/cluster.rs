@@ -1,13 +1,14 @@
 //! etcd with three members: what happens when one of them is killed, silent, or away from the start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_store::etcd::{Etcd, Options};
 use fleet_store::{Expect, Revision, Scope, Store, Write, WriteError};
 use tokio::time::timeout;
 
-use crate::cases::{THINGS, body, next, put, told};
+use crate::cases::{THINGS, again, body, next, put, told};
 use crate::engine::{Member, Setup, available, free_port};
 
 fn three() -> Option<Vec<Member>> {
@@ -151,4 +152,76 @@ async fn connecting_needs_no_etcd() {
     let _members = restarted.await.unwrap();
     timeout(Duration::from_secs(20), put_until_done(&store, "a", 1)).await.unwrap();
     put(&store, "b", body(1)).await;
+}
+
+/// Counts up by compare-and-swap until told to stop; returns how many steps were acknowledged, and how many
+/// may have been done.
+async fn count(store: Arc<dyn Store>, id: &'static str, stop: Arc<AtomicBool>) -> (usize, usize) {
+    let (mut done, mut maybe) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(document) = store.get(&THINGS, id).await else { continue };
+        let (expect, n) = match &document {
+            None => (Expect::Absent, 0),
+            Some(document) => {
+                let value: serde_json::Value = serde_json::from_slice(&document.body).unwrap();
+                let n = usize::try_from(value["n"].as_u64().unwrap()).unwrap();
+                (Expect::Revision(document.revision), n)
+            }
+        };
+        match store.write(&THINGS, Write::put(id, expect, body(n + 1)), None).await {
+            Ok(_) => done += 1,
+            Err(WriteError::Unknown(_)) => maybe += 1,
+            Err(WriteError::Conflict { .. } | WriteError::NotDone(_)) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    (done, maybe)
+}
+
+#[tokio::test]
+async fn counters_are_right_whatever_happens_to_members() {
+    let Some(mut members) = three() else { return };
+    let urls: Vec<String> = members.iter().map(Member::url).collect();
+    let store = connect(urls.clone());
+    let start = put_until_done(&store, "x", 0).await.0;
+    let mut watch = store.watch(&THINGS, Scope::Id("count".to_owned()), start).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let counters: Vec<_> =
+        (0..4).map(|_| tokio::spawn(count(connect(urls.clone()), "count", Arc::clone(&stop)))).collect();
+    for round in 0..6 {
+        let leader = leader(&members).await;
+        let target = (leader + round) % 3;
+        if round % 2 == 0 {
+            members[target].kill();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            // Not here: the counters run on this thread.
+            let mut killed = members.remove(target);
+            let restarted = tokio::task::spawn_blocking(move || {
+                killed.restart();
+                killed
+            });
+            members.insert(target, restarted.await.unwrap());
+        } else {
+            members[target].pause();
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            members[target].resume();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (mut done, mut maybe) = (0, 0);
+    for counter in counters {
+        let (counted, unknown) = counter.await.unwrap();
+        done += counted;
+        maybe += unknown;
+    }
+    let document = again(|| store.get(&THINGS, "count")).await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&document.body).unwrap();
+    let n = usize::try_from(value["n"].as_u64().unwrap()).unwrap();
+    println!("{done} steps acknowledged, {maybe} unknown, the counter says {n}");
+    assert!(done > 50 && (done..=done + maybe).contains(&n), "{n} of {done} to {}", done + maybe);
+    // The watch, over all of that, has told every step once and in order.
+    for step in 1..=n {
+        assert_eq!(told(&next(&mut watch).await), [format!("count={}", body(step))]);
+    }
 }

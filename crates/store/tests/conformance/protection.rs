@@ -356,3 +356,37 @@ async fn authentication_is_turned_on_later() {
     again(|| store.get(&THINGS, "a")).await.unwrap();
     store.watch(&THINGS, Scope::All, start).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_database_at_its_quota() {
+    let arguments = ["--quota-backend-bytes", "2097152"].map(str::to_owned).to_vec();
+    let Some(member) = skip_or(|| Member::single(&Setup { arguments, ..Setup::default() })) else { return };
+    let options = Options {
+        endpoints: vec![member.url()],
+        request_timeout: Duration::from_secs(5),
+        ..Options::default()
+    };
+    let store = store(options);
+    let mut refused = 0;
+    for n in 0..100 {
+        let id = format!("id-{n}");
+        let big = crate::cases::body_of_size(100_000);
+        match store.write(&THINGS, Write::put(&id, Expect::Absent, big), None).await {
+            Ok(_) => assert_eq!(refused, 0, "{id} was written after the quota was reached"),
+            // The first may have been done all the same: nothing else than unknown would be true.
+            Err(WriteError::Unknown(error)) => {
+                assert_eq!(error.kind, ErrorKind::Unsuitable);
+                assert!(told(&error).contains("etcdctl alarm disarm"), "{}", told(&error));
+                assert!(refused == 0 || text(&store, &id).await.is_none(), "{id}");
+                refused += 1;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        if refused == 3 {
+            // Deleting still works: that is the way out.
+            crate::cases::delete(&store, "id-0").await;
+            return;
+        }
+    }
+    panic!("the quota was never reached");
+}
