@@ -78,7 +78,25 @@ pub async fn fleetctl_alone<I>(args: I) -> Result<Output, HarnessError>
 where
     I: IntoIterator<Item: AsRef<str>>,
 {
-    let program = binaries::folder().await?.join("fleetctl");
+    alone("fleetctl", args).await
+}
+
+/// Runs `fleetd` on this host without any cluster: for what it does at once, such as `--check-config`.
+///
+/// # Errors
+/// When it cannot be built or run. A non-zero exit is not an error here.
+pub async fn fleetd_alone<I>(args: I) -> Result<Output, HarnessError>
+where
+    I: IntoIterator<Item: AsRef<str>>,
+{
+    alone("fleetd", args).await
+}
+
+async fn alone<I>(program: &str, args: I) -> Result<Output, HarnessError>
+where
+    I: IntoIterator<Item: AsRef<str>>,
+{
+    let program = binaries::folder().await?.join(program);
     let args: Vec<String> = args.into_iter().map(|word| word.as_ref().to_owned()).collect();
     Run::new([program]).env("HOME", "/nonexistent").args(args).output().await
 }

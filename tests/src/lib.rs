@@ -56,7 +56,7 @@ pub use command::Output;
 pub use error::HarnessError;
 pub use etcd::EtcdMember;
 pub use fixture::{fixture, fixture_text, with_fixtures};
-pub use fleetctl::{Fleetctl, fleetctl_alone};
+pub use fleetctl::{Fleetctl, fleetctl_alone, fleetd_alone};
 pub use http::{Reply, request};
 pub use listing::{Placement, UnitState, single};
 pub use machine::Machine;
