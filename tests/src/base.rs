@@ -11,8 +11,7 @@ use crate::error::HarnessError;
 use crate::slot::STATE;
 
 /// What a machine needs beside the smallest Debian.
-const PACKAGES: &str =
-    "bash,ca-certificates,curl,dbus,iproute2,openssh-server,procps,sudo,systemd,systemd-sysv";
+const PACKAGES: &str = "bash,ca-certificates,curl,dbus,dbus-user-session,iproute2,openssh-server,procps,sudo,systemd,systemd-sysv";
 
 const SETUP: &str = include_str!("base_setup.sh");
 
