@@ -5,12 +5,14 @@
 //! on them; where the original had a plain defect the answer is the intended one (`docs/compatibility.md`).
 
 mod answer;
+mod documents;
 mod explain;
 mod machines;
 mod page;
 mod route;
 mod snapshot;
 mod state;
+mod submit;
 mod units;
 mod write;
 
@@ -20,14 +22,16 @@ use fleet_cluster::documents::{
     MACHINE_METADATA, MACHINES, MachineDocument, MetadataDocument, STATES, StateDocument, UNITS, UnitDocument,
 };
 use fleet_cluster::presence::Membership;
-use fleet_store::{Store, Typed};
+use fleet_store::Store;
 use http::Request;
 use tokio::sync::watch;
 
 pub use answer::Answer;
 use answer::Failure;
+use documents::Documents;
 use route::Route;
 use snapshot::Snapshots;
+use write::Queues;
 
 /// The largest request body in bytes. A unit file is a few kilobytes; the store's own limit is 1 MiB.
 pub const BODY_MAX: usize = 2 * 1024 * 1024;
@@ -35,12 +39,13 @@ pub const BODY_MAX: usize = 2 * 1024 * 1024;
 /// The API of one fleetd.
 #[derive(Debug)]
 pub struct Api {
-    units: Typed<UnitDocument>,
-    states: Typed<StateDocument>,
-    machines: Typed<MachineDocument>,
-    metadata: Typed<MetadataDocument>,
+    units: Documents<UnitDocument>,
+    states: Documents<StateDocument>,
+    machines: Documents<MachineDocument>,
+    metadata: Documents<MetadataDocument>,
     membership: watch::Receiver<Membership>,
-    snapshots: Arc<Snapshots>,
+    snapshots: Snapshots,
+    queues: Queues,
     token_limit: u16,
 }
 
@@ -48,12 +53,13 @@ impl Api {
     /// The API over `store`. It serves while this machine is a member.
     pub fn new(store: &Arc<dyn Store>, membership: watch::Receiver<Membership>, token_limit: u16) -> Api {
         Api {
-            units: Typed::new(Arc::clone(store), &UNITS),
-            states: Typed::new(Arc::clone(store), &STATES),
-            machines: Typed::new(Arc::clone(store), &MACHINES),
-            metadata: Typed::new(Arc::clone(store), &MACHINE_METADATA),
+            units: Documents::new(store, &UNITS),
+            states: Documents::new(store, &STATES),
+            machines: Documents::new(store, &MACHINES),
+            metadata: Documents::new(store, &MACHINE_METADATA),
             membership,
-            snapshots: Arc::new(Snapshots::default()),
+            snapshots: Snapshots::default(),
+            queues: Queues::default(),
             token_limit,
         }
     }

@@ -12,10 +12,12 @@ use tracing::{error, warn};
 pub struct Answer(Response<Bytes>);
 
 /// A request that was not done.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     status: StatusCode,
     message: String,
+    /// The methods that the resource knows.
+    allow: Option<&'static str>,
 }
 
 impl Answer {
@@ -91,14 +93,18 @@ impl Answer {
 impl From<Failure> for Answer {
     fn from(failure: Failure) -> Answer {
         let body = ErrorBody::new(failure.status.as_u16(), failure.message);
-        Answer::with_body(failure.status, encode(&body).unwrap_or_default().into())
+        let mut answer = Answer::with_body(failure.status, encode(&body).unwrap_or_default().into());
+        if let Some(allow) = failure.allow {
+            answer.0.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        answer
     }
 }
 
 impl Failure {
     /// A failure with a text for the client.
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Failure {
-        Failure { status, message: message.into() }
+        Failure { status, message: message.into(), allow: None }
     }
 
     /// The request is wrong.
@@ -116,10 +122,13 @@ impl Failure {
         Failure::new(StatusCode::NOT_FOUND, "unit does not exist")
     }
 
-    /// The path does not know this method.
-    pub(super) fn method(supported: &str) -> Failure {
-        let message = format!("only {supported} supported against this resource");
-        Failure::new(StatusCode::METHOD_NOT_ALLOWED, message)
+    /// The path does not know this method, only those of `allow`, which `supported` puts into words.
+    pub(super) fn method(supported: &str, allow: &'static str) -> Failure {
+        let message = match supported {
+            "" => String::new(),
+            supported => format!("only {supported} supported against this resource"),
+        };
+        Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, message) }
     }
 
     /// A mistake of ours.
@@ -137,7 +146,9 @@ impl Failure {
 impl From<fleet_store::Error> for Failure {
     fn from(error: fleet_store::Error) -> Failure {
         let detail = format!(": {error}");
-        warn!(error = &error as &dyn std::error::Error, "the store did not answer a request");
+        if error.kind != ErrorKind::Invalid {
+            warn!(error = &error as &dyn std::error::Error, "the store did not answer a request");
+        }
         match error.kind {
             ErrorKind::Unavailable | ErrorKind::Compacted => Failure::unavailable(""),
             ErrorKind::Denied | ErrorKind::Unsuitable => Failure::unavailable(&detail),

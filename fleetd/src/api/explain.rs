@@ -3,7 +3,6 @@
 use fleet_cluster::documents::{MachineId, TargetState};
 use fleet_cluster::engine::{Planner, UnitSpec};
 use fleet_protocol::fleet_v1::{ExplainedState, Explanation, Reason};
-use fleet_store::Scope;
 use fleet_unit::{Requirements, UnitName};
 
 use super::Api;
@@ -13,12 +12,12 @@ impl Api {
     pub(super) async fn explain_unit(&self, item: &str) -> Result<Answer, Failure> {
         let name = UnitName::parse(item).map_err(|error| Failure::bad_request(error.to_string()))?;
         let (units, machines, states) = tokio::try_join!(
-            async { self.units.list(Scope::All).await.map_err(Failure::from) },
+            self.units.list(),
             self.read_machines(),
-            async { self.states.list(Scope::Prefix(format!("{item}/"))).await.map_err(Failure::from) },
+            self.states.list_prefix(format!("{item}/")),
         )?;
         let mut planner = Planner::new();
-        for unit in units.values {
+        for unit in units {
             let Ok(name) = UnitName::parse(&unit.id) else { continue };
             let file = unit.value.file();
             let spec = UnitSpec {
@@ -33,9 +32,11 @@ impl Api {
         for machine in machines {
             planner.set_machine(&MachineId(machine.id), machine.metadata);
         }
-        let Some(spec) = planner.unit(&name) else { return Err(Failure::no_such_unit()) };
+        let Some(spec) = planner.unit(&name) else {
+            // It is not there, or it cannot be read.
+            return Err(self.readable_unit(item).await.err().unwrap_or_else(Failure::no_such_unit));
+        };
         let states: Vec<ExplainedState> = states
-            .values
             .into_iter()
             .map(|state| ExplainedState {
                 current_state: state.value.current.as_str().to_owned(),

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use fleet_cluster::documents::MetadataDocument;
-use fleet_protocol::fleet_v1::{Machine, MachinePage, MetadataChange, MetadataOperation, decode};
-use fleet_store::{Expect, Scope};
+use fleet_protocol::fleet_v1::{
+    Machine, MachinePage, MetadataChange, MetadataError, MetadataOperation, decode,
+};
 
 use super::answer::{Answer, Failure};
+use super::documents::can_be_id;
 use super::route::Query;
-use super::write::Attempts;
+use super::write::{Attempts, Settled};
 use super::{Api, page};
 
 impl Api {
@@ -21,11 +23,10 @@ impl Api {
 
     /// The machines that are there, with the metadata that was set at run time laid over their own.
     pub(super) async fn read_machines(&self) -> Result<Vec<Machine>, Failure> {
-        let (machines, metadata) =
-            tokio::try_join!(self.machines.list(Scope::All), self.metadata.list(Scope::All))?;
+        let (machines, metadata) = tokio::try_join!(self.machines.list(), self.metadata.list())?;
         let overrides: BTreeMap<String, MetadataDocument> =
-            metadata.values.into_iter().map(|document| (document.id, document.value)).collect();
-        let merged = machines.values.into_iter().map(|document| {
+            metadata.into_iter().map(|document| (document.id, document.value)).collect();
+        let merged = machines.into_iter().map(|document| {
             let metadata = match overrides.get(&document.id) {
                 Some(overrides) => overrides.apply(&document.value.metadata),
                 None => document.value.metadata,
@@ -43,6 +44,9 @@ impl Api {
         let changes: Result<Vec<MetadataChange>, _> =
             operations.iter().map(MetadataOperation::check).collect();
         let changes = changes.map_err(|error| Failure::bad_request(error.to_string()))?;
+        if changes.iter().any(|change| !can_be_id(&change.machine_id)) {
+            return Err(Failure::bad_request(MetadataError::Path.to_string()));
+        }
         let mut by_machine: BTreeMap<String, Vec<MetadataChange>> = BTreeMap::new();
         for change in changes {
             by_machine.entry(change.machine_id.clone()).or_default().push(change);
@@ -54,20 +58,21 @@ impl Api {
     }
 
     async fn change_metadata(&self, machine: &str, changes: &[MetadataChange]) -> Result<(), Failure> {
+        let _turn = self.queues.turn(machine).await;
         let mut attempts = Attempts::new();
         loop {
-            let there = self.metadata.get(machine).await?;
-            let expect = there.as_ref().map_or(Expect::Absent, |found| Expect::Revision(found.revision));
-            let before = there.map(|found| found.value).unwrap_or_default();
-            let mut document = before.clone();
+            let there = self.metadata.find(machine).await?;
+            let expect = there.expect();
+            // What cannot be read does not count for anybody, so that nothing is lost by replacing it.
+            let before = there.value().map(|found| found.value);
+            let mut document = before.clone().unwrap_or_default();
             for change in changes {
                 document.values.insert(change.key.clone(), change.value.clone());
             }
-            if document == before {
+            if before.is_some_and(|before| before == document) {
                 return Ok(());
             }
-            let written = self.metadata.put(machine, &document, expect, None, None).await;
-            if attempts.settled(written)? {
+            if attempts.settle(self.metadata.put(machine, &document, expect).await)? == Settled::Done {
                 return Ok(());
             }
         }

@@ -49,11 +49,30 @@ impl Query {
 }
 
 fn decode_query(text: &str) -> Option<String> {
+    if bad_escape(text).is_some() {
+        return None;
+    }
     percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Into::into)
+}
+
+/// The first `%` that two hexadecimal digits do not follow, with what follows.
+fn bad_escape(text: &str) -> Option<&str> {
+    let is_bad = |(at, _): &(usize, &str)| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let (at, _) = text.match_indices('%').find(is_bad)?;
+    let end = text.char_indices().map(|(index, _)| index).find(|index| *index >= at + 3);
+    text.get(at..end.unwrap_or(text.len()))
 }
 
 /// Finds out what is asked.
 pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, Failure> {
+    // `CONNECT` has no path.
+    let path = if path.is_empty() { "/" } else { path };
+    if let Some(escape) = bad_escape(path) {
+        return Err(Failure::bad_request(format!("invalid URL escape {escape:?}")));
+    }
     let Ok(decoded) = percent_decode_str(path).decode_utf8() else {
         return Err(Failure::bad_request("the path is not UTF-8"));
     };
@@ -63,15 +82,11 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         return Ok(Route::Redirect(format!("{}{query}", encode_path(&clean))));
     }
     let Some(rest) = ["/fleet/v1", "/v1-alpha"].iter().find_map(|prefix| clean.strip_prefix(prefix)) else {
-        return Err(if clean == "/" {
-            Failure::new(http::StatusCode::METHOD_NOT_ALLOWED, "")
-        } else {
-            Failure::not_found()
-        });
+        return Err(if clean == "/" { Failure::method("", "") } else { Failure::not_found() });
     };
     let query = || Query::parse(query);
     match rest.split('/').collect::<Vec<_>>().as_slice() {
-        [""] => Err(Failure::new(http::StatusCode::METHOD_NOT_ALLOWED, "")),
+        [""] => Err(Failure::method("", "")),
         ["", "discovery"] => match *method {
             Method::GET => Ok(Route::Discovery),
             _ => Err(Failure::bad_request("only HTTP GET supported against this resource")),
@@ -79,21 +94,21 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         ["", "machines"] => match *method {
             Method::GET => Ok(Route::ListMachines(query())),
             Method::PATCH => Ok(Route::PatchMachines),
-            _ => Err(Failure::method("GET and PATCH")),
+            _ => Err(Failure::method("GET and PATCH", "GET, PATCH")),
         },
         ["", "units"] => only_get(method, Route::ListUnits(query())),
         ["", "units", name] if !name.is_empty() => match *method {
             Method::GET => Ok(Route::GetUnit((*name).to_owned())),
             Method::PUT => Ok(Route::PutUnit((*name).to_owned())),
             Method::DELETE => Ok(Route::DeleteUnit((*name).to_owned())),
-            _ => Err(Failure::method("GET, PUT and DELETE")),
+            _ => Err(Failure::method("GET, PUT and DELETE", "GET, PUT, DELETE")),
         },
         ["", "units", name, "explain"] if !name.is_empty() => {
             only_get(method, Route::ExplainUnit((*name).to_owned()))
         }
         ["", "units", name, "restart"] if !name.is_empty() => match *method {
             Method::POST => Ok(Route::RestartUnit((*name).to_owned())),
-            _ => Err(Failure::method("POST")),
+            _ => Err(Failure::method("POST", "POST")),
         },
         ["", "state"] => only_get(method, Route::ListStates(query())),
         ["", "state", name] if !name.is_empty() => only_get(method, Route::GetState((*name).to_owned())),
@@ -102,7 +117,7 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
 }
 
 fn only_get(method: &Method, route: Route) -> Result<Route, Failure> {
-    if *method == Method::GET { Ok(route) } else { Err(Failure::method("GET")) }
+    if *method == Method::GET { Ok(route) } else { Err(Failure::method("GET", "GET")) }
 }
 
 /// The path as Go's `ServeMux` wants it: rooted, without `.`, `..` and empty segments; a slash at the end

@@ -2,7 +2,7 @@
 
 use fleet_cluster::documents::{StateDocument, TargetState, split_state_id};
 use fleet_protocol::fleet_v1::{UnitState, UnitStatePage};
-use fleet_store::{Scope, Versioned};
+use fleet_store::Versioned;
 use http::StatusCode;
 
 use super::answer::{Answer, Failure};
@@ -14,13 +14,13 @@ impl Api {
         let token = page::token(query, self.token_limit)?;
         let (machine, unit) = (query.first("machineID"), query.first("unitName"));
         let (states, next_page_token) = if unit.is_empty() {
-            let read = self.read_states(Scope::All);
+            let read = self.read_states(None);
             let all = self.snapshots.states.entries(token.page == 1, read).await?;
             let chosen = all.iter().filter(|state| machine.is_empty() || state.machine_id == machine);
             page::cut(chosen, token)
         } else {
             // Scripts wait for one unit by asking for it again and again: that must cost little.
-            let all = self.read_states(Scope::Prefix(format!("{unit}/"))).await?;
+            let all = self.read_states(Some(unit)).await?;
             let chosen = all.iter().filter(|state| machine.is_empty() || state.machine_id == machine);
             page::cut(chosen, token)
         };
@@ -28,16 +28,19 @@ impl Api {
     }
 
     pub(super) async fn get_state(&self, unit: &str) -> Result<Answer, Failure> {
-        let states = self.read_states(Scope::Prefix(format!("{unit}/"))).await?;
+        let states = self.read_states(Some(unit)).await?;
         match states.first() {
             Some(state) => Ok(Answer::json(state)),
             None => Err(Failure::new(StatusCode::NOT_FOUND, "unit state does not exist")),
         }
     }
 
-    async fn read_states(&self, scope: Scope) -> Result<Vec<UnitState>, Failure> {
-        let listing = self.states.list(scope).await?;
-        let mut states: Vec<UnitState> = listing.values.into_iter().filter_map(unit_state).collect();
+    async fn read_states(&self, unit: Option<&str>) -> Result<Vec<UnitState>, Failure> {
+        let documents = match unit {
+            Some(unit) => self.states.list_prefix(format!("{unit}/")).await?,
+            None => self.states.list().await?,
+        };
+        let mut states: Vec<UnitState> = documents.into_iter().filter_map(unit_state).collect();
         states.sort_by(|one, other| (&one.name, &one.machine_id).cmp(&(&other.name, &other.machine_id)));
         Ok(states)
     }

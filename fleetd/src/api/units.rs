@@ -1,16 +1,17 @@
-//! Units: what people submit, want and destroy.
+//! Units: what is wanted, where it is, and how it is removed and restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_cluster::documents::{StateDocument, TargetState, UnitDocument, split_state_id, state_id};
-use fleet_protocol::fleet_v1::{CONTENT_TYPE, Unit, UnitPage, decode};
-use fleet_store::{Expect, Scope, Versioned};
-use fleet_unit::{Requirements, UnitFile, UnitName};
-use http::{HeaderMap, StatusCode, header};
+use fleet_cluster::documents::{TargetState, UnitDocument, split_state_id, state_id};
+use fleet_protocol::fleet_v1::{Unit, UnitPage};
+use fleet_store::{Malformed, Versioned};
+use fleet_unit::{Requirements, UnitName};
+use http::StatusCode;
 
 use super::answer::{Answer, Failure};
+use super::documents::Found;
 use super::route::Query;
-use super::write::Attempts;
+use super::write::{Attempts, Settled};
 use super::{Api, page};
 
 impl Api {
@@ -22,14 +23,10 @@ impl Api {
     }
 
     async fn read_units(&self) -> Result<Vec<Unit>, Failure> {
-        let (units, states, machines) = tokio::try_join!(
-            self.units.list(Scope::All),
-            self.states.list(Scope::All),
-            self.machines.list(Scope::All)
-        )?;
-        let there: BTreeSet<&str> = machines.values.iter().map(|machine| machine.id.as_str()).collect();
+        let (units, states, machines) =
+            tokio::try_join!(self.units.list(), self.states.list(), self.machines.list())?;
+        let there: BTreeSet<&str> = machines.iter().map(|machine| machine.id.as_str()).collect();
         let states: BTreeMap<(&str, &str), TargetState> = states
-            .values
             .iter()
             .filter_map(|state| Some((split_state_id(&state.id)?, state.value.current)))
             .collect();
@@ -43,76 +40,41 @@ impl Api {
             }
             represented
         };
-        Ok(units.values.into_iter().map(represent).collect())
+        Ok(units.into_iter().map(represent).collect())
     }
 
     pub(super) async fn get_unit(&self, name: &str) -> Result<Answer, Failure> {
-        let unit = self.units.get(name).await?.ok_or_else(Failure::no_such_unit)?;
+        let unit = self.readable_unit(name).await?;
         let Some(machine) = unit.value.machine.clone() else {
             let current = (!is_global(&unit)).then_some(TargetState::Inactive);
             return Ok(Answer::json(&represent(unit, current)));
         };
         let id = state_id(name, &machine);
-        let (state, there) = tokio::try_join!(self.states.get(&id), self.machines.get(&machine.0))?;
-        let current =
-            state.map_or(TargetState::Inactive, |state: Versioned<StateDocument>| state.value.current);
+        let (state, there) = tokio::try_join!(self.states.find(&id), self.machines.find(&machine.0))?;
+        let current = state.value().map_or(TargetState::Inactive, |state| state.value.current);
         let mut represented = represent(unit, Some(current));
-        if there.is_none() {
+        if there.value().is_none() {
             represented.machine_id.clear();
         }
         Ok(Answer::json(&represented))
     }
 
-    pub(super) async fn put_unit(
-        &self,
-        item: &str,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<Answer, Failure> {
-        check_content_type(headers)?;
-        let request: Unit =
-            decode(body).map_err(|error| Failure::bad_request(format!("unable to decode body: {error}")))?;
-        if !request.name.is_empty() && request.name != item {
-            let message =
-                format!("name in URL {item:?} differs from unit name in request body {:?}", request.name);
-            return Err(Failure::bad_request(message));
-        }
-        let name = UnitName::parse(item).map_err(|error| Failure::bad_request(error.to_string()))?;
-        let wanted = desired_state(&request.desired_state)?;
-        if name.is_template() && wanted.is_some_and(|wanted| wanted != TargetState::Inactive) {
-            return Err(Failure::bad_request(format!("cannot activate template {item:?}")));
-        }
-        let file = (!request.options.is_empty()).then(|| UnitFile::from_options(request.options));
-        let mut attempts = Attempts::new();
-        loop {
-            let there = self.units.get(item).await?;
-            let expect = there.as_ref().map_or(Expect::Absent, |found| Expect::Revision(found.revision));
-            let change = change(&name, there.map(|found| found.value), file.as_ref(), wanted)?;
-            let (document, status) = match change {
-                Change::None => return Ok(Answer::empty(StatusCode::NO_CONTENT)),
-                Change::State(document) => (document, StatusCode::NO_CONTENT),
-                Change::File(document) => (document, StatusCode::CREATED),
-            };
-            let written = self.units.put(item, &document, expect, None, None).await;
-            if attempts.settled(written)? {
-                return Ok(Answer::empty(status));
-            }
-        }
-    }
-
+    /// Removes a unit, a malformed one too.
     pub(super) async fn delete_unit(&self, name: &str) -> Result<Answer, Failure> {
+        let _turn = self.queues.turn(name).await;
         let mut attempts = Attempts::new();
         let mut tried = false;
         loop {
-            // What was there when we looked first, and is gone now, we have removed ourselves, or somebody
-            // else has: either way it is as asked.
-            let Some(there) = self.units.get(name).await? else {
+            let there = self.units.find(name).await?;
+            if matches!(there, Found::Nothing) {
+                // What was there when we looked first, and is gone now, we have removed ourselves, or somebody
+                // else has: either way it is as asked.
                 let gone = Answer::empty(StatusCode::NO_CONTENT);
                 return if tried { Ok(gone) } else { Err(Failure::no_such_unit()) };
-            };
+            }
             tried = true;
-            let written = self.units.delete(name, Expect::Revision(there.revision), None).await;
-            if attempts.settled(written)? {
+            let written = self.units.delete(name, there.expect()).await;
+            if attempts.settle(written)? == Settled::Done {
                 return Ok(Answer::empty(StatusCode::NO_CONTENT));
             }
         }
@@ -120,10 +82,16 @@ impl Api {
 
     /// Asks for a restart: each machine that runs the unit restarts it once.
     pub(super) async fn restart_unit(&self, name: &str) -> Result<Answer, Failure> {
+        let _turn = self.queues.turn(name).await;
         let mut attempts = Attempts::new();
+        // The count that is perhaps written. Who finds it, or a higher one, has been restarted since.
+        let mut perhaps = None;
         loop {
-            let there = self.units.get(name).await?.ok_or_else(Failure::no_such_unit)?;
-            let mut document = there.value;
+            let mut unit = self.readable_unit(name).await?;
+            if perhaps.is_some_and(|restarts| unit.value.restarts >= restarts) {
+                return Ok(Answer::empty(StatusCode::NO_CONTENT));
+            }
+            let document = &mut unit.value;
             if document.desired_state != TargetState::Launched {
                 let message = format!(
                     "cannot restart unit {name:?}: its desired state is {}, not launched",
@@ -131,85 +99,35 @@ impl Api {
                 );
                 return Err(Failure::new(StatusCode::CONFLICT, message));
             }
-            document.restarts += 1;
-            let written = self.units.put(name, &document, Expect::Revision(there.revision), None, None).await;
-            if attempts.settled(written)? {
-                return Ok(Answer::empty(StatusCode::NO_CONTENT));
+            document.restarts = document.restarts.saturating_add(1);
+            let document = &unit.value;
+            let expect = fleet_store::Expect::Revision(unit.revision);
+            match attempts.settle(self.units.put(name, document, expect).await)? {
+                Settled::Done => return Ok(Answer::empty(StatusCode::NO_CONTENT)),
+                Settled::NotYet => {}
+                Settled::Perhaps => perhaps = Some(document.restarts),
+            }
+        }
+    }
+
+    /// The unit, if it is there and can be read.
+    pub(super) async fn readable_unit(&self, name: &str) -> Result<Versioned<UnitDocument>, Failure> {
+        match self.units.find(name).await? {
+            Found::Value(unit) => Ok(unit),
+            Found::Nothing => Err(Failure::no_such_unit()),
+            Found::Malformed(malformed) => {
+                Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, unreadable(&malformed)))
             }
         }
     }
 }
 
-enum Change {
-    None,
-    State(UnitDocument),
-    File(UnitDocument),
-}
-
-/// What a PUT changes.
-fn change(
-    name: &UnitName,
-    there: Option<UnitDocument>,
-    file: Option<&UnitFile>,
-    wanted: Option<TargetState>,
-) -> Result<Change, Failure> {
-    match (there, file) {
-        (None, None) => {
-            Err(Failure::new(StatusCode::CONFLICT, "unit does not exist and options field empty"))
-        }
-        (None, Some(file)) => {
-            check_file(name, file)?;
-            let options = file.options().to_vec();
-            let desired_state = wanted.unwrap_or(TargetState::Inactive);
-            Ok(Change::File(UnitDocument { options, desired_state, machine: None, restarts: 0 }))
-        }
-        (Some(there), Some(file)) if there.file() != *file => {
-            check_file(name, file)?;
-            let options = file.options().to_vec();
-            let desired_state = wanted.unwrap_or(TargetState::Inactive);
-            Ok(Change::File(UnitDocument { options, desired_state, ..there }))
-        }
-        (Some(there), _) => match wanted {
-            None => {
-                Err(Failure::new(StatusCode::CONFLICT, "must provide DesiredState to update existing unit"))
-            }
-            Some(wanted) if wanted == there.desired_state => Ok(Change::None),
-            Some(wanted) => Ok(Change::State(UnitDocument { desired_state: wanted, ..there })),
-        },
-    }
-}
-
-fn check_file(name: &UnitName, file: &UnitFile) -> Result<(), Failure> {
-    Requirements::validate(file).map_err(|error| Failure::bad_request(error.to_string()))?;
-    if !name.is_template() {
-        Requirements::of(name, file).map_err(|error| Failure::bad_request(error.to_string()))?;
-    }
-    Ok(())
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
-    let unsupported = |message: String| Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
-    let values: Vec<_> = headers.get_all(header::CONTENT_TYPE).iter().collect();
-    let [value] = values.as_slice() else {
-        return unsupported(format!("expected 1 Content-Type, got {}", values.len()));
-    };
-    let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    if media_type.trim_ascii() == CONTENT_TYPE.as_bytes() {
-        return Ok(());
-    }
-    unsupported("only acceptable Content-Type is application/json".to_owned())
-}
-
-fn desired_state(text: &str) -> Result<Option<TargetState>, Failure> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    match TargetState::parse(text) {
-        Some(state) => Ok(Some(state)),
-        None => Err(Failure::bad_request(format!(
-            "invalid value {text:?} for desiredState: expect inactive, loaded or launched"
-        ))),
-    }
+/// What to tell about a unit that is there and cannot be read.
+pub(super) fn unreadable(malformed: &Malformed) -> String {
+    format!(
+        "unit {:?} is in the store but cannot be read ({}): submit it again with its options, or destroy it",
+        malformed.id, malformed.error
+    )
 }
 
 fn is_global(unit: &Versioned<UnitDocument>) -> bool {
