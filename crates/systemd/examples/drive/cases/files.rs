@@ -120,6 +120,7 @@ pub(crate) async fn unit_that_was_awaited(world: &mut World) -> Result<(), Failu
     world.expect("a.service", "loaded inactive dead").await?;
     world.done("a.service", Operation::Start).await?;
     world.told("a.service", "loaded active running").await?;
+    check(world.reloads().await? == 0, "systemd has reloaded, though it looks for the file by itself")?;
     world.remove(&["b.service", "a.service"]).await
 }
 
