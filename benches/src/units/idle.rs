@@ -76,6 +76,6 @@ async fn quiet(lab: &Lab, seconds: u32) -> Result<Vec<Figure>, BenchError> {
         Figure::new("idle, 500 units: leases renewed", "1/s", &rate(after.renewals - before.renewals))
             .note("not written to disk"),
         Figure::new("idle, 500 units: processor time of a fleetd", "ms/s", &busy)
-            .note("each of three machines; the most is the leader's"),
+            .note("each of three machines; counted in ticks of 10 ms"),
     ])
 }
