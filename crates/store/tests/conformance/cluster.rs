@@ -9,16 +9,11 @@ use fleet_store::{Expect, Revision, Scope, Store, Write, WriteError};
 use tokio::time::timeout;
 
 use crate::cases::{THINGS, again, body, next, put, told};
-use crate::engine::{Member, Setup, available, free_port};
+use crate::engine::{Member, Setup, free_port};
+use crate::harness::skip_or;
 
 fn three() -> Option<Vec<Member>> {
-    match available() {
-        Ok(()) => Some(Member::three(&Setup::default())),
-        Err(reason) => {
-            println!("skipped: {reason}");
-            None
-        }
-    }
+    skip_or(|| Member::three(&Setup::default()))
 }
 
 fn connect(endpoints: Vec<String>) -> Arc<dyn Store> {

@@ -1,6 +1,7 @@
 //! What a case may do with the engine below its store.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -152,10 +153,16 @@ pub(crate) fn skip_or<T>(make: impl FnOnce() -> T) -> Option<T> {
     match available() {
         Ok(()) => Some(make()),
         Err(reason) => {
-            println!("skipped: {reason}");
+            report_skipped(&reason);
             None
         }
     }
+}
+
+/// Says that the test of this thread was skipped, past the capture of passed tests' output.
+pub(crate) fn report_skipped(reason: &str) {
+    let name = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "{name}: skipped: {reason}");
 }
 
 #[async_trait::async_trait]
