@@ -18,10 +18,12 @@
 pub mod client;
 mod history;
 pub mod link;
-
+pub mod machine;
 pub mod memory;
+pub mod systemd;
 
 pub use client::Client;
 pub use link::{Condition, Faults, Link};
-
+pub use machine::{Machine, Settings};
 pub use memory::Memory;
+pub use systemd::{Script, Scripted, Scripts};

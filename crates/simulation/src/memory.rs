@@ -39,6 +39,8 @@ pub struct Deed {
     pub change: Change,
     /// The `while_held` of the write; `None` also for what went with its lease.
     pub fence: Option<LeaseId>,
+    /// The lease that the document lives on now.
+    pub lives_on: Option<LeaseId>,
 }
 
 /// Is told of every change in the moment that it is made.
@@ -134,12 +136,15 @@ impl Memory {
         self.shared.leases.notify_one();
     }
 
-    /// Writes a document past all checks: what a person may do with the engine's own tools.
+    /// Writes a document past all checks, and unseen by the witness: what a person may do with the engine's
+    /// own tools.
     pub fn overwrite(&self, collection: &'static Collection, id: &str, body: &str) {
         let body = Bytes::copy_from_slice(body.as_bytes());
         self.shared.change(|state| {
+            let witness = state.witness.take();
             let revision = state.begin(&mut None);
             state.put((collection.name, id.to_owned()), revision, body, None, None);
+            state.witness = witness;
         });
     }
 
@@ -400,7 +405,9 @@ impl State {
     fn note(&mut self, collection: &'static str, revision: u64, change: Change, fence: Option<LeaseId>) {
         self.history.note(collection, revision, change.clone());
         if let Some(witness) = &mut self.witness {
-            witness(&Deed { collection, revision: Revision(revision), change, fence });
+            let name = (collection, change.id().to_owned());
+            let lives_on = self.lives_on.get(&name).copied().map(LeaseId);
+            witness(&Deed { collection, revision: Revision(revision), change, fence, lives_on });
         }
     }
 

@@ -4,15 +4,19 @@
 //! Left out are the cases about what a backend refuses before it asks its engine (a simulation sends nothing
 //! of the kind), and about engines that are processes of their own.
 
+#[cfg(test)]
 #[path = "../../../store/tests/conformance/cases/mod.rs"]
 #[expect(dead_code, reason = "some cases are about what memory does not have")]
+#[rustfmt::skip]
 mod cases;
+#[cfg(test)]
 mod harness;
 
 /// Makes a test of each case, on a store of its own, in paused time.
 macro_rules! suite {
     ($($module:ident: $($case:ident),+;)+) => {
-        $(mod $module {
+        $(#[cfg(test)]
+        mod $module {
             use crate::{cases, harness};
             $(
                 #[tokio::test(start_paused = true)]
