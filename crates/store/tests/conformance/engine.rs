@@ -188,9 +188,24 @@ impl Member {
         assert!(status.success(), "kill {signal} {pid}");
     }
 
-    /// SIGSTOP: alive for the kernel, silent for everybody else.
+    /// SIGSTOP: alive for the kernel, silent for everybody else. Returns when every thread has stopped, which
+    /// is a little after the signal was sent.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.is_stopped() {
+            assert!(Instant::now() < end, "etcd does not stop");
+            nap();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let pid = self.running.as_ref().expect("etcd runs").pid;
+        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|thread| {
+            // A thread that ended meanwhile has no file.
+            let stat = thread.unwrap().path().join("stat");
+            std::fs::read_to_string(stat).map_or(true, |state| state.contains(") T "))
+        })
     }
 
     /// SIGCONT.
