@@ -12,6 +12,7 @@ mod error;
 mod etcd;
 mod lab;
 mod process;
+mod programs;
 mod report;
 mod run;
 mod samples;

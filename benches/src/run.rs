@@ -9,6 +9,7 @@ use clap::ValueEnum as _;
 
 use crate::arguments::Arguments;
 use crate::error::BenchError;
+use crate::programs;
 use crate::report::{Host, Report};
 use crate::units::Benchmark;
 
@@ -19,7 +20,7 @@ const BOUND: Duration = Duration::from_mins(6);
 /// benchmark fails.
 ///
 /// # Errors
-/// The first benchmark's that failed, or that the figures cannot be written.
+/// That the programs cannot be built, the first benchmark's that failed, or that the figures cannot be written.
 pub fn run(arguments: &Arguments) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -30,6 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<(), BenchError> {
         .copied()
         .filter(|benchmark| arguments.only.is_empty() || arguments.only.contains(benchmark))
         .collect();
+    programs::build()?;
     let before = load();
     let (mut figures, mut failed) = (Vec::new(), None);
     for benchmark in chosen {
