@@ -22,20 +22,34 @@ pub(crate) async fn folder() -> Result<PathBuf, HarnessError> {
 
 /// Builds them once per test process.
 async fn build() -> Result<PathBuf, HarnessError> {
+    cargo_build(&["--package", "fleetd", "--package", "fleetctl"]).await
+}
+
+/// Builds an example program of a crate of this workspace; where it lies.
+///
+/// # Errors
+/// When it does not compile, with the compiler's messages.
+pub async fn example(package: &str, name: &str) -> Result<PathBuf, HarnessError> {
+    let target = cargo_build(&["--package", package, "--example", name]).await?;
+    Ok(target.join("examples").join(name))
+}
+
+/// Runs `cargo build` with the profile of the tests; the folder with what comes out.
+async fn cargo_build(what: &[&str]) -> Result<PathBuf, HarnessError> {
     let workspace = workspace();
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let (profile, folder) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = workspace.join("Cargo.toml").display().to_string();
     let mut build = Run::new([cargo])
-        .args(["build", "--quiet", "--package", "fleetd", "--package", "fleetctl"])
-        .args(["--profile", profile, "--manifest-path", &manifest]);
+        .args(["build", "--quiet", "--profile", profile, "--manifest-path", &manifest])
+        .args(what);
     // The toolchain's own settings (homes, wrappers, target directory) count here as in any other build.
     for (name, value) in std::env::vars_os() {
         build = build.env(name, value);
     }
     build.bound(Duration::from_mins(30)).output().await?.success()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    Ok(target.join(if cfg!(debug_assertions) { "debug" } else { "release" }))
+    Ok(target.join(folder))
 }
 
 /// Copies the programs, so that a later build does not change what a running cluster has.

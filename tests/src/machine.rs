@@ -302,6 +302,21 @@ impl Machine {
         self.exec(["bash", "-c", line]).await
     }
 
+    /// Runs a program in it as `core`, who is not root and has a systemd of their own.
+    ///
+    /// # Errors
+    /// As [`exec`](Self::exec).
+    pub async fn exec_as_core<I>(&self, argv: I) -> Result<Output, HarnessError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        self.exec(["systemctl", "start", "user@1000.service"]).await?.success()?;
+        let prefix =
+            ["runuser", "-u", "core", "--", "env", "HOME=/home/core", "XDG_RUNTIME_DIR=/run/user/1000"];
+        let argv = argv.into_iter().map(|word| word.as_ref().to_owned());
+        self.exec(prefix.iter().map(|word| (*word).to_owned()).chain(argv)).await
+    }
+
     /// Runs its own `fleetctl`, which speaks to its own socket.
     ///
     /// # Errors

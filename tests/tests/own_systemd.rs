@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_tests::{
-    Cluster, HarnessError, Machine, NotYet, Output, TestResult, fixture_text, on_cluster, wait_for,
-};
+use fleet_tests::{Cluster, HarnessError, Machine, NotYet, TestResult, fixture_text, on_cluster, wait_for};
 
 const SOON: Duration = Duration::from_secs(15);
 const ENDPOINT: &str = "--endpoint=unix:///run/user/1000/fleet.sock";
@@ -17,27 +15,22 @@ listen=unix:/run/user/1000/fleet.sock
 public_ip=127.0.0.1
 ";
 
-/// Runs a program as `core`, who has a systemd of his own.
-async fn as_core(machine: &Machine, argv: &[&str]) -> Result<Output, HarnessError> {
-    let words = ["runuser", "-u", "core", "--", "env", "XDG_RUNTIME_DIR=/run/user/1000", "HOME=/home/core"];
-    machine.exec(words.iter().chain(argv)).await
-}
-
 async fn start_fleetd(machine: &Machine) -> Result<(), HarnessError> {
     let run = ["systemd-run", "--user", "--quiet", "--unit=fleet", "--service-type=notify", "--collect"];
     let fleetd = ["/usr/bin/fleetd", "--config", "/home/core/fleet.conf"];
-    as_core(machine, &[run.as_slice(), &fleetd].concat()).await?.success().map(drop)
+    machine.exec_as_core(run.iter().chain(&fleetd)).await?.success().map(drop)
 }
 
 /// Waits until `fleetctl` lists the unit as active, with the process that runs it.
 async fn hello_runs(machine: &Machine) -> Result<String, HarnessError> {
     wait_for("hello.service runs", SOON, async || {
-        let list = as_core(machine, &["fleetctl", ENDPOINT, "list-units", "--no-legend"]).await?.success()?;
+        let list =
+            machine.exec_as_core(["fleetctl", ENDPOINT, "list-units", "--no-legend"]).await?.success()?;
         if list.stdout.contains("active\trunning") { Ok(()) } else { Err(NotYet::saw(list.stdout)) }
     })
     .await?;
     let show = ["systemctl", "--user", "show", "--value", "--property=MainPID", "hello.service"];
-    Ok(as_core(machine, &show).await?.success()?.stdout)
+    Ok(machine.exec_as_core(show).await?.success()?.stdout)
 }
 
 #[test]
@@ -45,18 +38,20 @@ fn a_person_s_own_systemd_runs_units_without_root() -> TestResult {
     on_cluster(Cluster::builder(), async |cluster| {
         let machine = cluster.machine(0)?;
         machine.exec(["systemctl", "stop", "fleet.service", "fleet.socket"]).await?.success()?;
-        machine.exec(["systemctl", "start", "user@1000.service"]).await?.success()?;
         machine.write_file("/home/core/fleet.conf", CONFIGURATION).await?;
         machine.write_file("/home/core/hello.service", &fixture_text("hello.service")?).await?;
         start_fleetd(machine).await?;
-        as_core(machine, &["fleetctl", ENDPOINT, "start", "/home/core/hello.service"]).await?.success()?;
+        machine.exec_as_core(["fleetctl", ENDPOINT, "start", "/home/core/hello.service"]).await?.success()?;
         let process = hello_runs(machine).await?;
 
         // The store is a file: another fleetd knows what the first one did. A crash stops nothing.
-        as_core(machine, &["systemctl", "--user", "kill", "-s", "KILL", "fleet.service"]).await?.success()?;
+        machine
+            .exec_as_core(["systemctl", "--user", "kill", "-s", "KILL", "fleet.service"])
+            .await?
+            .success()?;
         wait_for("fleetd has ended", SOON, async || {
             let state =
-                as_core(machine, &["systemctl", "--user", "is-active", "fleet.service"]).await?.stdout;
+                machine.exec_as_core(["systemctl", "--user", "is-active", "fleet.service"]).await?.stdout;
             if state.trim() == "inactive" { Ok(()) } else { Err(NotYet::saw(state)) }
         })
         .await?;
@@ -64,8 +59,8 @@ fn a_person_s_own_systemd_runs_units_without_root() -> TestResult {
         assert_eq!(hello_runs(machine).await?, process);
 
         // A stop takes its units with it.
-        as_core(machine, &["systemctl", "--user", "stop", "fleet.service"]).await?.success()?;
-        let state = as_core(machine, &["systemctl", "--user", "is-active", "hello.service"]).await?;
+        machine.exec_as_core(["systemctl", "--user", "stop", "fleet.service"]).await?.success()?;
+        let state = machine.exec_as_core(["systemctl", "--user", "is-active", "hello.service"]).await?;
         assert_eq!(state.stdout.trim(), "inactive");
         Ok(())
     })
