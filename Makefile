@@ -23,7 +23,7 @@ lint: ## formatting, clippy, documentation, licences and sources
 
 bench-units: ## how fast units start, stop, move and are listed, beside a real etcd
 	@scripts/install-tools
-	cargo run --locked --release -p fleet-benches --bin bench-units
+	cargo run --locked --release -p fleet-benches --bin bench-units -- --json target/bench-units.json
 
 advisories: ## known vulnerabilities of what we depend on; fetches the database
 	@scripts/deny advisories
