@@ -92,7 +92,8 @@ fn lenient_switch(switch: Arg) -> Arg {
 /// so win.
 fn flags_of(definition: &clap::Command, environment: &Environment) -> Result<Vec<String>, UsageError> {
     let mut words = Vec::new();
-    for flag in definition.get_arguments().filter(|flag| flag.is_global_set()) {
+    let flags = definition.get_arguments().filter(|flag| flag.is_global_set() && !is_command_like(flag));
+    for flag in flags {
         for name in flag.get_long_and_visible_aliases().into_iter().flatten().chain(deprecated_names(flag)) {
             let variable = format!("FLEETCTL_{}", name.to_uppercase().replace('-', "_"));
             let Some(value) = environment.get(&variable).filter(|value| !value.is_empty()) else { continue };
@@ -105,6 +106,11 @@ fn flags_of(definition: &clap::Command, environment: &Environment) -> Result<Vec
         }
     }
     Ok(words)
+}
+
+/// `--help` and `--version` are asked for, not set: `FLEETCTL_VERSION` means something else to whoever set it.
+fn is_command_like(flag: &Arg) -> bool {
+    matches!(flag.get_id().as_str(), "help" | "version")
 }
 
 fn deprecated_names(flag: &Arg) -> impl Iterator<Item = &str> {
@@ -187,6 +193,13 @@ mod tests {
             ("/ca", "/cert", "/key")
         );
         assert_eq!(global.tunnel, "bastion");
+    }
+
+    #[test]
+    fn variables_ask_for_nothing() {
+        let variables = [("FLEETCTL_VERSION", "1.0.0"), ("FLEETCTL_HELP", "true"), ("FLEETCTL_BOGUS", "1")];
+        let parsed = read("list-units", &variables).unwrap();
+        assert!(!parsed.cli.global.version && !parsed.cli.global.help);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `explain`
 
-use fleet_protocol::fleet_v1::Explanation;
+use fleet_protocol::fleet_v1::{ExplainedState, Explanation};
 
 use super::list::print_data;
 use crate::cli::Explain;
@@ -33,6 +33,10 @@ pub(super) async fn run(context: &Context, command: &Explain) -> Outcome {
     for line in reasons(context, &explanation).await {
         context.console.line(format_args!("  {line}"));
     }
+    for state in &explanation.states {
+        let machine = context.machine_legend(&state.machine_id, false).await;
+        context.console.line(format_args!("  {machine}: {}", state_words(state)));
+    }
     Ok(0)
 }
 
@@ -50,6 +54,18 @@ async fn headline(context: &Context, name: &str, explanation: &Explanation) -> S
         "inactive" => format!("Unit {name} is inactive, as desired: `fleetctl start {name}` starts it."),
         _ => format!("Unit {name} shall be {desired}, and is not placed on any machine."),
     }
+}
+
+/// How a unit is on a machine: `launched (active/running)`, and what went wrong there.
+fn state_words(state: &ExplainedState) -> String {
+    let mut words = state.current_state.clone();
+    if !state.systemd_active_state.is_empty() {
+        words.push_str(&format!(" ({}/{})", state.systemd_active_state, state.systemd_sub_state));
+    }
+    if !state.error.is_empty() {
+        words.push_str(&format!("; {}", state.error));
+    }
+    words
 }
 
 /// One line for each reason, with the machines that it holds for.

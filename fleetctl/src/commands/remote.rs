@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::context::{Context, Failure};
 use crate::error::{io_words, report};
-use crate::ssh::{self, Address, Connection, SshError, quote};
+use crate::ssh::{self, Address, Connection, Input, SshError, quote};
 
 /// The exit code when no connection could be made, as that of ssh(1).
 pub(super) const NO_CONNECTION: u8 = 255;
@@ -30,8 +30,9 @@ pub(super) async fn run_on(
     let command: Vec<String> = program.iter().map(|word| quote(word)).collect();
     let unreachable = |error: SshError| failure(format!("Unable to SSH to remote host: {}", report(&error)));
     let mut connection = connect(context, &address, port, false).await.map_err(unreachable)?;
-    let code =
-        ssh::execute(&mut connection, &command.join(" "), &context.console).await.map_err(unreachable)?;
+    let code = ssh::execute(&mut connection, &command.join(" "), Input::Typed, &context.console)
+        .await
+        .map_err(unreachable)?;
     connection.close().await;
     Ok(code)
 }

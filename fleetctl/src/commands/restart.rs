@@ -22,19 +22,32 @@ pub(super) async fn run(context: &Context, command: &Restart) -> Outcome {
         return Err(Failure::new(format!("Unit {} does not exist.", names.join(", "))));
     }
     let mut code = u8::from(units.len() < command.units.len());
-    let mut tasks = Vec::new();
-    for unit in &units {
+    // One after the other, and no further when one does not come back: the units may stand in for each other.
+    for (index, unit) in units.iter().enumerate() {
         match restart(context, unit, command.wait).await {
-            Ok(task) => tasks.extend(task),
+            Ok(task) => {
+                let tasks = task.into_iter().collect();
+                let missed = wait_for(context, tasks, limit(command.wait.block_attempts)).await;
+                if !missed.is_empty() {
+                    tell_missed(context, &missed);
+                    tell_left(context, &units[index + 1..]);
+                    return Ok(1);
+                }
+            }
             Err(why) => {
                 context.console.note(why);
                 code = 1;
             }
         }
     }
-    let missed = wait_for(context, tasks, limit(command.wait.block_attempts)).await;
-    tell_missed(context, &missed);
-    Ok(if missed.is_empty() { code } else { 1 })
+    Ok(code)
+}
+
+fn tell_left(context: &Context, units: &[Unit]) {
+    if !units.is_empty() {
+        let names: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+        context.console.note(format_args!("Not restarted: {}", names.join(" ")));
+    }
 }
 
 /// Asks for a restart, and returns what to wait for.

@@ -6,7 +6,7 @@ use crate::client::is_global;
 use crate::context::{Context, Failure, Outcome};
 use crate::error::report;
 use crate::names::unit_name;
-use crate::ssh::{execute, shell};
+use crate::ssh::{Input, execute, shell};
 
 pub(super) async fn run(context: &Context, command: &Ssh) -> Outcome {
     let mut words: Vec<&str> = Vec::new();
@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, command: &Ssh) -> Outcome {
     let ended = if words.is_empty() {
         shell(&mut connection, &context.console).await
     } else {
-        execute(&mut connection, &words.join(" "), &context.console).await
+        execute(&mut connection, &words.join(" "), Input::Pass, &context.console).await
     };
     let code = ended.map_err(|error| {
         let what = if words.is_empty() { "opening shell" } else { "running command" };

@@ -41,7 +41,7 @@ async fn take_back(context: &Context, arguments: &[String], wait: Wait, words: &
         // Of a global unit only what is wanted is known; of another one its machine may still be on the way
         // to something else, so both must be there already to be left alone.
         let there = unit.current_state == words.state.as_str() && unit.desired_state == words.state.as_str();
-        if !global && words.state == JobState::Loaded && is_inactive(unit) {
+        if !global && words.state == JobState::Loaded && unit.current_state == JobState::Inactive.as_str() {
             context.console.note(format_args!(
                 "Unable to stop unit {} in state {}",
                 unit.name,
@@ -87,8 +87,4 @@ async fn take_back(context: &Context, arguments: &[String], wait: Wait, words: &
     }
     context.console.note(format_args!("Successfully {} units [{}].", words.done, names.join(" ")));
     Ok(code)
-}
-
-fn is_inactive(unit: &fleet_protocol::fleet_v1::Unit) -> bool {
-    unit.current_state == JobState::Inactive.as_str() && unit.desired_state != JobState::Launched.as_str()
 }

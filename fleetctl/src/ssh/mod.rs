@@ -14,5 +14,5 @@ pub(crate) use error::SshError;
 pub(crate) use host_key::HostKeyChecker;
 pub(crate) use keys::KeySources;
 pub(crate) use known_hosts::KnownHosts;
-pub(crate) use run::{execute, shell};
+pub(crate) use run::{Input, execute, shell};
 pub(crate) use tunnel::{CommandTunnel, TcpTunnel, quote};

@@ -16,29 +16,41 @@ const TERMINAL: &str = "xterm-256color";
 /// The number of the stream of standard error (RFC 4254, 5.2).
 const STDERR: u32 = 1;
 
+/// Whether a remote command reads our standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// It does.
+    Pass,
+    /// Only what a person types at a terminal: the input of a script is for the script.
+    Typed,
+}
+
 /// Runs a command and returns its exit status. With a terminal at standard input it gets one too.
 pub(crate) async fn execute(
     connection: &mut Connection,
     command: &str,
+    input: Input,
     console: &Console,
 ) -> Result<u8, SshError> {
-    interact(connection, Some(command), console).await
+    interact(connection, Some(command), input, console).await
 }
 
 /// Runs the user's shell and returns its exit status.
 pub(crate) async fn shell(connection: &mut Connection, console: &Console) -> Result<u8, SshError> {
-    interact(connection, None, console).await
+    interact(connection, None, Input::Pass, console).await
 }
 
 async fn interact(
     connection: &mut Connection,
     command: Option<&str>,
+    input: Input,
     console: &Console,
 ) -> Result<u8, SshError> {
+    let interactive = terminal::is_interactive();
     let channel = connection.session().await?;
     let mut resized = None;
     let mut raw = None;
-    if terminal::is_interactive() {
+    if interactive {
         let failed = |source| SshError::Terminal { source };
         let size = terminal::size().map_err(failed)?;
         let modes = [(Pty::ECHO, 1), (Pty::TTY_OP_ISPEED, 14400), (Pty::TTY_OP_OSPEED, 14400)];
@@ -51,7 +63,11 @@ async fn interact(
         None => channel.request_shell(false).await?,
     }
     let (reader, writer) = channel.split();
-    let status = pump(reader, writer, resized, console).await;
+    let reads = interactive || input == Input::Pass;
+    if !reads {
+        writer.eof().await?;
+    }
+    let status = pump(reader, writer, resized, reads, console).await;
     drop(raw);
     status
 }
@@ -61,11 +77,11 @@ async fn pump(
     mut reader: ChannelReadHalf,
     writer: ChannelWriteHalf<Msg>,
     mut resized: Option<Signal>,
+    mut input_open: bool,
     console: &Console,
 ) -> Result<u8, SshError> {
     let mut stdin = tokio::io::stdin();
     let mut input = vec![0; 16 * 1024];
-    let mut input_open = true;
     let mut status = None;
     loop {
         tokio::select! {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::commands::reasons;
-use crate::context::Context;
+use crate::context::{Context, FEW};
 use crate::error::report;
 use observe::{Observations, observe};
 
@@ -72,7 +72,7 @@ pub(crate) async fn wait_for(
         }
         if start.elapsed() >= PATIENCE {
             context.console.progress(format_args!("Waiting for {} of {total} units", tasks.len()));
-            tell_reasons(context, &mut tasks).await;
+            look_deeper(context, &mut tasks, &mut missed).await;
         }
         let next = Instant::now() + pause;
         match deadline {
@@ -110,26 +110,41 @@ fn tell_trouble(context: &Context, tasks: &mut [Task], since: Instant, error: &s
     }
 }
 
-/// Tells why units are not yet where they should be, each once.
-async fn tell_reasons(context: &Context, tasks: &mut [Task]) {
-    for task in tasks.iter_mut().filter(|task| !task.told_reason && task.may_be_explained()) {
-        task.told_reason = true;
-        let Ok(Some(explanation)) = context.cluster.explain(task.name()).await else { continue };
-        let mut lines = Vec::new();
-        if explanation.machine_id.is_empty() && !explanation.global {
-            lines.extend(reasons(context, &explanation).await);
+/// Asks why units are not yet where they should be: tells it once, and gives up on a unit that its machine
+/// cannot take. An explanation costs the server more than a look, so of many units one is asked about at a time.
+async fn look_deeper(context: &Context, tasks: &mut Vec<Task>, missed: &mut Vec<Missed>) {
+    let at_once = if tasks.len() <= FEW { FEW } else { 1 };
+    let due: Vec<usize> =
+        (0..tasks.len()).filter(|index| tasks[*index].wants_explanation()).take(at_once).collect();
+    // From the end, so that the places of the others stay.
+    for index in due.into_iter().rev() {
+        if let Some(failure) = explain(context, &mut tasks[index]).await {
+            tasks.remove(index);
+            missed.push(failure);
         }
-        for state in explanation.states.iter().filter(|state| !state.error.is_empty()) {
-            let machine = context.machine_legend(&state.machine_id, false).await;
-            lines.push(format!("{machine}: {}", state.error));
+    }
+}
+
+/// Tells why a unit waits. A unit that its machine cannot take is returned as failed.
+async fn explain(context: &Context, task: &mut Task) -> Option<Missed> {
+    let explanation = context.cluster.explain(task.name()).await.ok()??;
+    let first_time = task.explained();
+    if explanation.global {
+        return None;
+    }
+    if explanation.machine_id.is_empty() {
+        let lines = reasons(context, &explanation).await;
+        if first_time && !lines.is_empty() {
+            let name = task.name();
+            context.console.note(format_args!("Unit {name} is still waiting:\n  {}", lines.join("\n  ")));
         }
-        if !lines.is_empty() {
-            context.console.note(format_args!(
-                "Unit {} is still waiting:\n  {}",
-                task.name(),
-                lines.join("\n  ")
-            ));
-        }
+        return None;
+    }
+    let state = explanation.states.into_iter().find(|state| state.machine_id == explanation.machine_id)?;
+    if state.error.is_empty() {
+        None
+    } else {
+        Some(task.failed(context, &state.machine_id, &state.error).await)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_protocol::fleet_v1::UnitState;
-use fleet_unit::{UnitFile, UnitOption};
+use fleet_protocol::fleet_v1::{ExplainedState, UnitState};
 use tokio::time::Instant;
 
 use super::Missed;
@@ -12,11 +11,15 @@ use crate::client::{JobState, is_global};
 use crate::context::Context;
 
 /// systemd's state is believed only after it stood that long: it may still be the one from before the start.
-/// A oneshot may have run between two looks, so its end is believed soon.
+/// A service may have done its work between two looks, so its end is believed soon, where states come at once;
+/// an original fleetd sends them each second.
 const BELIEVE_FAILED: Duration = Duration::from_millis(500);
-const BELIEVE_FINISHED_ONESHOT: Duration = Duration::from_secs(1);
+const BELIEVE_FINISHED_SERVICE: Duration = Duration::from_secs(1);
 const BELIEVE_FINISHED: Duration = Duration::from_secs(3);
 const BELIEVE_RESTARTED: Duration = Duration::from_millis(250);
+
+/// The pause between two questions why a unit waits.
+const EXPLAIN_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a unit shall become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub(crate) struct Task {
     /// Since when systemd's state has been what it is.
     settled: Option<(String, Instant)>,
     worked: bool,
-    pub(super) told_reason: bool,
+    explained: Option<Instant>,
     pub(super) told_trouble: bool,
 }
 
@@ -66,7 +69,7 @@ impl Task {
             launched: false,
             settled: None,
             worked: false,
-            told_reason: false,
+            explained: None,
             told_trouble: false,
         }
     }
@@ -81,12 +84,18 @@ impl Task {
         !matches!(self.goal, Goal::State(_))
     }
 
-    /// Whether the cluster can say what it is waiting for.
-    pub(super) fn may_be_explained(&self) -> bool {
-        matches!(
+    /// Whether it is time to ask the cluster what the unit is waiting for.
+    pub(super) fn wants_explanation(&self) -> bool {
+        let may = matches!(
             self.goal,
             Goal::State(JobState::Loaded | JobState::Launched) | Goal::Started | Goal::Restarted(_)
-        )
+        );
+        may && self.explained.is_none_or(|last| last.elapsed() >= EXPLAIN_AGAIN)
+    }
+
+    /// Notes that the cluster was asked; says whether it was the first time.
+    pub(super) fn explained(&mut self) -> bool {
+        self.explained.replace(Instant::now()).is_none()
     }
 
     /// The failure of a unit that has no more time.
@@ -112,7 +121,8 @@ impl Task {
             return self.judge_gone(context, &seen);
         }
         let Some(unit) = &seen.unit else {
-            return self.missed(format!("unit {} was destroyed meanwhile", self.name), false);
+            let reason = format!("unit {} was destroyed meanwhile", self.name);
+            return Verdict::Missed(Missed { name: self.name.clone(), reason, by_systemd: false });
         };
         match self.goal {
             Goal::State(wanted) => {
@@ -134,11 +144,14 @@ impl Task {
                     self.tell(context, JobState::Launched, &unit.machine_id).await;
                 }
                 let state = seen.states.iter().find(|state| state.machine_id == unit.machine_id);
-                self.judge_systemd(context, state, &unit.options).await
+                self.judge_systemd(context, state).await
             }
             Goal::Restarted(count) => self.judge_restarted(context, count, &seen).await,
             Goal::StoppedEverywhere if seen.states.iter().all(is_down) => Verdict::Reached,
             Goal::RunsOn(count) if seen.states.iter().filter(|state| is_up(state)).count() >= count => {
+                for state in seen.states.iter().filter(|state| is_up(state)) {
+                    self.tell(context, JobState::Launched, &state.machine_id).await;
+                }
                 Verdict::Reached
             }
             Goal::Gone | Goal::StoppedEverywhere | Goal::RunsOn(_) => Verdict::Pending,
@@ -165,7 +178,7 @@ impl Task {
         if is_global(unit) {
             let down = seen.states.iter().find(|state| !is_up(state));
             return match down {
-                Some(state) => self.judge_systemd(context, Some(state), &unit.options).await,
+                Some(state) => self.judge_systemd(context, Some(state)).await,
                 None if self.stood(BELIEVE_RESTARTED, "active") => {
                     for state in &seen.states {
                         self.tell(context, JobState::Launched, &state.machine_id).await;
@@ -179,7 +192,7 @@ impl Task {
         if state.is_some_and(is_up) && !self.stood(BELIEVE_RESTARTED, "active") {
             return Verdict::Pending;
         }
-        let verdict = self.judge_systemd(context, state, &unit.options).await;
+        let verdict = self.judge_systemd(context, state).await;
         if verdict == Verdict::Reached {
             self.tell(context, JobState::Launched, &unit.machine_id).await;
         }
@@ -187,50 +200,51 @@ impl Task {
     }
 
     /// Judges what systemd says of a unit that it was told to start.
-    async fn judge_systemd(
-        &mut self,
-        context: &Context,
-        state: Option<&UnitState>,
-        options: &[UnitOption],
-    ) -> Verdict {
+    async fn judge_systemd(&mut self, context: &Context, state: Option<&UnitState>) -> Verdict {
         let Some(state) = state else { return Verdict::Pending };
         let words = format!(
             "{}/{}/{}",
             state.systemd_load_state, state.systemd_active_state, state.systemd_sub_state
         );
-        let enough = match state.systemd_active_state.as_str() {
+        match state.systemd_active_state.as_str() {
             "active" if state.systemd_load_state == "loaded" => return Verdict::Reached,
             "activating" | "reloading" | "deactivating" => {
                 self.worked = true;
                 return Verdict::Pending;
             }
-            "failed" => BELIEVE_FAILED,
+            _ => {}
+        }
+        let machine = self.explained_state(context, state).await;
+        let enough = match (state.systemd_active_state.as_str(), &machine) {
+            ("failed", _) => BELIEVE_FAILED,
             _ if self.worked => Duration::ZERO,
-            _ if is_oneshot(options) => BELIEVE_FINISHED_ONESHOT,
+            (_, Some(_)) if self.name.ends_with(".service") => BELIEVE_FINISHED_SERVICE,
             _ => BELIEVE_FINISHED,
         };
-        let failure = self.failure(context, state).await;
-        if !self.stood(enough, &words) && failure.is_none() {
+        let error = machine.map(|machine| machine.error).filter(|error| !error.is_empty());
+        if !self.stood(enough, &words) && error.is_none() {
             return Verdict::Pending;
         }
-        let sound = state.systemd_active_state == "inactive" && state.systemd_load_state == "loaded";
-        if sound && failure.is_none() {
+        if error.is_none() && state.systemd_active_state == "inactive" && state.systemd_load_state == "loaded"
+        {
             return Verdict::Reached;
         }
-        let machine = context.machine_legend(&state.machine_id, false).await;
-        let why = failure.unwrap_or(words);
-        self.missed(
-            format!("unit {name} failed on {machine}: {why}. See: fleetctl journal {name}", name = self.name),
-            true,
-        )
+        Verdict::Missed(self.failed(context, &state.machine_id, &error.unwrap_or(words)).await)
     }
 
-    /// What the machine says went wrong.
-    async fn failure(&self, context: &Context, state: &UnitState) -> Option<String> {
+    /// The failure of a unit on a machine.
+    pub(super) async fn failed(&self, context: &Context, machine: &str, why: &str) -> Missed {
+        let name = &self.name;
+        let machine = context.machine_legend(machine, false).await;
+        let see = if self.launched { "journal" } else { "explain" };
+        let reason = format!("unit {name} failed on {machine}: {why}. See: fleetctl {see} {name}");
+        Missed { name: name.clone(), reason, by_systemd: true }
+    }
+
+    /// What the machine itself says of the unit; `None` from an original fleetd.
+    async fn explained_state(&self, context: &Context, state: &UnitState) -> Option<ExplainedState> {
         let explanation = context.cluster.explain(&self.name).await.ok()??;
-        let state =
-            explanation.states.into_iter().find(|explained| explained.machine_id == state.machine_id)?;
-        Some(state.error).filter(|error| !error.is_empty())
+        explanation.states.into_iter().find(|explained| explained.machine_id == state.machine_id)
     }
 
     /// Whether systemd's state has been these words for `enough`.
@@ -252,10 +266,6 @@ impl Task {
             context.console.line(format_args!("Unit {} {state} on {machine}", self.name));
         }
     }
-
-    fn missed(&self, reason: String, by_systemd: bool) -> Verdict {
-        Verdict::Missed(Missed { name: self.name.clone(), reason, by_systemd })
-    }
 }
 
 fn is_up(state: &UnitState) -> bool {
@@ -264,15 +274,4 @@ fn is_up(state: &UnitState) -> bool {
 
 fn is_down(state: &UnitState) -> bool {
     matches!(state.systemd_active_state.as_str(), "inactive" | "failed")
-}
-
-/// Whether the unit's process ends before the unit counts as started (systemd.service(5)).
-fn is_oneshot(options: &[UnitOption]) -> bool {
-    let types = UnitFile::from_options(options.to_vec());
-    types
-        .options()
-        .iter()
-        .rev()
-        .find(|option| option.section == "Service" && option.name == "Type")
-        .is_some_and(|option| option.value == "oneshot")
 }

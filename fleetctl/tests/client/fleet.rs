@@ -1,5 +1,6 @@
 //! A cluster as the client sees it. What becomes of a unit follows from its name, so that a test reads as a
-//! story: `slow.service` needs some looks to become active, `broken.service` fails.
+//! story: `slow.service` needs some looks to become active, `broken.service` fails, `stuck.service` cannot even be
+//! loaded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -153,7 +154,7 @@ impl State {
     fn look(&mut self, name: &str) -> Option<Unit> {
         let entry = self.units.get_mut(name).filter(|entry| !entry.destroyed)?;
         entry.looks += 1;
-        if !name.starts_with("nowhere") && entry.looks > 1 {
+        if !name.starts_with("nowhere") && !name.starts_with("stuck") && entry.looks > 1 {
             entry.current.clone_from(&entry.desired);
         }
         let global = name.starts_with("global");
@@ -176,7 +177,7 @@ impl State {
                 return Vec::new();
             }
         }
-        if entry.current == "inactive" || name.starts_with("nowhere") {
+        if (entry.current == "inactive" && !name.starts_with("stuck")) || name.starts_with("nowhere") {
             return Vec::new();
         }
         let (active, sub) = match (entry.current.as_str(), name) {
@@ -253,8 +254,13 @@ impl State {
             .states(name)
             .iter()
             .map(|state| {
-                let error = if name.starts_with("broken") { "systemd could not start it: failed" } else { "" };
-                serde_json::json!({"machineID": state.machine_id, "currentState": "launched", "restarts": done, "error": error})
+                let error = match name {
+                    name if name.starts_with("broken") => "systemd could not start it: failed",
+                    name if name.starts_with("stuck") => "cannot write the unit file",
+                    _ => "",
+                };
+                serde_json::json!({"machineID": state.machine_id, "currentState": "launched", "restarts": done, "error": error,
+                    "systemdActiveState": state.systemd_active_state, "systemdSubState": state.systemd_sub_state})
             })
             .collect();
         let reasons = if name.starts_with("nowhere") {

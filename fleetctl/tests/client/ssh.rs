@@ -450,6 +450,9 @@ async fn status_and_journal_run_on_the_machine() {
     let shown = "systemctl status -l hello.service\n\n113f16a7.../127.0.0.1:\nsystemctl status -l global.service\n\n\
                  224e27b8.../127.0.0.1:\nsystemctl status -l global.service\n";
     assert_eq!((ended.out.as_str(), ended.err.as_str(), ended.code), (shown, "", 3));
+    world.sshd.program("systemctl", "cat");
+    let ended = world.run_with(&["status", "--ssh-port", port, "hello"], "the script's own").await;
+    assert_eq!((ended.out.as_str(), ended.code), ("", 0), "a script's input is for the script");
     let ended = world.run(&["journal", "--ssh-port", port, "--sudo", "-f", "--lines=3", "hello"]).await;
     let shown = "sudo\njournalctl --unit hello.service --no-pager -n 3 --output short -f\n";
     assert_eq!((ended.out.as_str(), ended.err.as_str(), ended.code), (shown, "", 0));

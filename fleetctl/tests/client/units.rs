@@ -45,6 +45,21 @@ async fn start_of_a_unit_that_fails_tells_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_unit_that_its_machine_cannot_take_is_given_up() {
+    let fleet = Fleet::with(&[("stuck.service", "inactive")]);
+    insta::assert_snapshot!(on(&fleet, &["start", "stuck"]).await, @"
+    err| Error waiting for units: unit stuck.service failed on 113f16a7.../172.18.1.1: cannot write the unit file. See: fleetctl explain stuck.service
+    err| Error waiting for systemd unit states, err: unit stuck.service failed on 113f16a7.../172.18.1.1: cannot write the unit file. See: fleetctl explain stuck.service
+    exit 1
+    ");
+    insta::assert_snapshot!(on(&fleet, &["load", "stuck"]).await, @"
+    err| Error waiting for units: unit stuck.service failed on 113f16a7.../172.18.1.1: cannot write the unit file. See: fleetctl explain stuck.service
+    err| Error waiting for systemd unit states, err: unit stuck.service failed on 113f16a7.../172.18.1.1: cannot write the unit file. See: fleetctl explain stuck.service
+    exit 1
+    ");
+}
+
+#[tokio::test(start_paused = true)]
 async fn start_tells_why_a_unit_has_no_machine() {
     let fleet = Fleet::with(&[("nowhere.service", "inactive")]);
     insta::assert_snapshot!(on(&fleet, &["start", "--block-attempts=20", "nowhere"]).await, @"
@@ -181,8 +196,8 @@ async fn restart_restarts() {
         ("off.service", "inactive"),
     ]);
     insta::assert_snapshot!(on(&fleet, &["restart", "hello", "loaded"]).await, @"
-    Unit loaded.service launched on 113f16a7.../172.18.1.1
     Unit hello.service launched on 113f16a7.../172.18.1.1
+    Unit loaded.service launched on 113f16a7.../172.18.1.1
     exit 0
     ");
     insta::assert_snapshot!(on(&fleet, &["restart", "off"]).await, @"
@@ -191,6 +206,13 @@ async fn restart_restarts() {
     ");
     insta::assert_snapshot!(on(&fleet, &["restart", "unknown"]).await, @"
     err| Unit unknown.service does not exist.
+    exit 1
+    ");
+    fleet.add("broken.service", "launched", "[Service]\nExecStart=/bin/true\n");
+    insta::assert_snapshot!(on(&fleet, &["restart", "broken", "off", "hello"]).await, @"
+    err| Error waiting for units: unit broken.service failed on 113f16a7.../172.18.1.1: systemd could not start it: failed. See: fleetctl journal broken.service
+    err| Error waiting for systemd unit states, err: unit broken.service failed on 113f16a7.../172.18.1.1: systemd could not start it: failed. See: fleetctl journal broken.service
+    err| Not restarted: off.service hello.service
     exit 1
     ");
     insta::assert_snapshot!(on(&fleet, &["restart", "--no-block", "hello"]).await, @"
@@ -219,6 +241,12 @@ async fn restart_through_an_original_fleetd_stops_and_starts() {
     exit 0
     ");
     assert_eq!(fleet.desired("hello.service").as_deref(), Some("launched"));
+    fleet.add("global.service", "launched", "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=true\n");
+    insta::assert_snapshot!(on(&fleet, &["restart", "global"]).await, @"
+    Unit global.service launched on 113f16a7.../172.18.1.1
+    Unit global.service launched on 224e27b8...
+    exit 0
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,6 +274,7 @@ async fn explain_tells_where_a_unit_is_and_why() {
     ]);
     insta::assert_snapshot!(on(&fleet, &["explain", "hello"]).await, @"
     Unit hello.service shall be launched, is launched, and is placed on 113f16a7.../172.18.1.1.
+      113f16a7.../172.18.1.1: launched (active/running)
     exit 0
     ");
     insta::assert_snapshot!(on(&fleet, &["explain", "nowhere"]).await, @"
@@ -253,6 +282,32 @@ async fn explain_tells_where_a_unit_is_and_why() {
       113f16a7.../172.18.1.1, 224e27b8...: metadata az=mars required
     exit 0
     ");
+    fleet.add("global.service", "launched", "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=true\n");
+    insta::assert_snapshot!(on(&fleet, &["explain", "global"]).await, @"
+    Unit global.service is global and shall be launched on every machine that fits.
+      113f16a7.../172.18.1.1: launched (active/running)
+      224e27b8...: launched (active/running)
+    exit 0
+    ");
+    fleet.add("broken.service", "launched", "[Service]\nExecStart=/bin/true\n");
+    insta::assert_snapshot!(on(&fleet, &["explain", "broken"]).await, @"
+    Unit broken.service shall be launched, is launched, and is placed on 113f16a7.../172.18.1.1.
+      113f16a7.../172.18.1.1: launched (failed/failed); systemd could not start it: failed
+    exit 0
+    ");
+    insta::assert_snapshot!(on(&fleet, &["explain", "broken", "-o", "yaml"]).await, @r#"
+    currentState: launched
+    desiredState: launched
+    machineID: "113f16a7d2c44b3da5c6e5b3e6a0f001"
+    name: broken.service
+    states:
+      - currentState: launched
+        error: "systemd could not start it: failed"
+        machineID: "113f16a7d2c44b3da5c6e5b3e6a0f001"
+        systemdActiveState: failed
+        systemdSubState: failed
+    exit 0
+    "#);
     insta::assert_snapshot!(on(&fleet, &["explain", "off"]).await, @"
     Unit off.service is inactive, as desired: `fleetctl start off.service` starts it.
     exit 0
