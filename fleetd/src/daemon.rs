@@ -72,7 +72,7 @@ impl Daemon {
         let mut generation =
             Generation::begin(&machine, &self.options, Inherited::nothing()).map_err(Error::Generation)?;
         let (api, site_api) = watch::channel(Arc::clone(&generation.api));
-        let site = Site { api: site_api, exporter, server: HeaderValue::from_static(SERVER) };
+        let site = Site::new(site_api, exporter, HeaderValue::from_static(SERVER));
         let web = Web::start(self.listeners, &self.options, site).await?;
         let watchdog = CancellationToken::new();
         let _watchdog_ends_with_us = watchdog.clone().drop_guard();
@@ -116,7 +116,14 @@ impl Daemon {
         })
         .await
         .map_err(Error::Systemd)?;
-        Ok(Machine { id, token, systemd: Arc::new(systemd), environment, metrics: exporter.engine() })
+        Ok(Machine {
+            id,
+            token,
+            systemd: Arc::new(systemd),
+            environment,
+            metrics: exporter.engine(),
+            store_observer: exporter.store_observer(),
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use fleet_cluster::follow::{Known, follow};
 use fleet_cluster::heart::Heart;
 use fleet_cluster::presence::{Identity, MachineInfo, Membership, Presence, leave};
 use fleet_cluster::systemd::Systemd;
+use fleet_store::decorate::Observer;
 use fleet_store::{Collection, Store, Typed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +50,8 @@ pub struct Machine {
     pub environment: Arc<Environment>,
     /// What the engine counts into.
     pub metrics: Arc<EngineMetrics>,
+    /// Who counts calls to the store.
+    pub store_observer: Arc<dyn Observer>,
 }
 
 /// A running generation.
@@ -92,7 +95,7 @@ pub enum Error {
 impl Generation {
     /// Begins. `inherited` comes from a former generation over the same store: its API need not wait.
     pub fn begin(machine: &Machine, options: &Options, inherited: Inherited) -> Result<Generation, Error> {
-        let opened = store::open(options, inherited.store).map_err(Error::Store)?;
+        let opened = store::open(options, inherited.store, &machine.store_observer).map_err(Error::Store)?;
         let heart = heart_thread::start(opened.for_heart).map_err(Error::Thread)?;
         let parts = Parts {
             machine,

@@ -25,7 +25,8 @@ use crate::api::{Answer, Api};
 use crate::exporter::Exporter;
 use stream::Bounded;
 
-/// At most this many connections at once; further ones wait in the socket's backlog.
+/// At most this many connections at once, over all listeners; further ones wait in a socket's backlog. It
+/// leaves half of the 1024 descriptors that systemd gives a service to everything else.
 const CONNECTIONS_MAX: usize = 512;
 /// While there is no place for a new connection, one that is idle is closed this often.
 const CROWDED_PAUSE: Duration = Duration::from_millis(10);
@@ -36,33 +37,30 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The most that is buffered of what a connection sends; a request's head is not larger.
 const BUFFER_MAX: usize = 128 * 1024;
 
-/// What is served: the API of the current configuration, which a reload replaces.
+/// What is served, on any number of listeners.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The API.
-    pub api: watch::Receiver<Arc<Api>>,
-    /// `/metrics`.
-    pub exporter: Arc<Exporter>,
-    /// The `Server` header.
-    pub server: HeaderValue,
+    api: watch::Receiver<Arc<Api>>,
+    exporter: Arc<Exporter>,
+    server: HeaderValue,
+    places: Arc<Places>,
 }
 
 /// Serves connections of `listener` until `stop`; then lets those under way finish.
 pub async fn serve(listener: Arc<Listener>, site: Site, stop: CancellationToken) {
-    let places = Places::new();
     let connections = TaskTracker::new();
     loop {
         let accept = async {
-            let place = places.take().await;
+            let place = site.places.take().await;
             (place, listener.accept().await)
         };
         let (place, stream) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept => accepted,
         };
-        let (site, stop, crowded) = (site.clone(), stop.clone(), Arc::clone(&places.crowded));
+        let (site, stop) = (site.clone(), stop.clone());
         connections.spawn(async move {
-            serve_connection(stream, site, &stop, &crowded).await;
+            serve_connection(stream, site, &stop).await;
             drop(place);
         });
     }
@@ -72,15 +70,16 @@ pub async fn serve(listener: Arc<Listener>, site: Site, stop: CancellationToken)
 
 /// Places for connections. Clients keep idle ones for their next request; when places are scarce, they must
 /// not keep others out.
+#[derive(Debug)]
 struct Places {
     free: Arc<Semaphore>,
     /// Asks one connection to close if it is idle.
-    crowded: Arc<Notify>,
+    crowded: Notify,
 }
 
 impl Places {
     fn new() -> Places {
-        Places { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)), crowded: Arc::default() }
+        Places { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)), crowded: Notify::new() }
     }
 
     async fn take(&self) -> Option<OwnedSemaphorePermit> {
@@ -129,7 +128,7 @@ impl Activity {
     }
 }
 
-async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken, crowded: &Notify) {
+async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken) {
     let activity = Activity::begin();
     let service = service_fn(|request| {
         let (site, activity) = (site.clone(), &activity);
@@ -154,7 +153,7 @@ async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken, 
         tokio::select! {
             outcome = connection.as_mut() => break outcome,
             () = stop.cancelled() => {}
-            () = crowded.notified() => if !activity.is_idle() { continue },
+            () = site.places.crowded.notified() => if !activity.is_idle() { continue },
         }
         connection.as_mut().graceful_shutdown();
         break connection.as_mut().await;
@@ -165,6 +164,12 @@ async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken, 
 }
 
 impl Site {
+    /// The API of the current configuration, which a reload replaces, and `/metrics`. `server` says in each
+    /// answer who gives it.
+    pub fn new(api: watch::Receiver<Arc<Api>>, exporter: Arc<Exporter>, server: HeaderValue) -> Site {
+        Site { api, exporter, server, places: Arc::new(Places::new()) }
+    }
+
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         debug!(method = %request.method(), uri = %request.uri(), "request");
         let mut response = match request.uri().path() {

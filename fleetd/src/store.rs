@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use fleet_store::decorate::{Metered, Observer};
 use fleet_store::embedded::Embedded;
 use fleet_store::etcd::{self, Etcd};
 use fleet_store::{Error, ErrorKind, Store};
@@ -23,19 +24,27 @@ pub struct Opened {
 }
 
 /// Opens the store. etcd need not answer yet; the embedded store must open, or be `opened` already: it cannot
-/// be opened twice.
-pub fn open(options: &Options, opened: Option<Arc<dyn Store>>) -> Result<Opened, Error> {
+/// be opened twice. `observer` is told of every call.
+pub fn open(
+    options: &Options,
+    opened: Option<Arc<dyn Store>>,
+    observer: &Arc<dyn Observer>,
+) -> Result<Opened, Error> {
+    let metered = |store: Arc<dyn Store>, observer: &Arc<dyn Observer>| -> Arc<dyn Store> {
+        Arc::new(Metered::new(store, Arc::clone(observer)))
+    };
     match options.store {
         StoreKind::Etcd => {
             let etcd_options = etcd_options(options);
-            let store = Arc::new(Etcd::connect(etcd_options.clone())?);
-            let for_heart = move || Ok(Arc::new(Etcd::connect(etcd_options)?) as Arc<dyn Store>);
+            let store = metered(Arc::new(Etcd::connect(etcd_options.clone())?), observer);
+            let observer = Arc::clone(observer);
+            let for_heart = move || Ok(metered(Arc::new(Etcd::connect(etcd_options)?), &observer));
             Ok(Opened { store, for_heart: Box::new(for_heart) })
         }
         StoreKind::Embedded => {
             let store = match opened {
                 Some(store) => store,
-                None => open_embedded(&options.store_path)?,
+                None => metered(open_embedded(&options.store_path)?, observer),
             };
             let same = Arc::clone(&store);
             Ok(Opened { store, for_heart: Box::new(move || Ok(same)) })

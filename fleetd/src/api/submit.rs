@@ -2,6 +2,7 @@
 
 use fleet_cluster::documents::{TargetState, UnitDocument};
 use fleet_protocol::fleet_v1::{CONTENT_TYPE, Unit, decode};
+use fleet_unit::requirements::SECTION;
 use fleet_unit::{Requirements, UnitFile, UnitName, UnitOption};
 use http::{HeaderMap, StatusCode, header};
 
@@ -10,6 +11,10 @@ use super::answer::{Answer, Failure};
 use super::documents::Found;
 use super::units::unreadable;
 use super::write::{Attempts, Settled};
+
+/// The most bytes of names and values in `[X-Fleet]`. Each pattern in it is matched against each unit in it: the
+/// time that it takes to check them grows with the square of this, and others wait meanwhile.
+const REQUIREMENTS_MAX: usize = 32 * 1024;
 
 impl Api {
     pub(super) async fn put_unit(
@@ -63,8 +68,12 @@ enum Change {
 
 impl Submission {
     fn read(item: &str, body: &[u8]) -> Result<Submission, Failure> {
-        let request: Unit =
-            decode(body).map_err(|error| Failure::bad_request(format!("unable to decode body: {error}")))?;
+        let undecodable = |reason: String| Failure::bad_request(format!("unable to decode body: {reason}"));
+        // A list would be read as the fields of an object, without their names.
+        if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(undecodable("it is no object".to_owned()));
+        }
+        let request: Unit = decode(body).map_err(|error| undecodable(error.to_string()))?;
         if !request.name.is_empty() && request.name != item {
             let message =
                 format!("name in URL {item:?} differs from unit name in request body {:?}", request.name);
@@ -110,6 +119,13 @@ impl Submission {
     /// and reads them again has the same.
     fn check(&self, file: &UnitFile) -> Result<Vec<UnitOption>, Failure> {
         let refused = |error: &dyn std::error::Error| Failure::bad_request(error.to_string());
+        let requirements = file.options().iter().filter(|option| option.section == SECTION);
+        let size: usize = requirements.map(|option| option.name.len() + option.value.len()).sum();
+        if size > REQUIREMENTS_MAX {
+            return Err(Failure::bad_request(format!(
+                "section [{SECTION}] has {size} bytes: at most {REQUIREMENTS_MAX} are allowed"
+            )));
+        }
         Requirements::validate(file).map_err(|error| refused(&error))?;
         if !self.name.is_template() {
             Requirements::of(&self.name, file).map_err(|error| refused(&error))?;

@@ -47,12 +47,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bounded<S> {
 
     /// Passes on how a write went, unless the client has let it wait for too long.
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.state = State::Open;
-            return written;
-        }
-        if self.state == State::Open {
-            self.start_timer(State::Stalled, STALL_MAX);
+        match (written.is_ready(), self.state) {
+            // Once lingering, always: hyper flushes again and again while it closes.
+            (_, State::Lingering) => return written,
+            (true, _) => {
+                self.state = State::Open;
+                return written;
+            }
+            (false, State::Open) => self.start_timer(State::Stalled, STALL_MAX),
+            (false, State::Stalled) => {}
         }
         ready!(self.timer.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))

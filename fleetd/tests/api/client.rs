@@ -27,7 +27,6 @@ pub(crate) const SERVER: &str = "fleetd/2.0.0-test";
 /// An API on a TCP socket.
 pub(crate) struct Server {
     pub(crate) world: World,
-    pub(crate) exporter: Arc<Exporter>,
     address: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -38,14 +37,18 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the API of a world.
     pub(crate) async fn start(world: World) -> Server {
+        Server::with_exporter(world, Arc::new(Exporter::new())).await
+    }
+
+    /// Serves the API of a world, and these metrics.
+    pub(crate) async fn with_exporter(world: World, exporter: Arc<Exporter>) -> Server {
         let listener = Listener::bind(&Address::Tcp("127.0.0.1:0".to_owned())).await.unwrap();
         let address = listener.address().to_owned();
-        let exporter = Arc::new(Exporter::new());
         let (sender, api) = watch::channel(Arc::clone(&world.api));
-        let site = Site { api, exporter: Arc::clone(&exporter), server: HeaderValue::from_static(SERVER) };
+        let site = Site::new(api, exporter, HeaderValue::from_static(SERVER));
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(Arc::new(listener), site, stop.clone()));
-        Server { world, exporter, address, stop, task, _api: sender }
+        Server { world, address, stop, task, _api: sender }
     }
 
     /// A new connection.
@@ -58,6 +61,13 @@ impl Server {
         let mut connection = self.connect().await;
         connection.send(request).await;
         connection.receive().await
+    }
+
+    /// Waits until the server has had the time to read what was sent before: it answers a later connection.
+    pub(crate) async fn is_reading(&self) {
+        for _ in 0..10 {
+            self.ask(request(&Method::GET, "/nope", "", "")).await;
+        }
     }
 
     /// Lets requests under way finish.
@@ -134,10 +144,16 @@ impl Connection {
         self.buffer.is_empty() && !self.read_more().await
     }
 
+    /// Everything until the other side closes the connection.
+    pub(crate) async fn read_to_end(&mut self) -> String {
+        while self.read_more().await {}
+        String::from_utf8(self.buffer.split().to_vec()).unwrap()
+    }
+
     async fn read_more(&mut self) -> bool {
         let read = timeout(LIMIT, self.stream.read_buf(&mut self.buffer)).await;
         // A reset is an end too.
-        read.expect("the server hangs").is_ok_and(|count| count > 0)
+        read.unwrap_or_else(|_| panic!("the server hangs")).is_ok_and(|count| count > 0)
     }
 }
 

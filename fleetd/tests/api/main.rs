@@ -5,7 +5,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails, fails its test")]
 
 mod answer;
+mod arbitrary;
+mod availability;
 mod client;
+mod explain;
+mod histories;
+mod hostile;
+mod load;
+mod machines;
+mod malformed;
+mod metrics;
+mod pages;
 mod rows;
 mod transcript;
+mod wire;
 mod world;
