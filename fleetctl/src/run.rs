@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::{self, Cli, Command, Environment, Parsed, definition, unknown_command};
-use crate::client::open;
+use crate::client::{missing_socket, open};
 use crate::commands;
 use crate::context::{Context, Failure, Outcome};
 use crate::error::{io_words, report};
@@ -96,9 +96,23 @@ async fn dispatch(console: &Arc<Console>, host: &Host, parsed: Parsed) -> Outcom
             let cluster = open(&settings, console).await.map_err(|error| failed(report(&error)))?;
             let machine_id_file = host.machine_id_file.clone();
             let context = Context::new(Arc::clone(console), settings, cluster, machine_id_file);
-            commands::run(&context, &command).await
+            let outcome = commands::run(&context, &command).await;
+            outcome.map_err(|failure| with_hint(failure, &context.settings))
         }
     }
+}
+
+/// A failure with what to do about it, where fleetctl was called on a machine without fleetd: the most
+/// common mistake.
+fn with_hint(mut failure: Failure, settings: &Settings) -> Failure {
+    if let Some(socket) = missing_socket(settings) {
+        failure.message.push_str(&format!(
+            "\nThere is no socket {}: is fleetd running on this machine? From another one, use --tunnel HOST or \
+             --endpoint URL",
+            socket.display()
+        ));
+    }
+    failure
 }
 
 fn version(console: &Console) -> Outcome {

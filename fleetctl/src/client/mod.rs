@@ -13,5 +13,5 @@ mod transport;
 pub(crate) use cluster::{ClientError, Cluster, JobState, is_global};
 pub(crate) use dial::{Dial, DialError, Stream};
 pub(crate) use endpoint::split_port;
-pub(crate) use open::open;
+pub(crate) use open::{missing_socket, open};
 pub(crate) use tls::TlsFiles;

@@ -1,6 +1,6 @@
 //! From settings to a cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -38,6 +38,17 @@ pub(crate) async fn open(settings: &Settings, console: &Arc<Console>) -> Result<
     match settings.driver {
         Driver::Api => open_api(settings, console).await,
         Driver::Etcd => open_etcd(settings, console).await,
+    }
+}
+
+/// The socket that the settings name, if it is one of this machine and not there.
+pub(crate) fn missing_socket(settings: &Settings) -> Option<PathBuf> {
+    if settings.driver != Driver::Api || settings.tunnel.is_some() {
+        return None;
+    }
+    match Endpoint::parse(settings.endpoints.first()?).ok()?.address {
+        Address::Unix(path) if !path.exists() => Some(path),
+        _ => None,
     }
 }
 

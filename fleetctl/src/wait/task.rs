@@ -43,12 +43,15 @@ pub(crate) enum Goal {
 pub(crate) struct Task {
     name: String,
     goal: Goal,
-    /// What the line says that is printed at the end.
+    /// Whether its machine has taken it up: what goes wrong from then on is in the journal.
     launched: bool,
-    /// Since when systemd's state has been what it is.
+    /// systemd's state, and since when it has been that.
     settled: Option<(String, Instant)>,
+    /// Whether it was seen starting: an end after that is its own.
     worked: bool,
+    /// When the cluster was last asked why it waits.
     explained: Option<Instant>,
+    /// Whether the user was told that the server does not answer.
     pub(super) told_trouble: bool,
 }
 
@@ -208,10 +211,11 @@ impl Task {
         );
         match state.systemd_active_state.as_str() {
             "active" if state.systemd_load_state == "loaded" => return Verdict::Reached,
-            "activating" | "reloading" | "deactivating" => {
+            "activating" => {
                 self.worked = true;
                 return Verdict::Pending;
             }
+            "reloading" | "deactivating" => return Verdict::Pending,
             _ => {}
         }
         let machine = self.explained_state(context, state).await;

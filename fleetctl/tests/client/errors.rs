@@ -15,6 +15,7 @@ async fn unreachable_endpoints() {
     err| Possible issues:
     err|   etcd is unhealthy and/or lost quorum
     err|   connection cannot be established to any etcd servers
+    err| There is no socket /nonexistent/fleet.sock: is fleetd running on this machine? From another one, use --tunnel HOST or --endpoint URL
     exit 1
     "#);
     insta::assert_snapshot!(told("--endpoint http://127.0.0.1:1 list-units").await, @r#"

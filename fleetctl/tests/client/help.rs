@@ -1,5 +1,7 @@
 //! Help, version, completions and manual pages.
 
+use std::process::Stdio;
+
 use crate::{fleetctl, fleetctl_with};
 
 const COMMANDS: [&str; 19] = [
@@ -103,4 +105,22 @@ async fn variables_are_read() {
     err| Run 'fleetctl --help' for usage.
     exit 2
     "#);
+}
+
+/// Runs the program with its standard output there, and returns its exit code and standard error.
+async fn write_help_to(out: Stdio) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_fleetctl"));
+    let child = command.arg("help").stdout(out).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_an_error_unless_nobody_wants_it() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let text = "Error writing to standard output: no space left on device\n".to_owned();
+    assert_eq!(write_help_to(full.into()).await, (Some(1), text));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(write_help_to(writer.into()).await, (Some(0), String::new()));
 }
