@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// The programs that the harness starts.
 const PROGRAMS: &[&str] = &[
@@ -15,6 +16,7 @@ const PROGRAMS: &[&str] = &[
     "ssh-agent",
     "ssh-keygen",
     "systemd-nspawn",
+    "unshare",
 ];
 
 /// Why real machines cannot run here; `None` when they can.
@@ -27,6 +29,12 @@ pub fn why_not() -> Option<String> {
     if !missing.is_empty() {
         let missing = missing.join(", ");
         return Some(format!("not installed: {missing}; scripts/install-tools installs what is missing"));
+    }
+    // Root inside a container may be root by name only.
+    let namespaces =
+        Command::new("unshare").args(["--mount", "--net", "true"]).stderr(Stdio::null()).status();
+    if !namespaces.is_ok_and(|status| status.success()) {
+        return Some("namespaces may not be made here".to_owned());
     }
     None
 }

@@ -37,15 +37,16 @@ impl Slot {
     /// # Errors
     /// When no slot becomes free within ten minutes, or the host refuses the slot's directory.
     pub async fn acquire() -> Result<Self, HarnessError> {
-        wait_for("a free slot for a cluster", Duration::from_mins(10), async || {
-            for number in 1..=SLOTS {
-                if let Some(lock) = try_lock(number)? {
-                    return Self::guarded(number, lock).map_err(NotYet::from);
-                }
-            }
-            Err(NotYet::saw(format!("all {SLOTS} in use")))
+        let (number, lock) = wait_for("a free slot for a cluster", Duration::from_mins(10), async || {
+            // A lock that is held is waited for; one that cannot be had at all is an error.
+            let first = (1..=SLOTS).find_map(|number| match try_lock(number) {
+                Ok(lock) => lock.map(|lock| Ok((number, lock))),
+                Err(error) => Some(Err(error)),
+            });
+            first.ok_or_else(|| NotYet::saw(format!("all {SLOTS} in use")))
         })
-        .await
+        .await??;
+        Self::guarded(number, lock)
     }
 
     /// Takes the developer's slot. Nothing guards it: [`reap`] ends what is in it.
