@@ -77,6 +77,8 @@ pub struct Options {
     pub disable_watches: bool,
     /// Where unit files are written.
     pub units_directory: PathBuf,
+    /// Where what must not outlive this boot is kept; follows from the others, and is no option of its own.
+    pub runtime_directory: PathBuf,
     /// Use the systemd of the user instead of the system's.
     pub systemd_user: bool,
     /// Addresses of the API, beside the sockets that systemd passes. New in 2.0.
@@ -108,6 +110,7 @@ impl Default for Options {
             disable_engine: false,
             disable_watches: false,
             units_directory: PathBuf::from("/run/fleet/units/"),
+            runtime_directory: PathBuf::from("/run/fleet"),
             systemd_user: false,
             listen: Vec::new(),
             stop_units_on_shutdown: true,
@@ -162,6 +165,9 @@ fn use_directories_of_the_user(options: &mut Options, environment: &BTreeMap<Str
         && let Some(runtime) = directory("XDG_RUNTIME_DIR")
     {
         options.units_directory = runtime.join("fleet/units");
+    }
+    if let Some(runtime) = directory("XDG_RUNTIME_DIR") {
+        options.runtime_directory = runtime.join("fleet");
     }
     let state = || directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
     if options.store_path == defaults.store_path

@@ -1,10 +1,11 @@
 //! The daemon's life: start, reload, stop.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_cluster::environment::Environment;
+use fleet_cluster::presence::Membership;
 use fleet_cluster::systemd::{Operation, Systemd};
 use fleet_service::listen::{ListenError, Listener};
 use fleet_service::logging::Verbosity;
@@ -19,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::api::Api;
 use crate::config::Options;
 use crate::exporter::Exporter;
-use crate::generation::{self, Generation, Inherited, Machine};
+use crate::generation::{self, Generation, Machine};
 use crate::serve::{Site, serve};
 use crate::{VERSION, identity, state_dump, store};
 
@@ -55,6 +56,9 @@ pub enum Error {
     /// A socket cannot be opened.
     #[error("the API cannot be served")]
     Listen(#[source] ListenError),
+    /// The store's options are wrong, or the embedded store cannot be opened.
+    #[error("the store cannot be used")]
+    Store(#[source] fleet_store::Error),
     /// A part of the daemon cannot be started.
     #[error("fleetd cannot start")]
     Generation(#[source] generation::Error),
@@ -69,8 +73,9 @@ impl Daemon {
         let mut signals = Signals::listen().map_err(Error::Signals)?;
         let exporter = Arc::new(Exporter::new());
         let machine = self.machine(&exporter).await?;
-        let mut generation =
-            Generation::begin(&machine, &self.options, Inherited::nothing()).map_err(Error::Generation)?;
+        let opened = store::open(&self.options, None, &machine.store_observer).map_err(Error::Store)?;
+        let mut generation = Generation::begin(&machine, &self.options, opened, Membership::Joining)
+            .map_err(Error::Generation)?;
         let (api, site_api) = watch::channel(Arc::clone(&generation.api));
         let site = Site::new(site_api, exporter, HeaderValue::from_static(SERVER));
         let web = Web::start(self.listeners, &self.options, site).await?;
@@ -85,10 +90,12 @@ impl Daemon {
             match signals.next().await {
                 Signal::User1 => state_dump::print(generation.outbox()),
                 Signal::Hangup => {
-                    let Some(reloaded) = announce_reload(&self.reload) else { continue };
-                    self.verbosity.set(reloaded.verbosity);
-                    generation = replace(&machine, generation, &options, &reloaded, &api).await?;
-                    options = reloaded;
+                    let Some(reload) = announce_reload(&self.reload, &machine, &options, &generation) else {
+                        continue;
+                    };
+                    self.verbosity.set(reload.options.verbosity);
+                    options = reload.options.clone();
+                    generation = replace(&machine, generation, reload, &api).await?;
                     notify::ready("running");
                 }
                 Signal::Terminate | Signal::Interrupt => break,
@@ -107,8 +114,8 @@ impl Daemon {
     async fn machine(&self, exporter: &Exporter) -> Result<Machine, Error> {
         let environment = Arc::new(Environment::system());
         let id = identity::machine_id(Path::new(identity::MACHINE_ID_FILE)).map_err(Error::Identity)?;
-        let runtime = runtime_directory(&self.options);
-        let token = identity::token(&runtime, &id, &environment).map_err(Error::Identity)?;
+        let runtime = &self.options.runtime_directory;
+        let token = identity::token(runtime, &id, &environment).map_err(Error::Identity)?;
         let systemd = fleet_systemd::Manager::connect(fleet_systemd::Options {
             units_directory: self.options.units_directory.clone(),
             records_directory: runtime.join("records"),
@@ -127,34 +134,65 @@ impl Daemon {
     }
 }
 
-/// Where what must not outlive this boot is kept: beside the units directory, which must not either.
-fn runtime_directory(options: &Options) -> PathBuf {
-    options.units_directory.parent().map_or_else(|| PathBuf::from("/run/fleet"), Path::to_path_buf)
+/// A configuration that was read again, with its store open.
+struct Reloaded {
+    options: Options,
+    opened: store::Opened,
+    membership: Membership,
 }
 
-fn announce_reload(reload: &Reload) -> Option<Options> {
+/// Reads the configuration again and opens its store, beside the one in use: what cannot be used is told, and
+/// nothing is given up for it. While both configurations mean the same store the API goes on answering.
+fn announce_reload(
+    reload: &Reload,
+    machine: &Machine,
+    before: &Options,
+    running: &Generation,
+) -> Option<Reloaded> {
     info!("Reloading configuration");
     notify::reloading();
-    let reloaded = reload();
-    if reloaded.is_none() {
-        error!("the configuration has mistakes: going on with the old one");
-        notify::ready("running; the configuration on disk has mistakes");
+    let keep_on = |why: &str| {
+        error!("{why}: going on with the old configuration");
+        notify::ready("running; the configuration on disk cannot be used");
+    };
+    let Some(options) = reload() else {
+        keep_on("the configuration has mistakes");
+        return None;
+    };
+    warn_of_what_needs_a_restart(before, &options);
+    let same = store::same(before, &options);
+    let membership = if same { running.membership() } else { Membership::Joining };
+    match store::open(&options, same.then(|| running.store()), &machine.store_observer) {
+        Ok(opened) => Some(Reloaded { options, opened, membership }),
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "the store cannot be opened");
+            keep_on("the store cannot be opened");
+            None
+        }
     }
-    reloaded
 }
 
-/// Ends one generation and begins the next. While they use the same store the API goes on answering.
+fn warn_of_what_needs_a_restart(before: &Options, after: &Options) {
+    let changed = [
+        ("listen", before.listen != after.listen),
+        ("units_directory", before.units_directory != after.units_directory),
+        ("systemd_user", before.systemd_user != after.systemd_user),
+    ];
+    for (option, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        warn!(option, "has changed, which takes effect when fleetd is restarted (units are not touched)");
+    }
+}
+
+/// Ends one generation and begins the next.
 async fn replace(
     machine: &Machine,
     old: Generation,
-    before: &Options,
-    after: &Options,
+    reload: Reloaded,
     api: &watch::Sender<Arc<Api>>,
 ) -> Result<Generation, Error> {
-    let legacy = old.legacy();
     old.end().await;
-    let inherited = if store::same(before, after) { legacy } else { Inherited::nothing() };
-    let generation = Generation::begin(machine, after, inherited).map_err(Error::Generation)?;
+    let generation = Generation::begin(machine, &reload.options, reload.opened, reload.membership)
+        .map_err(Error::Generation)?;
     api.send_replace(Arc::clone(&generation.api));
     Ok(generation)
 }

@@ -28,7 +28,8 @@ use tracing::{debug, info, warn};
 
 use crate::api::Api;
 use crate::config::Options;
-use crate::{VERSION, heart_thread, identity, store};
+use crate::store::Opened;
+use crate::{VERSION, heart_thread, identity};
 
 /// How often the address is looked up that this machine is reached at.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(60);
@@ -67,35 +68,22 @@ pub struct Generation {
     tasks: TaskTracker,
 }
 
-/// What one generation leaves to the next.
-pub struct Inherited {
-    /// Whether this machine is a member.
-    pub membership: Membership,
-    store: Option<Arc<dyn Store>>,
-}
-
-impl Inherited {
-    /// The first generation inherits nothing.
-    pub fn nothing() -> Inherited {
-        Inherited { membership: Membership::Joining, store: None }
-    }
-}
-
 /// Why a generation cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store's options are wrong, or the embedded store cannot be opened.
-    #[error("the store cannot be used")]
-    Store(#[source] fleet_store::Error),
     /// No thread or runtime.
     #[error("the heartbeat's thread cannot be started")]
     Thread(#[source] io::Error),
 }
 
 impl Generation {
-    /// Begins. `inherited` comes from a former generation over the same store: its API need not wait.
-    pub fn begin(machine: &Machine, options: &Options, inherited: Inherited) -> Result<Generation, Error> {
-        let opened = store::open(options, inherited.store, &machine.store_observer).map_err(Error::Store)?;
+    /// Begins. `membership` is what is known of it: a generation over the store of the last one need not wait.
+    pub fn begin(
+        machine: &Machine,
+        options: &Options,
+        opened: Opened,
+        membership: Membership,
+    ) -> Result<Generation, Error> {
         let heart = heart_thread::start(opened.for_heart).map_err(Error::Thread)?;
         let parts = Parts {
             machine,
@@ -105,7 +93,7 @@ impl Generation {
             stop: CancellationToken::new(),
         };
         let hand_over = CancellationToken::new();
-        let (membership_sender, membership) = watch::channel(inherited.membership);
+        let (membership_sender, membership) = watch::channel(membership);
         let info = parts.follow_info();
         parts.spawn_presence(heart.clone(), info.clone(), membership_sender);
         let outbox = Outbox::default();
@@ -125,9 +113,14 @@ impl Generation {
         })
     }
 
-    /// What the next generation may go on from, if it is over the same store.
-    pub fn legacy(&self) -> Inherited {
-        Inherited { membership: self.membership.borrow().clone(), store: Some(Arc::clone(&self.store)) }
+    /// Whether this machine is a member now.
+    pub fn membership(&self) -> Membership {
+        self.membership.borrow().clone()
+    }
+
+    /// The store that it works on.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
     /// What the agent has installed here, for a look inside.
@@ -242,9 +235,9 @@ impl Parts<'_> {
     ) -> JoinHandle<()> {
         let id = &self.machine.id;
         let sources = Sources {
-            assignment: self.follow(&ASSIGNMENTS, &id.0),
-            globals: self.follow(&GLOBALS, GLOBALS_ID),
-            overrides: self.follow(&MACHINE_METADATA, &id.0),
+            assignment: self.follow(&ASSIGNMENTS, &id.0, &membership),
+            globals: self.follow(&GLOBALS, GLOBALS_ID, &membership),
+            overrides: self.follow(&MACHINE_METADATA, &id.0, &membership),
             info,
         };
         let (store, machine, publisher) = (Arc::clone(&self.store), id.clone(), outbox.clone());
@@ -256,7 +249,14 @@ impl Parts<'_> {
         self.tasks.spawn(agent.run(stop, hand_over))
     }
 
-    fn follow<T>(&self, collection: &'static Collection, id: &str) -> watch::Receiver<Known<T>>
+    /// Follows a document from when this machine is a member: one that is refused, because another machine has
+    /// its id, must not run that machine's units a second time.
+    fn follow<T>(
+        &self,
+        collection: &'static Collection,
+        id: &str,
+        membership: &watch::Receiver<Membership>,
+    ) -> watch::Receiver<Known<T>>
     where
         T: Serialize + DeserializeOwned + PartialEq + Send + Sync + 'static,
     {
@@ -265,7 +265,12 @@ impl Parts<'_> {
         let environment = Arc::clone(&self.machine.environment);
         let (id, watches) = (id.to_owned(), !self.options.disable_watches);
         let beat = self.options.engine_reconcile_interval;
-        self.spawn(async move { follow(typed, id, watches, beat, &environment, sender).await });
+        let mut membership = membership.clone();
+        self.spawn(async move {
+            if membership.wait_for(|now| matches!(now, Membership::Member { .. })).await.is_ok() {
+                follow(typed, id, watches, beat, &environment, sender).await;
+            }
+        });
         receiver
     }
 

@@ -61,12 +61,11 @@ fn open_embedded(directory: &Path) -> Result<Arc<dyn Store>, Error> {
     Ok(Arc::new(Embedded::open(&directory.join(DATABASE))?))
 }
 
-/// Whether two configurations mean the same store, so that what is known of it stays true.
+/// Whether two configurations reach the same store in the same way, so that what is known of it stays true.
 pub fn same(before: &Options, after: &Options) -> bool {
     before.store == after.store
         && before.store_path == after.store_path
-        && before.etcd_servers == after.etcd_servers
-        && before.etcd_key_prefix == after.etcd_key_prefix
+        && etcd_options(before) == etcd_options(after)
 }
 
 fn etcd_options(options: &Options) -> etcd::Options {

@@ -39,6 +39,9 @@ fn check(settings: &mut Settings, options: &Options) {
     if options.etcd_username.is_empty() && !options.etcd_password.is_empty() {
         settings.mistake("etcd_password", "etcd_password needs etcd_username");
     }
+    if !options.etcd_username.is_empty() && options.etcd_password.is_empty() {
+        settings.mistake("etcd_username", "etcd_username needs etcd_password");
+    }
     let is_plain = options.etcd_servers.iter().all(|server| server.starts_with("http://"));
     if options.store != StoreKind::Etcd || !is_plain {
         return;

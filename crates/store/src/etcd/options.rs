@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 const DEFAULT_PORT: u16 = 2379;
 
 /// How to reach an etcd cluster.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Options {
     /// URLs of members, `http://host:port` or `https://host:port`. Tried from a random one on, so that many
     /// clients spread over the members.
