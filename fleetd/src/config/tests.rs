@@ -111,7 +111,6 @@ fn rows_of_etcd() -> Vec<Row> {
             with(|o| o.etcd_servers = vec!["https://192.0.2.12:2379".into(), "http://[::1]:2379".into()]),
             servers,
         ),
-        ("etcd_username", "root", with(|o| o.etcd_username = "root".into()), &[]),
         ("etcd_key_prefix", "custom", with(|o| o.etcd_key_prefix = "/custom/".into()), &[]),
         (
             "etcd_request_timeout",
@@ -228,15 +227,16 @@ fn tls_and_a_password_are_read_together() {
     assert_eq!(options.etcd_keyfile.as_deref(), Some(Path::new("/etc/ssl/etcd/client-key.pem")));
     assert_eq!((options.etcd_username.as_str(), options.etcd_password.reveal()), ("root", "coreos"));
     assert!(!format!("{options:?}").contains("coreos\""), "{options:?}");
-    let variables: Vec<(String, &str)> = ["etcd_cafile", "etcd_certfile", "etcd_keyfile", "etcd_password"]
-        .iter()
-        .map(|key| (variable(key), ""))
-        .collect();
+    let variables: Vec<(String, &str)> =
+        ["etcd_cafile", "etcd_certfile", "etcd_keyfile", "etcd_username", "etcd_password"]
+            .iter()
+            .map(|key| (variable(key), ""))
+            .collect();
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let (options, _) = load_from(file, &variables).unwrap();
     assert_eq!((options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile), (None, None, None));
-    assert_eq!(options.etcd_password, Secret::default());
+    assert_eq!((options.etcd_username.as_str(), options.etcd_password), ("", Secret::default()));
 }
 
 #[test]
@@ -244,6 +244,7 @@ fn halves_of_a_pair_are_mistakes() {
     let cases = [
         ("etcd_certfile=/c", "fleet.conf:1: etcd_certfile needs etcd_keyfile, its private key"),
         ("etcd_keyfile=/k", "fleet.conf:1: etcd_keyfile needs etcd_certfile, its certificate"),
+        ("etcd_username=root", "fleet.conf:1: etcd_username needs etcd_password"),
         ("etcd_password=secret", "fleet.conf:1: etcd_password needs etcd_username"),
         ("etcd_cafile=ca.pem", r#"fleet.conf:1: etcd_cafile must be an absolute path, not "ca.pem""#),
     ];
