@@ -1,6 +1,6 @@
 //! Putting a cluster together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::try_join_all;
 
@@ -208,13 +208,14 @@ impl Provision {
         text("/etc/systemd/system/fleet.socket.d/30-tcp.conf", port, 0o644);
         let deploy = binaries::workspace().join("deploy/systemd");
         for (unit, wanted_by) in [("fleet.service", "multi-user"), ("fleet.socket", "sockets")] {
-            let source = deploy.join(unit);
-            let unit_text = std::fs::read_to_string(&source).map_err(HarnessError::file("read", &source))?;
             let path = format!("/usr/lib/systemd/system/{unit}");
-            files.push(DiskFile::Text(path.clone(), unit_text, 0o644));
+            files.push(DiskFile::Text(path.clone(), read_text(&deploy.join(unit))?, 0o644));
             let wants = format!("/etc/systemd/system/{wanted_by}.target.wants/{unit}");
             files.push(DiskFile::Link(wants, path));
         }
+        let group = "fleet.socket.d/20-group.conf";
+        let path = format!("/etc/systemd/system/{group}");
+        files.push(DiskFile::Text(path, read_text(&deploy.join(group))?, 0o644));
         for program in ["fleetd", "fleetctl"] {
             let (path, target) = (format!("/usr/bin/{program}"), format!("/opt/fleet/{program}"));
             files.push(DiskFile::Link(path, target));
@@ -247,4 +248,8 @@ impl Provision {
         }
         options.iter().map(|(key, value)| format!("{key}=\"{value}\"\n")).collect()
     }
+}
+
+fn read_text(path: &Path) -> Result<String, HarnessError> {
+    std::fs::read_to_string(path).map_err(HarnessError::file("read", path))
 }
