@@ -8,7 +8,9 @@
 //! What it must not do: stop a unit because something else is in trouble. It acts only on documents that it
 //! has read, and what it knew last stays true until it reads otherwise.
 
+mod adopt;
 pub mod decide;
+mod events;
 pub mod outbox;
 pub mod reconciler;
 mod slot;

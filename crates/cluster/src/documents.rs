@@ -38,6 +38,15 @@ pub const LEADER: &str = "leader";
 /// Id of the one document in [`GLOBALS`].
 pub const GLOBALS_ID: &str = "all";
 
+/// A place as it is logged: the machine's id, or `-`.
+pub(crate) struct Place<'a>(pub(crate) Option<&'a MachineId>);
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0.map_or("-", |machine| machine.0.as_str()))
+    }
+}
+
 /// A machine's id: 32 lower-case hexadecimal digits, from `/etc/machine-id`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -229,6 +238,9 @@ pub struct LeaderDocument {
     pub machine: MachineId,
     /// The version of its fleetd.
     pub version: String,
+    /// The lease that the document lives on, and that the leader's writes are fenced with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseId>,
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod leadership;
 pub mod metrics;
 pub mod planner;
+mod reading;
 pub mod reconciler;
 mod term;
 

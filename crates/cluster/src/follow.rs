@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_store::{Error, ErrorKind, Scope, Typed, TypedChange};
+use fleet_store::{Error, ErrorKind, Scope, Typed, TypedChange, WatchError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -76,6 +76,7 @@ pub async fn follow<T>(
             }
         };
         tokio::select! {
+            biased;
             () = sender.closed() => return,
             () = round => {}
         }
@@ -104,8 +105,15 @@ where
         tell(sender, found.map_or(Known::Absent, |versioned| Known::Present(versioned.value)));
     }
     loop {
-        let next = tokio::time::timeout(REREAD_INTERVAL, watch.next());
-        let Ok(Some(Ok((_, changes)))) = next.await else { return Ok(()) };
+        let changes = match tokio::time::timeout(REREAD_INTERVAL, watch.next()).await {
+            Ok(Some(Ok((_, changes)))) => changes,
+            // It is time to read again.
+            Err(_) => return Ok(()),
+            Ok(Some(Err(error))) => return Err(watch_ended(id, error)),
+            Ok(None) => {
+                return Err(Error::new(ErrorKind::Unavailable, format!("watch {id}: the store is closed")));
+            }
+        };
         match changes.into_iter().next_back() {
             Some(TypedChange::Put(versioned)) => tell(sender, Known::Present(versioned.value)),
             Some(TypedChange::Delete { .. }) => tell(sender, Known::Absent),
@@ -115,6 +123,10 @@ where
             None => {}
         }
     }
+}
+
+fn watch_ended(id: &str, error: WatchError) -> Error {
+    Error::caused_by(ErrorKind::Unavailable, format!("watch {id}"), error)
 }
 
 fn tell<T: PartialEq>(sender: &watch::Sender<Known<T>>, known: Known<T>) {

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 /// At most this many leases wait to be taken up; there are two, presence and leadership.
 const QUEUE: usize = 8;
+/// Failed renewals do not follow each other faster than this.
+const HURRIED_MIN: Duration = Duration::from_millis(50);
 
 /// What is known of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,7 @@ impl Beating {
         let mut keepers = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
+                biased;
                 request = self.requests.recv() => match request {
                     Some(keep) => { keepers.spawn(beat(Arc::clone(&store), keep)); }
                     None => break,
@@ -125,41 +128,52 @@ impl Beating {
     }
 }
 
-/// A lease is renewed after a third of its time, so that one failure leaves time for more attempts; those
-/// follow after a twelfth.
 async fn beat(store: Arc<dyn Store>, keep: Keep) {
     let Keep { lease, since, health, released } = keep;
+    tokio::select! {
+        biased;
+        () = released.cancelled() => {}
+        () = renew_until_lost(&*store, lease, since, &health) => {}
+    }
+}
+
+/// A lease is renewed after a third of its time, so that one failure leaves time for more attempts; those
+/// begin a twelfth apart. An attempt without an answer is given up after a third.
+async fn renew_until_lost(store: &dyn Store, lease: Lease, since: Instant, health: &watch::Sender<Health>) {
     let regular = lease.ttl / 3;
-    let hurried = (lease.ttl / 12).max(Duration::from_millis(50));
+    let hurried = (lease.ttl / 12).max(HURRIED_MIN);
     let mut held_until = since + lease.ttl;
     let mut next = since + regular;
     loop {
-        tokio::select! {
-            () = released.cancelled() => return,
-            () = tokio::time::sleep_until(next) => {}
-        }
+        or_late(tokio::time::sleep_until(next), held_until, health).await;
         let started = Instant::now();
-        let renewal = tokio::select! {
-            () = released.cancelled() => return,
-            renewal = tokio::time::timeout(regular.max(hurried), store.renew(lease.id)) => renewal,
-        };
-        match renewal {
+        let attempt = tokio::time::timeout(regular.max(hurried), store.renew(lease.id));
+        match or_late(attempt, held_until, health).await {
             Ok(Ok(())) => {
                 held_until = started + lease.ttl;
-                health.send_replace(Health::Held { until: held_until });
                 next = started + regular;
+                health.send_replace(Health::Held { until: held_until });
             }
             Ok(Err(RenewError::Lost)) => {
                 health.send_replace(Health::Lost);
                 return;
             }
             Ok(Err(RenewError::Failed(_))) | Err(_) => {
-                let now = Instant::now();
-                if now >= held_until && *health.borrow() != Health::Late {
-                    health.send_replace(Health::Late);
-                }
-                next = if now < held_until { (now + hurried).min(held_until) } else { now + hurried };
+                next = (started + hurried).max(Instant::now() + HURRIED_MIN);
             }
         }
     }
+}
+
+/// Does something, and tells in the moment when the lease may have run out meanwhile.
+async fn or_late<T>(work: impl Future<Output = T>, held_until: Instant, health: &watch::Sender<Health>) -> T {
+    tokio::pin!(work);
+    if *health.borrow() != Health::Late {
+        tokio::select! {
+            biased;
+            answer = &mut work => return answer,
+            () = tokio::time::sleep_until(held_until) => health.send_replace(Health::Late),
+        };
+    }
+    work.await
 }

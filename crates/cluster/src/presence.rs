@@ -73,7 +73,7 @@ pub struct Presence {
 }
 
 enum Registration {
-    Done { pulse: Pulse, former: Option<LeaseId> },
+    Done { pulse: Pulse, lease: Lease, former: Option<LeaseId> },
     Refused,
 }
 
@@ -102,20 +102,25 @@ impl Presence {
         loop {
             let current = info.borrow_and_update().clone();
             let outcome = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 outcome = self.register(&current) => outcome,
             };
             match outcome {
-                Ok(Registration::Done { pulse, former }) => {
+                Ok(Registration::Done { pulse, lease, former }) => {
                     refused = false;
                     trouble = None;
                     info!(machine = %self.identity.machine, "registered");
-                    membership.send_replace(Membership::Member { lease: pulse.lease(), former });
-                    if self.stay(pulse, &mut info, &membership, &stop).await {
+                    let registered = Instant::now();
+                    membership.send_replace(Membership::Member { lease: lease.id, former });
+                    if self.stay(pulse, lease, &info, &membership, &stop).await {
                         return;
                     }
                     membership.send_replace(Membership::Joining);
-                    continue;
+                    // A lease that is lost at once, again and again, must not keep the store busy.
+                    if registered.elapsed() >= RETRY_PAUSE {
+                        continue;
+                    }
                 }
                 Ok(Registration::Refused) => {
                     if !std::mem::replace(&mut refused, true) {
@@ -135,6 +140,7 @@ impl Presence {
                 }
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = self.environment.pause_up_to(RETRY_PAUSE) => {}
             }
@@ -154,7 +160,7 @@ impl Presence {
         let lease = self.store.grant(self.identity.ttl).await?;
         let document = self.document(info, lease);
         match self.machines.put(&self.identity.machine.0, &document, expect, Some(lease.id), None).await {
-            Ok(_) => Ok(Registration::Done { pulse: self.heart.keep(lease, since).await, former }),
+            Ok(_) => Ok(Registration::Done { pulse: self.heart.keep(lease, since).await, lease, former }),
             // If it was written, the next attempt finds our own token.
             Err(WriteError::Unknown(error)) => Err(error),
             Err(WriteError::NotDone(error)) => {
@@ -186,14 +192,17 @@ impl Presence {
     async fn stay(
         &self,
         mut pulse: Pulse,
-        info: &mut watch::Receiver<MachineInfo>,
+        lease: Lease,
+        info: &watch::Receiver<MachineInfo>,
         membership: &watch::Sender<Membership>,
         stop: &CancellationToken,
     ) -> bool {
-        let lease = Lease { id: pulse.lease(), ttl: self.identity.ttl };
         let member = membership.borrow().clone();
+        let updates = self.update(info.clone(), lease);
+        tokio::pin!(updates);
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return true,
                 health = pulse.changed() => match health {
                     Health::Held { .. } => {
@@ -215,18 +224,24 @@ impl Presence {
                         return false;
                     }
                 },
-                Ok(()) = info.changed() => {
-                    let current = info.borrow_and_update().clone();
-                    let document = self.document(&current, lease);
-                    let id = &self.identity.machine.0;
-                    if let Err(error) =
-                        self.machines.put(id, &document, Expect::Any, Some(lease.id), Some(lease.id)).await
-                    {
-                        warn!(error = &error as &dyn std::error::Error, "the machine's document was not updated");
-                        info.mark_changed();
-                        tokio::time::sleep(RETRY_PAUSE).await;
-                    }
-                }
+                () = &mut updates => {}
+            }
+        }
+    }
+
+    /// Writes what this machine says of itself whenever that changes.
+    async fn update(&self, mut info: watch::Receiver<MachineInfo>, lease: Lease) {
+        loop {
+            if info.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let (id, document) = (&self.identity.machine.0, self.document(&info.borrow_and_update(), lease));
+            let written = self.machines.put(id, &document, Expect::Any, Some(lease.id), Some(lease.id)).await;
+            // When the lease is over this machine registers again, with what it says of itself then.
+            if let Err(error) = written {
+                warn!(error = &error as &dyn std::error::Error, "the machine's document was not updated");
+                info.mark_changed();
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }

@@ -58,7 +58,8 @@ pub struct InstalledUnit {
 /// What an agent has done with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Loaded or launched.
+    /// Loaded or launched; [`TargetState::Inactive`] from before the unit is stopped until that is done, so
+    /// that whoever finds it knows that it was interrupted.
     pub current: TargetState,
     /// How many of the restarts that were asked for have been carried out.
     pub restarts: u64,

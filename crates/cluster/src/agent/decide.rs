@@ -12,10 +12,13 @@ use crate::engine::constraints::globals_here;
 pub struct Actual {
     /// The hash of its file.
     pub hash: UnitHash,
-    /// What the agent has done with it: loaded or launched.
+    /// What the agent has done with it: loaded or launched. [`TargetState::Inactive`]: a step was begun and
+    /// not finished, so nothing can be said.
     pub current: TargetState,
     /// How many restarts have been carried out; `None`: unknown, taken for all of them.
     pub restarts: Option<u64>,
+    /// Whether the unit's record says the same.
+    pub noted: bool,
 }
 
 /// The next thing to do with a unit.
@@ -29,8 +32,8 @@ pub enum Step {
     Stop,
     /// Restart it.
     Restart,
-    /// Note that a restart is not needed, since it is not started.
-    SkipRestart,
+    /// Only write its record: it is as it should be, or a restart is not needed since it is not started.
+    Note,
     /// Stop it and take its file away.
     Unload,
 }
@@ -59,18 +62,24 @@ pub fn desired(
 
 /// The next step for one unit; `None`: it is as it should be.
 pub fn next_step(desired: Option<&Assignment>, actual: Option<&Actual>) -> Option<Step> {
-    match (desired, actual) {
-        (None, None) => None,
-        (None, Some(_)) => Some(Step::Unload),
-        (Some(_), None) => Some(Step::Load),
-        (Some(desired), Some(actual)) if desired.hash != actual.hash => Some(Step::Unload),
-        (Some(desired), Some(actual)) => match (desired.target, actual.current) {
-            (TargetState::Launched, TargetState::Loaded) => Some(Step::Start),
-            (TargetState::Loaded, TargetState::Launched) => Some(Step::Stop),
-            (_, current) if actual.restarts.is_some_and(|done| done != desired.restarts) => {
-                Some(if current == TargetState::Launched { Step::Restart } else { Step::SkipRestart })
-            }
-            _ => None,
+    let (desired, actual) = match (desired, actual) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some(Step::Unload),
+        (Some(_), None) => return Some(Step::Load),
+        (Some(desired), Some(actual)) => (desired, actual),
+    };
+    if desired.hash != actual.hash {
+        return Some(Step::Unload);
+    }
+    match (desired.target, actual.current) {
+        // What was interrupted is taken away and done anew: it may be half stopped, or half installed.
+        (_, TargetState::Inactive) => Some(Step::Unload),
+        (TargetState::Launched, TargetState::Loaded) => Some(Step::Start),
+        (TargetState::Loaded, TargetState::Launched) => Some(Step::Stop),
+        (_, current) => match actual.restarts {
+            Some(done) if done != desired.restarts && current == TargetState::Launched => Some(Step::Restart),
+            Some(done) if done == desired.restarts && actual.noted => None,
+            _ => Some(Step::Note),
         },
     }
 }

@@ -1,12 +1,13 @@
 //! Publishing what units do: only what changed, many changes in one batch, nothing periodic.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleet_store::{Error, Expect, LeaseId, Store, Typed, Write, WriteError};
+use fleet_store::{Expect, LeaseId, Store, Typed, Write, WriteError};
 use fleet_unit::UnitName;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::documents::{MachineId, STATES, StateDocument, state_id};
@@ -14,6 +15,9 @@ use crate::presence::Membership;
 
 /// After a failure the same states are tried again after this long.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// A write without an answer may still be done this much later, and take the place of a newer one: then the
+/// state is written once more.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// What the agent wants others to see. Its size is bounded by the number of units: a newer state of a unit
 /// takes the place of an older one that has not been written yet.
@@ -34,6 +38,8 @@ struct Content {
     states: BTreeMap<UnitName, StateDocument>,
     /// What may differ from it.
     dirty: BTreeSet<UnitName>,
+    /// What will have to be written once more, and when.
+    uncertain: BTreeMap<UnitName, Instant>,
     /// Whether `states` holds everything that is installed here.
     complete: bool,
 }
@@ -41,7 +47,7 @@ struct Content {
 impl Outbox {
     /// Says how a unit is; `None`: it is not here any more.
     pub fn set(&self, unit: &UnitName, state: Option<StateDocument>) {
-        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = self.content();
         if content.states.get(unit) == state.as_ref() {
             return;
         }
@@ -57,18 +63,18 @@ impl Outbox {
     /// Says that everything that is installed has been told: what a former fleetd of this machine published
     /// and is not here any more may go.
     pub fn complete(&self) {
-        self.shared.content.lock().unwrap_or_else(PoisonError::into_inner).complete = true;
+        self.content().complete = true;
         self.shared.changed.notify_one();
     }
 
     /// What should be in the store, and which of it may not be there yet.
     pub fn look(&self) -> (BTreeMap<UnitName, StateDocument>, Vec<UnitName>) {
-        let content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let content = self.content();
         (content.states.clone(), content.dirty.iter().cloned().collect())
     }
 
     fn take(&self, machine: &MachineId, lease: LeaseId, states: &Typed<StateDocument>) -> Batch {
-        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = self.content();
         let dirty = std::mem::take(&mut content.dirty);
         let mut batch = Batch { units: Vec::new(), writes: Vec::new(), complete: content.complete };
         for unit in dirty {
@@ -87,15 +93,24 @@ impl Outbox {
         batch
     }
 
-    fn put_back(&self, units: impl IntoIterator<Item = UnitName>) {
-        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
+    fn everything_is_dirty(&self) {
+        let mut content = self.content();
+        let units: Vec<UnitName> = content.states.keys().cloned().collect();
         content.dirty.extend(units);
     }
 
-    fn everything_is_dirty(&self) {
-        let mut content = self.shared.content.lock().unwrap_or_else(PoisonError::into_inner);
-        let units: Vec<UnitName> = content.states.keys().cloned().collect();
-        content.dirty.extend(units);
+    /// Takes what has to be written once more by now. When something else has to be; `None`: nothing has.
+    fn take_up_uncertain(&self) -> Option<Instant> {
+        let mut content = self.content();
+        let now = Instant::now();
+        let due: Vec<UnitName> =
+            content.uncertain.extract_if(.., |_, at| *at <= now).map(|(unit, _)| unit).collect();
+        content.dirty.extend(due);
+        content.uncertain.values().min().copied()
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.shared.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what changes onto the presence lease, and everything again when that lease is another one.
@@ -122,10 +137,10 @@ impl Outbox {
                 published_on = Some(lease);
                 former = replaced;
             }
+            let uncertain = self.take_up_uncertain();
             let batch = self.take(machine, lease, &states);
             let complete = batch.complete;
-            let written = batch.write(self, &states).await;
-            if let Err(error) = written {
+            if let Err(error) = batch.write(self, &states).await {
                 debug!(error = &error as &dyn std::error::Error, "states not published, trying again");
                 tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
@@ -134,7 +149,9 @@ impl Outbox {
                 end_former(store, lease).await;
             }
             tokio::select! {
+                biased;
                 () = self.shared.changed.notified() => {}
+                () = sleep_until(uncertain) => {}
                 changed = membership.changed() => if changed.is_err() { return },
             }
         }
@@ -157,29 +174,29 @@ struct Batch {
 
 impl Batch {
     /// Writes the batch; what was not written goes back into the outbox.
-    async fn write(self, outbox: &Outbox, states: &Typed<StateDocument>) -> Result<(), Error> {
+    async fn write(self, outbox: &Outbox, states: &Typed<StateDocument>) -> Result<(), WriteError> {
         if self.writes.is_empty() {
             return Ok(());
         }
         let answers = states.write_many(self.writes, None).await;
         let mut trouble = Ok(());
-        let mut failed = Vec::new();
+        let mut content = outbox.content();
         for (unit, answer) in self.units.into_iter().zip(answers) {
-            match answer {
-                Ok(_) => {}
-                Err(WriteError::NotDone(error) | WriteError::Unknown(error)) => {
-                    trouble = Err(error);
-                    failed.push(unit);
-                }
-                // The presence reconciler will notice that the lease is gone and make another one.
-                Err(WriteError::LeaseLost | WriteError::Conflict { .. }) => failed.push(unit),
+            // When the lease is lost the presence reconciler will notice, and make another one.
+            let Err(error) = answer else { continue };
+            if matches!(error, WriteError::Unknown(_)) {
+                content.uncertain.insert(unit.clone(), Instant::now() + LATE_MAX);
             }
-        }
-        let lost = !failed.is_empty() && trouble.is_ok();
-        outbox.put_back(failed);
-        if lost {
-            tokio::time::sleep(RETRY_PAUSE).await;
+            content.dirty.insert(unit);
+            trouble = Err(error);
         }
         trouble
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -20,6 +20,14 @@ pub(super) struct Slot {
     pub(super) actual: Option<Actual>,
     /// What systemd says of it.
     pub(super) state: Option<UnitState>,
+    /// How often systemd has said something of it: an older answer than that is out of date.
+    pub(super) heard: u64,
+    /// What had been heard when the last step began.
+    heard_before: u64,
+    /// Its state is being read.
+    pub(super) reading: bool,
+    /// The number of its newest job: only that one's result says something of the unit.
+    pub(super) job: u64,
     /// A step is being carried out.
     pub(super) busy: bool,
     /// Why the last step, or the last job, failed.
@@ -30,8 +38,24 @@ pub(super) struct Slot {
 
 impl Slot {
     /// A unit that is installed already.
-    pub(super) fn adopted(actual: Actual, state: UnitState) -> Slot {
-        Slot { actual: Some(actual), state: Some(state), ..Slot::default() }
+    pub(super) fn adopted(actual: Actual, state: Option<UnitState>) -> Slot {
+        Slot { actual: Some(actual), state, ..Slot::default() }
+    }
+
+    /// A step is being carried out from now on.
+    pub(super) fn begin(&mut self) {
+        self.busy = true;
+        self.heard_before = self.heard;
+    }
+
+    /// systemd was asked during the last step. `false`: what it has said of itself meanwhile is something
+    /// else, and may be newer or older.
+    pub(super) fn learn(&mut self, state: Option<UnitState>) -> bool {
+        if state.is_none() || (self.heard != self.heard_before && self.state != state) {
+            return false;
+        }
+        self.state = state;
+        true
     }
 
     /// When the next attempt is due, if the last one failed.
@@ -47,18 +71,34 @@ impl Slot {
         self.error = None;
     }
 
-    /// The last step failed: the next attempt waits.
-    pub(super) fn failed(&mut self, error: String) {
+    /// The last step failed: the next attempt waits, longer each time.
+    pub(super) fn failed(&mut self, error: String) -> Instant {
         let pause = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
-        self.busy = false;
         self.failures += 1;
-        self.retry_at = Some(Instant::now() + pause);
+        self.wait(error, pause)
+    }
+
+    /// The last step could not be tried, for a reason that is not the unit's: the next attempt waits a little.
+    pub(super) fn postponed(&mut self, error: String) -> Instant {
+        self.wait(error, BACKOFF_MIN)
+    }
+
+    fn wait(&mut self, error: String, pause: Duration) -> Instant {
+        let at = Instant::now() + pause;
+        self.busy = false;
+        self.retry_at = Some(at);
         self.error = Some(error);
+        at
     }
 
     /// Something else is wanted now: it is tried at once.
     pub(super) fn wanted_anew(&mut self) {
         self.failures = 0;
+        self.retry_at = None;
+    }
+
+    /// Its time has come, but it waits for others.
+    pub(super) fn due(&mut self) {
         self.retry_at = None;
     }
 
@@ -68,23 +108,24 @@ impl Slot {
         machine: &MachineId,
         desired: Option<&Assignment>,
     ) -> Option<StateDocument> {
-        let document = |hash, current, state: &UnitState, restarts| StateDocument {
+        let document = |hash, current, state: UnitState, restarts| StateDocument {
             machine: machine.clone(),
             hash,
             current,
-            load: state.load.clone(),
-            active: state.active.clone(),
-            sub: state.sub.clone(),
+            load: state.load,
+            active: state.active,
+            sub: state.sub,
             restarts,
             error: self.error.clone(),
         };
-        match (&self.actual, &self.state, desired) {
-            (Some(actual), Some(state), _) => {
+        match (&self.actual, desired) {
+            (Some(actual), _) => {
                 let all = desired.map_or(0, |desired| desired.restarts);
+                let state = self.state.clone().unwrap_or_default();
                 Some(document(actual.hash, actual.current, state, actual.restarts.unwrap_or(all)))
             }
-            (None, _, Some(desired)) if self.error.is_some() => {
-                Some(document(desired.hash, TargetState::Inactive, &UnitState::default(), 0))
+            (None, Some(desired)) if self.error.is_some() => {
+                Some(document(desired.hash, TargetState::Inactive, UnitState::default(), 0))
             }
             _ => None,
         }

@@ -6,17 +6,27 @@ use super::decide::{Actual, Step};
 use crate::documents::{Assignment, TargetState};
 use crate::systemd::{Error, Job, JobResult, Operation, Record, Systemd, UnitState};
 
-/// What a step has brought about.
+/// What became of a step. A step that failed may have got half of its way.
 #[derive(Debug)]
-pub(super) enum Done {
-    /// The file is installed.
-    Loaded(Actual, UnitState),
-    /// systemd has accepted the job; its result is still to come.
-    Queued(Actual, Job),
-    /// The unit is installed and this is how far it is.
-    Settled(Actual),
-    /// It is gone.
-    Unloaded,
+pub(super) struct Done {
+    /// How the unit is now; `None`: it is not installed.
+    pub(super) actual: Option<Actual>,
+    /// What systemd says of it, if it was asked.
+    pub(super) state: Option<UnitState>,
+    /// A job that systemd has accepted; its result is still to come.
+    pub(super) job: Option<Job>,
+    /// Why it is not done.
+    pub(super) error: Option<Error>,
+}
+
+impl Done {
+    fn settled(actual: Actual) -> Done {
+        Done { actual: Some(actual), state: None, job: None, error: None }
+    }
+
+    fn failed(actual: Option<Actual>, error: Error) -> Done {
+        Done { actual, state: None, job: None, error: Some(error) }
+    }
 }
 
 /// Installs a unit's file.
@@ -25,11 +35,16 @@ pub(super) async fn load(
     unit: &UnitName,
     file: &UnitFile,
     wanted: &Assignment,
-) -> Result<Done, Error> {
-    systemd.install(unit, file).await?;
-    let actual = Actual { hash: file.hash(), current: TargetState::Loaded, restarts: Some(wanted.restarts) };
-    record(systemd, unit, &actual).await?;
-    Ok(Done::Loaded(actual, systemd.state(unit).await?))
+) -> Done {
+    if let Err(error) = systemd.install(unit, file).await {
+        return Done::failed(None, error);
+    }
+    let restarts = Some(wanted.restarts);
+    let actual = Actual { hash: file.hash(), current: TargetState::Loaded, restarts, noted: false };
+    let mut done = note(systemd, unit, actual).await;
+    // If systemd does not say how the unit is, it is asked again.
+    done.state = systemd.state(unit).await.ok();
+    done
 }
 
 /// Carries out a step of a unit that is installed.
@@ -39,45 +54,68 @@ pub(super) async fn carry_out(
     step: Step,
     actual: Actual,
     restarts: u64,
-) -> Result<Done, Error> {
-    let settled = |current| Actual { hash: actual.hash, current, restarts: Some(restarts) };
+) -> Done {
+    let reached = |current| Actual { current, restarts: Some(restarts), noted: false, ..actual };
     match step {
-        Step::Start | Step::Restart => {
-            let operation = if step == Step::Start { Operation::Start } else { Operation::Restart };
-            let job = systemd.queue(unit, operation).await?;
-            let actual = settled(TargetState::Launched);
-            record(systemd, unit, &actual).await?;
-            Ok(Done::Queued(actual, job))
+        Step::Start => queue(systemd, unit, Operation::Start, actual, reached(TargetState::Launched)).await,
+        Step::Restart => {
+            queue(systemd, unit, Operation::Restart, actual, reached(TargetState::Launched)).await
         }
-        Step::Stop => {
-            stop(systemd, unit).await?;
-            let actual = settled(TargetState::Loaded);
-            record(systemd, unit, &actual).await?;
-            Ok(Done::Settled(actual))
-        }
-        Step::SkipRestart => {
-            let actual = settled(actual.current);
-            record(systemd, unit, &actual).await?;
-            Ok(Done::Settled(actual))
-        }
+        Step::Stop => match stop(systemd, unit, actual).await {
+            Ok(()) => note(systemd, unit, reached(TargetState::Loaded)).await,
+            Err((stopping, error)) => Done::failed(Some(stopping), error),
+        },
+        Step::Note => note(systemd, unit, reached(actual.current)).await,
         // Loading is `load`'s; asked of what is installed it has nothing left to do.
-        Step::Load => Ok(Done::Settled(actual)),
-        Step::Unload => {
-            stop(systemd, unit).await?;
-            systemd.uninstall(unit).await?;
-            Ok(Done::Unloaded)
-        }
+        Step::Load => Done::settled(actual),
+        Step::Unload => unload(systemd, unit, actual).await,
     }
 }
 
-async fn record(systemd: &dyn Systemd, unit: &UnitName, actual: &Actual) -> Result<(), Error> {
-    let record = Record { current: actual.current, restarts: actual.restarts.unwrap_or(0) };
-    systemd.record(unit, record).await
+async fn queue(
+    systemd: &dyn Systemd,
+    unit: &UnitName,
+    operation: Operation,
+    before: Actual,
+    after: Actual,
+) -> Done {
+    match systemd.queue(unit, operation).await {
+        Err(error) => Done::failed(Some(before), error),
+        Ok(job) => Done { job: Some(job), ..note(systemd, unit, after).await },
+    }
 }
 
-/// Stops a unit and waits until it has stopped: its own time-out for stopping bounds that.
-async fn stop(systemd: &dyn Systemd, unit: &UnitName) -> Result<(), Error> {
-    let job = systemd.queue(unit, Operation::Stop).await?;
+/// Writes a unit's record. What was done stays done if that fails: the record is written again, nothing else.
+async fn note(systemd: &dyn Systemd, unit: &UnitName, actual: Actual) -> Done {
+    let record = Record { current: actual.current, restarts: actual.restarts.unwrap_or(0) };
+    match systemd.record(unit, record).await {
+        Ok(()) => Done::settled(Actual { noted: true, ..actual }),
+        Err(error) => Done::failed(Some(actual), error),
+    }
+}
+
+async fn unload(systemd: &dyn Systemd, unit: &UnitName, actual: Actual) -> Done {
+    let stopping = match stop(systemd, unit, actual).await {
+        Ok(()) => Actual { current: TargetState::Inactive, ..actual },
+        Err((stopping, error)) => return Done::failed(Some(stopping), error),
+    };
+    match systemd.uninstall(unit).await {
+        Ok(()) => Done { actual: None, state: None, job: None, error: None },
+        Err(error) => Done::failed(Some(stopping), error),
+    }
+}
+
+/// Stops a unit and waits until it has stopped: its own time-out for stopping bounds that. On an error also
+/// how the unit is then.
+async fn stop(systemd: &dyn Systemd, unit: &UnitName, actual: Actual) -> Result<(), (Actual, Error)> {
+    // First the record: if we are interrupted nobody must take the unit for one that runs.
+    let stopping = Actual { current: TargetState::Inactive, ..actual };
+    let noted = note(systemd, unit, stopping).await;
+    if let Some(error) = noted.error {
+        return Err((actual, error));
+    }
+    let stopping = Actual { noted: true, ..stopping };
+    let job = systemd.queue(unit, Operation::Stop).await.map_err(|error| (stopping, error))?;
     let outcome = match job.result.await {
         Ok(JobResult::Done | JobResult::Skipped) => return Ok(()),
         Ok(JobResult::Canceled) => "another job took its place".to_owned(),
@@ -85,13 +123,10 @@ async fn stop(systemd: &dyn Systemd, unit: &UnitName) -> Result<(), Error> {
         Err(_) => "its result is unknown".to_owned(),
     };
     // A stop that failed mostly means that the unit had to be killed: what counts is that it is down.
-    let state = systemd.state(unit).await?;
+    let state = systemd.state(unit).await.map_err(|error| (stopping, error))?;
     if matches!(state.active.as_str(), "inactive" | "failed") {
         return Ok(());
     }
-    Err(Error {
-        unreachable: false,
-        message: format!("stop {unit}: {outcome}; it is still {}", state.active),
-        source: None,
-    })
+    let message = format!("stop {unit}: {outcome}; it is still {}", state.active);
+    Err((stopping, Error { unreachable: false, message, source: None }))
 }

@@ -1,13 +1,15 @@
 //! Writing what was decided: placements first, then the documents derived from them.
 
-use fleet_store::{Expect, Write, WriteError};
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_store::{Error, ErrorKind, Expect, Write, WriteError};
 use fleet_unit::UnitName;
 use tracing::{debug, info};
 
 use super::planner::Decision;
 use super::reconciler::TermEnd;
 use super::term::Term;
-use crate::documents::{AssignmentDocument, GLOBALS_ID, MachineId};
+use crate::documents::{AssignmentDocument, GLOBALS_ID, MachineId, Place};
 
 impl Term<'_> {
     /// Writes placements. `false`: some were not written, and have been read again.
@@ -45,7 +47,8 @@ impl Term<'_> {
                 Ok(revision) => {
                     done.add(1);
                     metrics.machine_away.add(u64::from(away));
-                    info!(unit = %decision.unit, from = ?decision.from, to = ?decision.to, "placed");
+                    let (from, to) = (Place(decision.from.as_ref()), Place(decision.to.as_ref()));
+                    info!(unit = %decision.unit, %from, %to, "placed");
                     self.revisions.insert(decision.unit, revision);
                 }
                 Err(WriteError::LeaseLost) => return Err(TermEnd::Deposed),
@@ -90,11 +93,9 @@ impl Term<'_> {
         let found = self.engine.stores.units.get_many(&ids).await.map_err(TermEnd::Store)?;
         for (name, versioned) in names.into_iter().zip(found) {
             match versioned {
-                Some(versioned) => {
-                    self.revisions.remove(&name);
-                    self.set_unit(versioned, true);
-                }
-                None => self.remove_unit(name.as_str()),
+                Some(versioned) => self.set_unit_again(&name, versioned),
+                // It is gone, or cannot be read: those are not the same.
+                None => self.read_unit(&name).await.map_err(TermEnd::Store)?,
             }
         }
         Ok(())
@@ -113,42 +114,80 @@ impl Term<'_> {
     }
 
     async fn derive_assignments(&mut self) -> Result<(), TermEnd> {
-        let store = &self.engine.stores.assignments;
-        let mut machines = Vec::new();
-        let mut writes = Vec::new();
+        let mut wanted = BTreeMap::new();
         for machine in std::mem::take(&mut self.unwritten) {
-            let wanted = self.assignment(&machine);
-            if wanted.as_ref() == self.published.get(&machine) {
+            let unreadable = self.unreadable_assignments.contains(&machine);
+            // It may tell the machine to run one of those units, of which nothing else is known.
+            if unreadable && !self.quarantined.is_empty() {
                 continue;
             }
-            writes.push(match &wanted {
+            let document = self.assignment(&machine);
+            if unreadable || document.as_ref() != self.published.get(&machine) {
+                wanted.insert(machine, document);
+            }
+        }
+        let leaving = self.without_leaving(&wanted);
+        self.write_assignments(leaving).await?;
+        wanted.retain(|machine, document| {
+            self.unreadable_assignments.contains(machine) || document.as_ref() != self.published.get(machine)
+        });
+        self.write_assignments(wanted).await
+    }
+
+    /// The assignments of machines that units leave for others, without those units: they are written first, so
+    /// that at no moment a unit is assigned to two machines.
+    fn without_leaving(
+        &self,
+        wanted: &BTreeMap<MachineId, Option<AssignmentDocument>>,
+    ) -> BTreeMap<MachineId, Option<AssignmentDocument>> {
+        let units = |document: &Option<AssignmentDocument>| {
+            document.iter().flat_map(|document| document.units.keys().cloned()).collect::<BTreeSet<_>>()
+        };
+        let arriving: BTreeSet<UnitName> = wanted
+            .iter()
+            .flat_map(|(machine, document)| {
+                let there = self.published.get(machine);
+                let is_new = |name: &UnitName| there.is_none_or(|there| !there.units.contains_key(name));
+                units(document).into_iter().filter(is_new).collect::<Vec<_>>()
+            })
+            .collect();
+        let leave = |(machine, document): (&MachineId, &Option<AssignmentDocument>)| {
+            let there = self.published.get(machine)?;
+            let stay = units(document);
+            let leaves = |name: &UnitName| arriving.contains(name) && !stay.contains(name);
+            let mut left = there.clone();
+            left.units.retain(|name, _| !leaves(name));
+            let changed = left.units.len() < there.units.len();
+            changed.then(|| (machine.clone(), (!left.units.is_empty()).then_some(left)))
+        };
+        wanted.iter().filter_map(leave).collect()
+    }
+
+    async fn write_assignments(
+        &mut self,
+        documents: BTreeMap<MachineId, Option<AssignmentDocument>>,
+    ) -> Result<(), TermEnd> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let store = &self.engine.stores.assignments;
+        let mut writes = Vec::with_capacity(documents.len());
+        for (machine, document) in &documents {
+            writes.push(match document {
                 Some(document) => {
                     store.encode(&machine.0, document, Expect::Any, None).map_err(TermEnd::Store)?
                 }
                 None => Write::delete(&machine.0, Expect::Any),
             });
-            machines.push((machine, wanted));
-        }
-        if writes.is_empty() {
-            return Ok(());
         }
         let answers = store.write_many(writes, Some(self.lease)).await;
-        for ((machine, wanted), answer) in machines.into_iter().zip(answers) {
-            match (answer, wanted) {
-                (Ok(_), Some(document)) => {
-                    self.published.insert(machine, document);
-                }
-                (Ok(_), None) => {
-                    self.published.remove(&machine);
-                }
-                (Err(WriteError::LeaseLost), _) => return Err(TermEnd::Deposed),
-                (Err(WriteError::NotDone(error) | WriteError::Unknown(error)), _) => {
-                    return Err(TermEnd::Store(error));
-                }
-                (Err(WriteError::Conflict { .. }), _) => {
-                    self.unwritten.insert(machine);
-                }
-            }
+        for ((machine, document), answer) in documents.into_iter().zip(answers) {
+            answer.map_err(ended)?;
+            self.unreadable_assignments.remove(&machine);
+            match document {
+                Some(document) => self.published.insert(machine, document),
+                None => self.published.remove(&machine),
+            };
         }
         Ok(())
     }
@@ -166,6 +205,9 @@ impl Term<'_> {
     }
 
     async fn derive_globals(&mut self) -> Result<(), TermEnd> {
+        if self.unreadable_globals && !self.quarantined.is_empty() {
+            return Ok(());
+        }
         let mut wanted = self.planner.global_assignment();
         if let Some(published) = &self.published_globals {
             let kept = published.units.iter().filter(|(name, _)| self.quarantined.contains(name.as_str()));
@@ -173,22 +215,30 @@ impl Term<'_> {
                 wanted.get_or_insert_default().units.insert(name.clone(), global.clone());
             }
         }
-        if wanted != self.published_globals {
+        if self.unreadable_globals || wanted != self.published_globals {
             let store = &self.engine.stores.globals;
             let answer = match &wanted {
                 Some(document) => store.put(GLOBALS_ID, document, Expect::Any, None, Some(self.lease)).await,
                 None => store.delete(GLOBALS_ID, Expect::Any, Some(self.lease)).await,
             };
-            match answer {
-                Ok(_) => self.published_globals = wanted,
-                Err(WriteError::LeaseLost) => return Err(TermEnd::Deposed),
-                Err(WriteError::NotDone(error) | WriteError::Unknown(error)) => {
-                    return Err(TermEnd::Store(error));
-                }
-                Err(WriteError::Conflict { .. }) => return Ok(()),
-            }
+            answer.map_err(ended)?;
+            self.published_globals = wanted;
+            self.unreadable_globals = false;
         }
         self.unwritten_globals = false;
         Ok(())
+    }
+}
+
+/// What a write of a derived document that was not acknowledged means for the term. Those writes have no
+/// condition but the lease.
+fn ended(error: WriteError) -> TermEnd {
+    match error {
+        WriteError::LeaseLost => TermEnd::Deposed,
+        WriteError::NotDone(error) | WriteError::Unknown(error) => TermEnd::Store(error),
+        WriteError::Conflict { .. } => {
+            let message = "write what machines are to run: a conflict without a condition";
+            TermEnd::Store(Error::new(ErrorKind::Corrupt, message))
+        }
     }
 }

@@ -7,10 +7,12 @@
 
 use std::time::Duration;
 
-use fleet_store::{Error, Expect, LeaseId, Revision, Scope, Store, Typed, TypedWatch, WriteError};
+use fleet_store::{
+    Error, Expect, LeaseId, Malformed, Revision, Scope, Store, Typed, TypedWatch, Versioned, WriteError,
+};
 use tokio::time::Instant;
 
-use crate::documents::{LEADER, LeaderDocument};
+use crate::documents::{LEADER, LeaderDocument, MachineId};
 use crate::environment::Environment;
 use crate::heart::{Heart, Pulse};
 
@@ -39,31 +41,39 @@ impl Leadership {
 /// and not used runs out by itself.
 pub async fn campaign(
     engine: &Typed<LeaderDocument>,
-    me: &LeaderDocument,
+    machine: &MachineId,
+    version: &str,
     heart: &Heart,
     environment: &Environment,
 ) -> Result<Leadership, Error> {
     loop {
         let listing = engine.list(Scope::Id(LEADER.to_owned())).await?;
+        if let Some(malformed) = listing.malformed.first() {
+            remove_unreadable(engine, malformed, listing.revision).await?;
+            continue;
+        }
         match listing.values.first() {
             None => {
                 environment.pause_up_to(STAGGER_MAX).await;
-                if let Some(leadership) = claim(engine, me, heart).await? {
+                if let Some(leadership) = claim(engine, machine, version, heart).await? {
                     return Ok(leadership);
                 }
             }
-            // Our own document from before a restart: its lease is not ours to renew any more.
-            Some(leader) if leader.value.machine == me.machine => {
-                depose_self(engine, leader.revision).await?;
+            // Our own document from before a restart, or from a term that ended in trouble.
+            Some(leader) if leader.value.machine == *machine => depose_self(engine, leader).await?,
+            Some(_) => {
+                if await_change(engine, listing.revision).await? == Change::WatchFailed {
+                    environment.pause_up_to(STAGGER_MAX).await;
+                }
             }
-            Some(_) => await_vacancy(engine, listing.revision).await?,
         }
     }
 }
 
 async fn claim(
     engine: &Typed<LeaderDocument>,
-    me: &LeaderDocument,
+    machine: &MachineId,
+    version: &str,
     heart: &Heart,
 ) -> Result<Option<Leadership>, Error> {
     if engine.get(LEADER).await?.is_some() {
@@ -71,15 +81,12 @@ async fn claim(
     }
     let since = Instant::now();
     let lease = engine.store().grant(LEADERSHIP_TTL).await?;
-    match engine.put(LEADER, me, Expect::Absent, Some(lease.id), None).await {
+    let me = LeaderDocument { machine: machine.clone(), version: version.to_owned(), lease: Some(lease.id) };
+    match engine.put(LEADER, &me, Expect::Absent, Some(lease.id), None).await {
         Ok(_) => Ok(Some(Leadership { pulse: heart.keep(lease, since).await })),
-        Err(WriteError::Unknown(error)) => {
-            // It may have been written: then the document must go with the lease, or nobody leads for its
-            // time to live.
-            let _ = engine.store().revoke(lease.id).await;
-            Err(error)
-        }
-        Err(WriteError::NotDone(error)) => {
+        // If it is unknown whether it was written, then the document must go with the lease, or nobody leads
+        // for its time to live.
+        Err(WriteError::Unknown(error) | WriteError::NotDone(error)) => {
             let _ = engine.store().revoke(lease.id).await;
             Err(error)
         }
@@ -90,27 +97,52 @@ async fn claim(
     }
 }
 
-async fn depose_self(engine: &Typed<LeaderDocument>, revision: Revision) -> Result<(), Error> {
+/// Ends a former term of this machine. Its lease is ended, not only its document removed: a write of that term
+/// that is still on its way must not be done in the next one.
+async fn depose_self(
+    engine: &Typed<LeaderDocument>,
+    leader: &Versioned<LeaderDocument>,
+) -> Result<(), Error> {
+    if let Some(lease) = leader.value.lease {
+        engine.store().revoke(lease).await?;
+    }
+    remove(engine, leader.revision).await
+}
+
+async fn remove(engine: &Typed<LeaderDocument>, revision: Revision) -> Result<(), Error> {
     match engine.delete(LEADER, Expect::Revision(revision), None).await {
         Ok(_) | Err(WriteError::Conflict { .. } | WriteError::LeaseLost) => Ok(()),
         Err(WriteError::NotDone(error) | WriteError::Unknown(error)) => Err(error),
     }
 }
 
-async fn await_vacancy(engine: &Typed<LeaderDocument>, after: Revision) -> Result<(), Error> {
+/// A leader's document that cannot be read is left alone for as long as a leader may need to write it anew or
+/// to lose its lease; then it goes, or nobody would ever lead again.
+async fn remove_unreadable(
+    engine: &Typed<LeaderDocument>,
+    malformed: &Malformed,
+    after: Revision,
+) -> Result<(), Error> {
+    tracing::error!(error = %malformed.error, "the leader's document cannot be read: it is removed if it stays");
+    let changed = tokio::time::timeout(LEADERSHIP_TTL * 2, await_change(engine, after)).await;
+    match changed {
+        Ok(changed) => changed.map(drop),
+        Err(_) => remove(engine, malformed.revision).await,
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Change {
+    Seen,
+    WatchFailed,
+}
+
+/// Waits until the leader's document changes, or may have changed.
+async fn await_change(engine: &Typed<LeaderDocument>, after: Revision) -> Result<Change, Error> {
     let mut watch: TypedWatch<LeaderDocument> = engine.watch(Scope::Id(LEADER.to_owned()), after).await?;
-    loop {
-        tokio::select! {
-            change = watch.next() => return match change {
-                Some(Ok(_)) | None => Ok(()),
-                Some(Err(_)) => Ok(()),
-            },
-            () = tokio::time::sleep(LOOK_INTERVAL) => {
-                if engine.get(LEADER).await?.is_none() {
-                    return Ok(());
-                }
-            }
-        }
+    match tokio::time::timeout(LOOK_INTERVAL, watch.next()).await {
+        Ok(Some(Ok(_))) | Err(_) => Ok(Change::Seen),
+        Ok(Some(Err(_)) | None) => Ok(Change::WatchFailed),
     }
 }
 

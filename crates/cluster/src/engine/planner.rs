@@ -17,11 +17,13 @@
 //!    constraints, without replacing anything there: so one replacement never causes a chain of them. Two
 //!    units that replace each other never both run: the second waits.
 
+mod picture;
+mod placing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_unit::{Requirements, UnitHash, UnitName};
 
-use super::constraints::{Unfit, any_matches, conflict, globals_here, machine_id_fits, metadata_fits};
 use crate::documents::{
     Assignment, AssignmentDocument, GlobalAssignment, GlobalAssignmentDocument, MachineId, TargetState,
 };
@@ -186,16 +188,16 @@ impl Planner {
     }
 
     /// A machine with units is away, but may well come back: its units wait for it, until
-    /// [`Planner::release_machines`].
+    /// [`Planner::release_machine`].
     pub fn hold_machine(&mut self, id: &MachineId) {
         if let Some(host) = self.hosts.get_mut(id).filter(|host| host.metadata.is_none()) {
             host.held = true;
         }
     }
 
-    /// Held machines that have not come back are away for good: their units go elsewhere where they can.
-    pub fn release_machines(&mut self) {
-        for host in self.hosts.values_mut().filter(|host| host.held) {
+    /// A held machine that has not come back is away for good: its units go elsewhere where they can.
+    pub fn release_machine(&mut self, id: &MachineId) {
+        if let Some(host) = self.hosts.get_mut(id).filter(|host| host.held) {
             host.held = false;
             self.dirty.extend(host.placed.iter().cloned());
         }
@@ -269,312 +271,6 @@ impl Planner {
     /// What the planner knows of a unit.
     pub fn unit(&self, name: &UnitName) -> Option<&UnitSpec> {
         self.units.get(name)
-    }
-
-    /// Whether `machine` may run `name` as things are.
-    pub(super) fn fit(&self, name: &UnitName, spec: &UnitSpec, machine: &MachineId) -> Result<(), Unfit> {
-        let Some(host) = self.hosts.get(machine) else { return Ok(()) };
-        let Ok(requirements) = &spec.requirements else { return Ok(()) };
-        machine_id_fits(requirements, machine)?;
-        if let Some(metadata) = &host.metadata {
-            metadata_fits(requirements, metadata)?;
-        }
-        if let Some(peer) = requirements.machine_of.iter().find(|peer| !host.runs(peer)) {
-            return Err(Unfit::PeerElsewhere { peer: peer.clone() });
-        }
-        if let Some(with) = self.conflict_on(name, spec, host) {
-            return Err(Unfit::Conflict { with });
-        }
-        match host.pushing.iter().find(|other| self.replaces(other, name) && !self.replaces(name, other)) {
-            Some(by) => Err(Unfit::Replaced { by: by.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    fn conflict_on(&self, name: &UnitName, spec: &UnitSpec, host: &Host) -> Option<UnitName> {
-        let clashes = |other: &&UnitName| {
-            let theirs = self.units.get(*other).map_or(&[][..], UnitSpec::conflicts);
-            conflict(name, spec.conflicts(), other, theirs)
-        };
-        if spec.conflicts().is_empty() {
-            // The usual case: only those who mind others have to be asked.
-            return host.wary.iter().find(clashes).cloned();
-        }
-        host.placed.iter().chain(&host.globals).find(clashes).cloned()
-    }
-
-    /// Whether `one` says that it replaces `other`.
-    fn replaces(&self, one: &UnitName, other: &UnitName) -> bool {
-        one != other && self.units.get(one).is_some_and(|spec| any_matches(spec.replaces(), other))
-    }
-
-    /// A unit that is placed, that this one replaces and that replaces it.
-    pub(super) fn circle(&self, name: &UnitName) -> Option<&UnitName> {
-        if !self.replacers.contains(name) {
-            return None;
-        }
-        self.replacers.iter().find(|other| {
-            let placed = self.units.get(*other).is_some_and(|spec| spec.machine.is_some());
-            placed && self.replaces(name, other) && self.replaces(other, name)
-        })
-    }
-
-    /// Brings one unit to where it should be, if that is possible now.
-    fn settle(&mut self, name: &UnitName) {
-        let Some(spec) = self.units.get(name) else { return };
-        if spec.target == TargetState::Inactive || spec.is_global() || name.is_template() {
-            self.waiting.remove(name);
-            self.place(name, None);
-            return;
-        }
-        if spec.requirements.is_err() {
-            self.waiting.insert(name.clone());
-            return;
-        }
-        let here = spec.machine.clone();
-        if here.as_ref().is_some_and(|id| self.hosts.get(id).is_some_and(|host| host.held)) {
-            self.waiting.insert(name.clone());
-            return;
-        }
-        let present = here.as_ref().is_some_and(|id| self.is_present(id));
-        let verdict = match &here {
-            Some(machine) if present => self.fit(name, spec, machine),
-            _ => Ok(()),
-        };
-        let replaced = matches!(verdict, Err(Unfit::Replaced { .. }));
-        if present && verdict.is_ok() {
-            self.waiting.remove(name);
-            return;
-        }
-        match self.choose(name, replaced) {
-            Some(machine) => {
-                self.waiting.remove(name);
-                self.place(name, Some(machine));
-            }
-            None => {
-                self.waiting.insert(name.clone());
-                if present && !replaced {
-                    self.place(name, None);
-                }
-            }
-        }
-    }
-
-    /// The machine for a unit. `quiet`: one where it replaces nothing.
-    fn choose(&self, name: &UnitName, quiet: bool) -> Option<MachineId> {
-        let spec = self.units.get(name)?;
-        let requirements = spec.requirements.as_ref().ok()?;
-        if spec.machine.is_none() && self.circle(name).is_some() {
-            return None;
-        }
-        let able = |id: &MachineId| {
-            self.is_present(id)
-                && spec.machine.as_ref() != Some(id)
-                && self.fit(name, spec, id).is_ok()
-                && !(quiet && self.would_replace(name, id))
-        };
-        if let Some(wanted) = &requirements.machine_id {
-            let from = MachineId(wanted.clone());
-            let mut named =
-                self.hosts.range(from..).map(|(id, _)| id).take_while(|id| id.is_named_by(wanted));
-            return named.find(|id| able(id)).cloned();
-        }
-        let peer = requirements.machine_of.iter().find_map(|peer| self.units.get(peer.as_str()));
-        if let Some(machine) = peer.and_then(|peer| peer.machine.as_ref()) {
-            return able(machine).then(|| machine.clone());
-        }
-        self.by_load.iter().map(|(_, id)| id).find(|id| able(id)).cloned()
-    }
-
-    fn would_replace(&self, name: &UnitName, machine: &MachineId) -> bool {
-        let Some(host) = self.hosts.get(machine) else { return false };
-        self.replacers.contains(name) && host.placed.iter().any(|other| self.replaces(name, other))
-    }
-
-    fn is_present(&self, machine: &MachineId) -> bool {
-        self.hosts.get(machine).is_some_and(|host| host.metadata.is_some())
-    }
-
-    /// Moves a unit in the picture, remembers where it was, and marks whom that concerns.
-    fn place(&mut self, name: &UnitName, to: Option<MachineId>) {
-        let Some(spec) = self.units.get(name) else { return };
-        if spec.machine == to {
-            return;
-        }
-        let mut spec = spec.clone();
-        self.moved.entry(name.clone()).or_insert_with(|| spec.machine.clone());
-        spec.machine = to;
-        self.forget(name);
-        self.learn(name.clone(), spec);
-        // It has just been settled.
-        self.dirty.remove(name);
-    }
-
-    /// Takes a unit out of the picture and marks whom that concerns.
-    fn forget(&mut self, name: &UnitName) {
-        let Some(spec) = self.units.remove(name) else { return };
-        for peer in spec.peers() {
-            if let Some(followers) = self.followers.get_mut(peer) {
-                followers.remove(name);
-                if followers.is_empty() {
-                    self.followers.remove(peer);
-                }
-            }
-        }
-        let was_global = self.globals.remove(name);
-        // Its relations are still known here: who conflicted with it must be asked before they are gone.
-        self.ripple_with(name, &spec);
-        self.replacers.remove(name);
-        if let Some(machine) = &spec.machine {
-            self.change_host(machine, |host| {
-                host.placed.remove(name);
-                host.wary.remove(name);
-                host.pushing.remove(name);
-            });
-            self.stale.insert(machine.clone());
-            self.refresh_globals(machine);
-            self.drop_idle_host(machine);
-        }
-        if was_global {
-            self.globals_stale = true;
-            self.refresh_all_globals();
-        }
-    }
-
-    /// Brings a unit into the picture, marks it and whom it concerns.
-    fn learn(&mut self, name: UnitName, spec: UnitSpec) {
-        for peer in spec.peers() {
-            self.followers.entry(peer.clone()).or_default().insert(name.clone());
-        }
-        if !spec.replaces().is_empty() {
-            self.replacers.insert(name.clone());
-        }
-        let is_global = spec.is_global() && spec.target != TargetState::Inactive && !name.is_template();
-        let machine = spec.machine.clone();
-        if let Some(machine) = &machine {
-            let (wary, pushing) = (!spec.conflicts().is_empty(), !spec.replaces().is_empty());
-            self.change_host(machine, |host| {
-                host.placed.insert(name.clone());
-                if wary {
-                    host.wary.insert(name.clone());
-                }
-                if pushing {
-                    host.pushing.insert(name.clone());
-                }
-            });
-            self.stale.insert(machine.clone());
-        }
-        self.units.insert(name.clone(), spec);
-        if is_global {
-            self.globals.insert(name.clone());
-            self.globals_stale = true;
-            self.refresh_all_globals();
-        }
-        if let Some(machine) = &machine {
-            self.refresh_globals(machine);
-            self.mark_replaced_by(&name, machine);
-        }
-        self.mark_followers(&name);
-        self.dirty.insert(name);
-    }
-
-    /// Changes a host and keeps its place in the order of loads.
-    fn change_host(&mut self, machine: &MachineId, change: impl FnOnce(&mut Host)) {
-        let host = self.hosts.entry(machine.clone()).or_default();
-        let before = host.load();
-        change(host);
-        if host.metadata.is_some() && host.load() != before {
-            self.by_load.remove(&(before, machine.clone()));
-            self.by_load.insert((host.load(), machine.clone()));
-        }
-    }
-
-    fn drop_idle_host(&mut self, machine: &MachineId) {
-        if self.hosts.get(machine).is_some_and(|host| host.metadata.is_none() && host.placed.is_empty()) {
-            self.hosts.remove(machine);
-        }
-    }
-
-    fn refresh_all_globals(&mut self) {
-        let machines: Vec<MachineId> = self.hosts.keys().cloned().collect();
-        for machine in machines {
-            self.refresh_globals(&machine);
-        }
-    }
-
-    /// Works out again which global units a machine runs, and marks whom a difference concerns.
-    fn refresh_globals(&mut self, machine: &MachineId) {
-        let Some(host) = self.hosts.get(machine) else { return };
-        if self.globals.is_empty() && host.globals.is_empty() {
-            return;
-        }
-        let Some(metadata) = &host.metadata else { return };
-        let conflicts = |name| self.units.get(name).map_or(&[][..], UnitSpec::conflicts);
-        let placed: Vec<_> = host.placed.iter().map(|name| (name, conflicts(name))).collect();
-        let globals = self
-            .globals
-            .iter()
-            .filter_map(|name| Some((name, self.units.get(name)?.requirements.as_ref().ok()?)));
-        let now: BTreeSet<UnitName> = globals_here(metadata, &placed, globals).into_iter().cloned().collect();
-        if now == host.globals {
-            return;
-        }
-        let changed: Vec<UnitName> = now.symmetric_difference(&host.globals).cloned().collect();
-        let wary: BTreeSet<UnitName> =
-            host.placed.iter().chain(&now).filter(|name| !conflicts(name).is_empty()).cloned().collect();
-        self.change_host(machine, |host| {
-            host.globals = now;
-            host.wary = wary;
-        });
-        for name in changed {
-            self.ripple(&name, true);
-        }
-    }
-
-    fn ripple(&mut self, name: &UnitName, left: bool) {
-        if left && let Some(spec) = self.units.get(name).cloned() {
-            self.ripple_with(name, &spec);
-        }
-        self.mark_followers(name);
-    }
-
-    /// `name` leaves where it was: marks its followers, and the waiting units that it may have kept out.
-    fn ripple_with(&mut self, name: &UnitName, spec: &UnitSpec) {
-        self.mark_followers(name);
-        let freed = self.waiting.iter().filter(|other| {
-            self.units.get(*other).is_some_and(|theirs| {
-                conflict(name, spec.conflicts(), other, theirs.conflicts())
-                    || any_matches(spec.replaces(), other)
-                    || any_matches(theirs.replaces(), name)
-            })
-        });
-        let freed: Vec<UnitName> = freed.cloned().collect();
-        self.dirty.extend(freed);
-    }
-
-    fn mark_followers(&mut self, name: &UnitName) {
-        if let Some(followers) = self.followers.get(name.as_str()) {
-            self.dirty.extend(followers.iter().cloned());
-        }
-    }
-
-    fn mark_replaced_by(&mut self, name: &UnitName, machine: &MachineId) {
-        if !self.replacers.contains(name) {
-            return;
-        }
-        let Some(host) = self.hosts.get(machine) else { return };
-        let replaced: Vec<UnitName> =
-            host.placed.iter().filter(|other| self.replaces(name, other)).cloned().collect();
-        self.dirty.extend(replaced);
-    }
-
-    fn mark_stale(&mut self, name: &UnitName) {
-        if self.globals.contains(name) {
-            self.globals_stale = true;
-        }
-        if let Some(machine) = self.units.get(name).and_then(|spec| spec.machine.clone()) {
-            self.stale.insert(machine);
-        }
     }
 }
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_store::{Error, LeaseId, Store, Typed};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::leadership::{self, Leadership};
@@ -15,6 +18,7 @@ use crate::documents::{
 };
 use crate::environment::Environment;
 use crate::heart::Heart;
+use crate::presence::Membership;
 
 /// After trouble with the store the election starts again after up to this long.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
@@ -30,7 +34,7 @@ pub struct Options {
     pub interval: Duration,
     /// Whether changes are watched; otherwise they are only read at each beat.
     pub watches: bool,
-    /// How long a new leader that finds most machines away waits for them.
+    /// How long a leader that has reason to think that machines will be back waits for them.
     pub grace: Duration,
     /// How much history the store keeps; `None`: somebody else sees to that.
     pub history: Option<Duration>,
@@ -44,6 +48,8 @@ pub struct Engine {
     environment: Arc<Environment>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) stores: Stores,
+    /// When this machine became a member.
+    pub(super) joined: Instant,
 }
 
 #[derive(Debug)]
@@ -66,7 +72,8 @@ pub(super) enum TermEnd {
 }
 
 impl Engine {
-    /// An engine over `store`.
+    /// An engine over `store`. Make it when this machine becomes a member: when it has just done so, the
+    /// store may have been away for everybody, and machines that are missing may only be late.
     pub fn new(
         store: &Arc<dyn Store>,
         options: Options,
@@ -82,16 +89,17 @@ impl Engine {
             assignments: Typed::new(Arc::clone(store), &ASSIGNMENTS),
             globals: Typed::new(Arc::clone(store), &GLOBALS),
         };
-        Engine { options, heart, environment, metrics, stores }
+        Engine { options, heart, environment, metrics, stores, joined: Instant::now() }
     }
 
     /// Runs until `stop` is done, then gives the leadership back if it has it.
-    pub async fn run(self, stop: tokio_util::sync::CancellationToken) {
-        let me =
-            LeaderDocument { machine: self.options.machine.clone(), version: self.options.version.clone() };
+    pub async fn run(self, stop: CancellationToken) {
         loop {
-            let campaign = leadership::campaign(&self.stores.engine, &me, &self.heart, &self.environment);
+            let Options { machine, version, .. } = &self.options;
+            let (heart, environment) = (&self.heart, &self.environment);
+            let campaign = leadership::campaign(&self.stores.engine, machine, version, heart, environment);
             let outcome = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 outcome = campaign => outcome,
             };
@@ -106,11 +114,41 @@ impl Engine {
         }
     }
 
-    async fn serve(&self, mut leadership: Leadership, stop: &tokio_util::sync::CancellationToken) {
+    /// Runs an engine of its own for each time that this machine is a member, until `stop`: a machine that is
+    /// refused must not decide for others.
+    pub async fn run_while_member(
+        make: impl Fn() -> Engine,
+        mut membership: watch::Receiver<Membership>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let joined = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                joined = membership.wait_for(|now| lease_of(now).is_some()) => joined.map(|now| lease_of(&now)),
+            };
+            let Ok(lease) = joined else { return };
+            let term = stop.child_token();
+            let running = make().run(term.clone());
+            tokio::pin!(running);
+            // A machine that was given up and has come back within a moment shows that by its lease alone.
+            let left = membership.wait_for(|now| *now != Membership::Late && lease_of(now) != lease);
+            tokio::select! {
+                biased;
+                () = &mut running => return,
+                _ = left => {}
+            }
+            term.cancel();
+            running.await;
+        }
+    }
+
+    async fn serve(&self, mut leadership: Leadership, stop: &CancellationToken) {
         info!("this machine is the leader now");
         self.metrics.lead(true);
         let lease = leadership.lease();
         let end = tokio::select! {
+            biased;
             () = stop.cancelled() => None,
             () = leadership.pulse.faltered() => Some(TermEnd::Deposed),
             end = Box::pin(self.lead(lease)) => Some(end),
@@ -130,8 +168,9 @@ impl Engine {
     }
 
     async fn lead(&self, lease: LeaseId) -> TermEnd {
+        let elected = Instant::now();
         loop {
-            match Term::begin(self, lease).await {
+            match Term::begin(self, lease, elected).await {
                 Ok(mut term) => match term.run().await {
                     Ok(()) => debug!("reading everything again"),
                     Err(end) => return end,
@@ -139,5 +178,12 @@ impl Engine {
                 Err(end) => return end,
             }
         }
+    }
+}
+
+fn lease_of(membership: &Membership) -> Option<LeaseId> {
+    match membership {
+        Membership::Member { lease, .. } => Some(*lease),
+        Membership::Joining | Membership::Refused | Membership::Late => None,
     }
 }

@@ -168,10 +168,11 @@ impl Parts {
         machine: &Machine,
     ) -> Agent {
         let (store, id, publisher) = (Arc::clone(&self.store), self.id.clone(), outbox.clone());
-        self.spawn(async move { publisher.publish(&store, &id, membership).await });
+        let publishing = membership.clone();
+        self.spawn(async move { publisher.publish(&store, &id, publishing).await });
         let units = Typed::new(Arc::clone(&self.store), &UNITS);
         let systemd = Arc::clone(&machine.systemd);
-        Agent::new(self.id.clone(), systemd, units, outbox.clone(), sources)
+        Agent::new(self.id.clone(), systemd, units, outbox.clone(), sources).only_as_member(membership)
     }
 
     fn follow<T>(&mut self, collection: &'static Collection, id: &str) -> watch::Receiver<Known<T>>
@@ -187,7 +188,7 @@ impl Parts {
     }
 
     /// The engine runs while this machine is a member.
-    fn spawn_engine(&mut self, heart: Heart, mut membership: watch::Receiver<Membership>) {
+    fn spawn_engine(&mut self, heart: Heart, membership: watch::Receiver<Membership>) {
         let options = Options {
             machine: self.id.clone(),
             version: VERSION.to_owned(),
@@ -199,34 +200,10 @@ impl Parts {
         let (store, environment, stop) =
             (Arc::clone(&self.store), Arc::clone(&self.environment), self.stop.clone());
         let metrics = Arc::new(Metrics::default());
-        self.tasks.spawn(async move {
-            loop {
-                let joined = membership.wait_for(|now| matches!(now, Membership::Member { .. }));
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    joined = joined => if joined.is_err() { return },
-                }
-                let term = stop.child_token();
-                let engine = Engine::new(
-                    &store,
-                    options.clone(),
-                    heart.clone(),
-                    Arc::clone(&environment),
-                    Arc::clone(&metrics),
-                );
-                let running = engine.run(term.clone());
-                tokio::pin!(running);
-                let left =
-                    membership.wait_for(|now| matches!(now, Membership::Joining | Membership::Refused));
-                tokio::select! {
-                    biased;
-                    () = &mut running => return,
-                    _ = left => {}
-                }
-                term.cancel();
-                running.await;
-            }
-        });
+        let make = move || {
+            let (options, heart, metrics) = (options.clone(), heart.clone(), Arc::clone(&metrics));
+            Engine::new(&store, options, heart, Arc::clone(&environment), metrics)
+        };
+        self.tasks.spawn(Engine::run_while_member(make, membership, stop));
     }
 }

@@ -8,7 +8,7 @@ use fleet_unit::UnitName;
 use tokio::sync::oneshot;
 
 use super::script::{Kind, Outcome};
-use super::unit::{Active, Pending};
+use super::unit::{Pending, Phase};
 use super::{Act, Shared, State, refused};
 
 /// How long systemd waits for a unit that neither starts nor stops before it kills it.
@@ -74,10 +74,10 @@ async fn start(shared: &Shared, name: &UnitName, job: u64) -> Ended {
     {
         let mut state = shared.state();
         let unit = state.own(name, job).ok_or(None)?;
-        if unit.active == Active::Active {
+        if unit.phase == Phase::Up {
             return Ok(());
         }
-        if unit.active != Active::Activating {
+        if unit.phase != Phase::Starting {
             state.begin_process(name);
         }
     }
@@ -88,20 +88,20 @@ async fn start(shared: &Shared, name: &UnitName, job: u64) -> Ended {
         let mut state = shared.state();
         state.own(name, job).ok_or(None)?;
         if !in_time {
-            state.end_process(name, Active::Failed);
+            state.end_process(name, Phase::Failed);
             return Err(Some("timeout"));
         }
     }
     let mut state = shared.state();
     let unit = state.own(name, job).ok_or(None)?;
     if script.start == Outcome::Fails {
-        state.end_process(name, Active::Failed);
+        state.end_process(name, Phase::Failed);
         return Err(Some("failed"));
     }
     if script.kind == Kind::Oneshot {
-        state.end_process(name, Active::Inactive);
+        state.end_process(name, Phase::Down);
     } else {
-        unit.active = Active::Active;
+        unit.phase = Phase::Up;
         state.tell(name);
     }
     Ok(())
@@ -115,7 +115,7 @@ async fn stop(shared: &Shared, name: &UnitName, job: u64) -> Ended {
         if !unit.is_up() {
             return Ok(());
         }
-        unit.active = Active::Deactivating;
+        unit.phase = Phase::Stopping;
         state.tell(name);
     }
     tokio::time::sleep(script.stopping).await;
@@ -126,18 +126,18 @@ async fn stop(shared: &Shared, name: &UnitName, job: u64) -> Ended {
         state.own(name, job).ok_or(None)?;
         if !in_time {
             // It was killed in the end.
-            state.end_process(name, Active::Failed);
+            state.end_process(name, Phase::Failed);
             return Err(Some("timeout"));
         }
     }
     let mut state = shared.state();
     let unit = state.own(name, job).ok_or(None)?;
     if script.stop == Outcome::Fails {
-        unit.active = Active::Active;
+        unit.phase = Phase::Up;
         state.tell(name);
         return Err(Some("failed"));
     }
-    state.end_process(name, Active::Inactive);
+    state.end_process(name, Phase::Down);
     Ok(())
 }
 
@@ -155,16 +155,16 @@ impl State {
             self.note(name, Act::Ended);
         }
         if let Some(unit) = self.units.get_mut(name) {
-            unit.active = Active::Activating;
+            unit.phase = Phase::Starting;
             unit.process = Some(process);
         }
         self.note(name, Act::Began);
         self.tell(name);
     }
 
-    fn end_process(&mut self, name: &UnitName, left: Active) {
+    fn end_process(&mut self, name: &UnitName, left: Phase) {
         if let Some(unit) = self.units.get_mut(name) {
-            unit.active = left;
+            unit.phase = left;
             unit.process = None;
         }
         self.note(name, Act::Ended);
@@ -173,8 +173,8 @@ impl State {
 
     /// The process of a unit dies by itself.
     pub(super) fn die(&mut self, name: &UnitName) {
-        if self.units.get(name).is_some_and(|unit| unit.active == Active::Active) {
-            self.end_process(name, Active::Failed);
+        if self.units.get(name).is_some_and(|unit| unit.phase == Phase::Up) {
+            self.end_process(name, Phase::Failed);
         }
     }
 }

@@ -6,14 +6,14 @@ use tokio::sync::oneshot;
 
 use super::Look;
 
-/// systemd's `ActiveState`.
+/// systemd's `ActiveState`, in shorter words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Active {
+pub(super) enum Phase {
     #[default]
-    Inactive,
-    Activating,
-    Active,
-    Deactivating,
+    Down,
+    Starting,
+    Up,
+    Stopping,
     Failed,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Unit {
     /// Whether systemd knows the file.
     pub(super) linked: bool,
     pub(super) record: Option<Record>,
-    pub(super) active: Active,
+    pub(super) phase: Phase,
     pub(super) process: Option<u64>,
     pub(super) job: Option<Pending>,
 }
@@ -41,12 +41,12 @@ pub(super) struct Unit {
 impl Unit {
     /// Whether a process of it is there, or about to be.
     pub(super) fn is_up(&self) -> bool {
-        !matches!(self.active, Active::Inactive | Active::Failed)
+        !matches!(self.phase, Phase::Down | Phase::Failed)
     }
 
     pub(super) fn forget_failure(&mut self) {
-        if self.active == Active::Failed {
-            self.active = Active::Inactive;
+        if self.phase == Phase::Failed {
+            self.phase = Phase::Down;
         }
     }
 
@@ -59,12 +59,12 @@ impl Unit {
 
     pub(super) fn state(&self) -> UnitState {
         let load = if self.linked { "loaded" } else { "not-found" };
-        let (active, sub) = match self.active {
-            Active::Inactive => ("inactive", "dead"),
-            Active::Activating => ("activating", "start"),
-            Active::Active => ("active", "running"),
-            Active::Deactivating => ("deactivating", "stop-sigterm"),
-            Active::Failed => ("failed", "failed"),
+        let (active, sub) = match self.phase {
+            Phase::Down => ("inactive", "dead"),
+            Phase::Starting => ("activating", "start"),
+            Phase::Up => ("active", "running"),
+            Phase::Stopping => ("deactivating", "stop-sigterm"),
+            Phase::Failed => ("failed", "failed"),
         };
         UnitState { load: load.to_owned(), active: active.to_owned(), sub: sub.to_owned() }
     }

@@ -341,7 +341,7 @@ fn a_held_machine_keeps_its_units_until_it_is_released() {
     planner.hold_machine(&machine(0));
     apply(&mut world, &mut planner, &Event::Machine { index: 1, zone: 0 });
     assert!(carry_out(&mut world, &mut planner).is_empty());
-    planner.release_machines();
+    planner.release_machine(&machine(0));
     assert_eq!(carry_out(&mut world, &mut planner).len(), 1);
 }
 
