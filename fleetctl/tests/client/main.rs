@@ -14,11 +14,13 @@ mod help;
 mod lists;
 mod server;
 mod ssh;
+mod ssh_machines;
 mod sshd;
 mod terminal;
 mod tls;
 mod transport;
 mod units;
+mod world;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
