@@ -14,8 +14,7 @@ dev-stop: ## end that cluster
 
 test: ## every test; those on real machines need root
 	@scripts/install-tools
-	cargo build --locked --workspace --bins
-	cargo test --locked --workspace
+	@scripts/test
 
 lint: ## formatting, clippy, documentation, licences and sources
 	@scripts/install-tools build

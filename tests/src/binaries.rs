@@ -8,14 +8,19 @@ use tokio::sync::OnceCell;
 use crate::command::Run;
 use crate::error::HarnessError;
 
+/// Names a folder with programs that are built already: those of an installed release, for instance.
+fn given() -> Option<PathBuf> {
+    std::env::var_os("FLEET_PROGRAMS").map(PathBuf::from)
+}
+
 /// The folder with `fleetd` and `fleetctl`.
 ///
-/// `FLEET_PROGRAMS` names it (an installed release, for instance). Without it they are built here, with the profile
-/// of the tests, so that a test never meets yesterday's program.
+/// Unless `FLEET_PROGRAMS` names it, they are built here, with the profile of the tests, so that a test never meets
+/// yesterday's program.
 pub(crate) async fn folder() -> Result<PathBuf, HarnessError> {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
-    if let Some(folder) = std::env::var_os("FLEET_PROGRAMS") {
-        return Ok(PathBuf::from(folder));
+    if let Some(folder) = given() {
+        return Ok(folder);
     }
     FOLDER.get_or_try_init(build).await.cloned()
 }
@@ -25,11 +30,16 @@ async fn build() -> Result<PathBuf, HarnessError> {
     cargo_build(&["--package", "fleetd", "--package", "fleetctl"]).await
 }
 
-/// Builds an example program of a crate of this workspace; where it lies.
+/// An example program of a crate of this workspace: built here, unless `FLEET_PROGRAMS` has it; where it lies.
 ///
 /// # Errors
 /// When it does not compile, with the compiler's messages.
 pub async fn example(package: &str, name: &str) -> Result<PathBuf, HarnessError> {
+    if let Some(program) =
+        given().map(|folder| folder.join("examples").join(name)).filter(|path| path.exists())
+    {
+        return Ok(program);
+    }
     let target = cargo_build(&["--package", package, "--example", name]).await?;
     Ok(target.join("examples").join(name))
 }
