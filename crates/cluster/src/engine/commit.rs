@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_store::{Error, ErrorKind, Expect, Write, WriteError};
+use fleet_store::{Error, ErrorKind, Expect, Revision, Write, WriteError};
 use fleet_unit::UnitName;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use super::planner::Decision;
 use super::reconciler::TermEnd;
@@ -182,7 +182,11 @@ impl Term<'_> {
         }
         let answers = store.write_many(writes, Some(self.lease)).await;
         for ((machine, document), answer) in documents.into_iter().zip(answers) {
-            answer.map_err(ended)?;
+            if let Some(refused) = refused(answer)? {
+                let refused = &refused as &dyn std::error::Error;
+                error!(%machine, error = refused, "what the machine is to run cannot be written: it stays as it was");
+                continue;
+            }
             self.unreadable_assignments.remove(&machine);
             match document {
                 Some(document) => self.published.insert(machine, document),
@@ -221,12 +225,29 @@ impl Term<'_> {
                 Some(document) => store.put(GLOBALS_ID, document, Expect::Any, None, Some(self.lease)).await,
                 None => store.delete(GLOBALS_ID, Expect::Any, Some(self.lease)).await,
             };
-            answer.map_err(ended)?;
-            self.published_globals = wanted;
-            self.unreadable_globals = false;
+            match refused(answer)? {
+                Some(refused) => {
+                    let refused = &refused as &dyn std::error::Error;
+                    error!(error = refused, "the global units cannot be written: they stay as they were");
+                }
+                None => {
+                    self.published_globals = wanted;
+                    self.unreadable_globals = false;
+                }
+            }
         }
         self.unwritten_globals = false;
         Ok(())
+    }
+}
+
+/// A document that the store refuses for what it is, such as one that is too large, is trouble of that document
+/// alone: it is tried again when it has changed, and all others are written.
+fn refused(answer: Result<Revision, WriteError>) -> Result<Option<Error>, TermEnd> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(WriteError::NotDone(error)) if error.kind == ErrorKind::Invalid => Ok(Some(error)),
+        Err(error) => Err(ended(error)),
     }
 }
 

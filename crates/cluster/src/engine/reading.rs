@@ -11,7 +11,8 @@ use super::planner::{Planner, UnitSpec};
 use super::reconciler::{Engine, TermEnd};
 use super::term::{Term, Watches};
 use crate::documents::{
-    MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument, UnitDocument,
+    AssignmentDocument, MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument,
+    UnitDocument,
 };
 
 impl<'a> Term<'a> {
@@ -203,7 +204,8 @@ impl<'a> Term<'a> {
         self.planner.remove_unit(&name);
     }
 
-    /// A unit whose document cannot be read is left as it is: whoever runs it goes on, and it is not placed.
+    /// A unit whose document cannot be read is left as it is: whoever runs it goes on, and it is not moved. The
+    /// planner goes on counting with it, or units that belong beside it would lose their place.
     fn quarantine(&mut self, malformed: &Malformed) {
         let Ok(name) = UnitName::parse(&malformed.id) else { return };
         if self.revisions.get(&name).is_some_and(|seen| *seen >= malformed.revision) {
@@ -213,7 +215,31 @@ impl<'a> Term<'a> {
         self.revisions.insert(name.clone(), malformed.revision);
         self.fresh.remove(&name);
         self.quarantined.insert(malformed.id.clone());
-        self.planner.remove_unit(&name);
+        match self.last_known(&name) {
+            Some(spec) => {
+                let requirements = Err("its document cannot be read".to_owned());
+                self.planner.set_unit(name, UnitSpec { requirements, ..spec });
+            }
+            None => self.planner.remove_unit(&name),
+        }
+    }
+
+    /// What is known of a unit that is placed, other than by its document.
+    fn last_known(&self, name: &UnitName) -> Option<UnitSpec> {
+        if let Some(spec) = self.planner.unit(name).filter(|spec| spec.machine.is_some()) {
+            return Some(spec.clone());
+        }
+        let published = |(machine, document): (&MachineId, &AssignmentDocument)| {
+            let assignment = document.units.get(name)?;
+            Some(UnitSpec {
+                hash: assignment.hash,
+                requirements: Ok(Requirements::default()),
+                target: assignment.target,
+                machine: Some(machine.clone()),
+                restarts: assignment.restarts,
+            })
+        };
+        self.published.iter().find_map(published)
     }
 
     /// Its document can be read again, or is gone: what was published of it is derived again.
