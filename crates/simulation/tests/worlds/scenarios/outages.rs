@@ -1,0 +1,166 @@
+//! Troubles of the store and losses of machines.
+
+use std::time::Duration;
+
+use fleet_cluster::documents::TargetState;
+use fleet_simulation::{Condition, Settings};
+use tokio::time::{Instant, sleep};
+
+use crate::world::{SOON, TTL, World, check_empty, name, service, settings};
+
+/// A cluster with three plain units and a global one.
+async fn busy(machines: u8, settings: Settings) -> World {
+    let mut world = World::new(1, machines, settings).await;
+    for index in 0..3 {
+        world.start(&name(&format!("{index}.service")), &service("hello", "")).await;
+    }
+    world.start(&name("all.service"), &service("all", "Global=true")).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_outage_of_the_store_touches_a_unit() {
+    for machines in 2..=4 {
+        for condition in [Condition::Refusing, Condition::Silent] {
+            for (time, frozen) in [(TTL / 2, false), (TTL * 2, false), (TTL * 2, true), (TTL * 100, false)] {
+                let mut world = busy(machines, settings()).await;
+                let before = world.processes();
+                if frozen {
+                    world.memory.freeze();
+                }
+                world.set_links(condition);
+                sleep(time).await;
+                assert_eq!(world.processes(), before);
+                world.set_links(Condition::Up);
+                world.memory.thaw();
+                world.settle("the end of an outage", SOON + TTL).await;
+                // Machines that were waited for are not waited for any longer.
+                sleep(TTL * 2).await;
+                world.settle("a while later", SOON).await;
+                assert_eq!(world.processes(), before, "{machines} {condition:?} {time:?} {frozen}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn daemons_that_start_during_an_outage_touch_nothing() {
+    let mut world = busy(3, settings()).await;
+    let before = world.processes();
+    world.set_links(Condition::Silent);
+    for machine in &mut world.machines {
+        machine.crash().await;
+        machine.start();
+    }
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.processes(), before);
+    world.set_links(Condition::Up);
+    world.settle("the end of an outage", SOON).await;
+    sleep(TTL * 2).await;
+    world.settle("a while later", SOON).await;
+    assert_eq!(world.processes(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_machine_loses_its_units_alone_and_gets_none_back() {
+    for watches in [true, false] {
+        let mut world = busy(3, Settings { watches, ..settings() }).await;
+        // Long after the beginning, so that nobody thinks of an outage.
+        sleep(TTL * 3).await;
+        let lost = (world.leader().expect("there is one") + 1) % 3;
+        let before = world.processes();
+        world.machines[lost].reboot().await;
+        let begun = Instant::now();
+        world.settle("the loss of a machine", TTL + Duration::from_secs(5)).await;
+        let took = begun.elapsed();
+        // Without watches the leader's beat passes, and then the agent's.
+        let beats = if watches { Duration::ZERO } else { Duration::from_secs(4) };
+        assert!(took < TTL + Duration::from_millis(500) + beats, "{took:?}, watches: {watches}");
+        let after = world.processes();
+        for (key, process) in before.iter().filter(|((machine, _), _)| *machine != lost) {
+            assert_eq!(after.get(key), Some(process), "{key:?}");
+        }
+        world.machines[lost].start();
+        world.settle("its return", SOON).await;
+        let mut processes = world.processes();
+        processes.retain(|(machine, unit), _| *machine != lost || unit.as_str() != "all.service");
+        assert_eq!(processes, after);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loss_of_most_machines_is_waited_for_but_not_for_ever() {
+    for watches in [true, false] {
+        let mut world = busy(3, Settings { watches, ..settings() }).await;
+        for lost in 0..2 {
+            world.machines[lost].reboot().await;
+        }
+        world.settle("the loss of two machines", TTL * 3).await;
+        assert_eq!(world.processes().len(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_cut_off_goes_on_and_gives_way_when_it_is_back() {
+    let mut world = busy(3, settings()).await;
+    sleep(TTL * 3).await;
+    let cut = (world.leader().expect("there is one") + 1) % 3;
+    let before = world.processes();
+    world.machines[cut].link.set(Condition::Silent);
+    sleep(TTL * 2).await;
+    let meanwhile = world.processes();
+    for (key, process) in &before {
+        assert_eq!(meanwhile.get(key), Some(process), "{key:?}");
+    }
+    assert!(meanwhile.len() > before.len(), "the others have taken its units over");
+    world.machines[cut].link.set(Condition::Up);
+    world.settle("it is back", SOON).await;
+    assert_eq!(world.processes().len(), before.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_hands_its_units_over_and_leaves() {
+    let mut world = busy(3, settings()).await;
+    let leaving = world.index_of(&name("0.service")).expect("it runs");
+    assert!(world.machines[leaving].hand_over(Duration::from_secs(5)).await);
+    assert!(world.machines[leaving].systemd.look().is_empty());
+    assert_eq!(world.referee.ask(|seen| seen.lost.len()), 1, "it has left, and is not waited for");
+    world.settle("the others have them", SOON).await;
+    assert_eq!(world.processes().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_destroyed_while_a_machine_is_away_goes_when_it_is_back() {
+    let mut world = busy(2, settings()).await;
+    sleep(TTL * 3).await;
+    world.machines[0].link.set(Condition::Silent);
+    for unit in ["0.service", "1.service", "2.service", "all.service"] {
+        world.admin.destroy(&name(unit)).await;
+    }
+    sleep(TTL * 2).await;
+    assert!(!world.processes().is_empty(), "it does not know yet");
+    world.machines[0].link.set(Condition::Up);
+    world.settle("it is back", SOON).await;
+    assert!(world.processes().is_empty());
+    check_empty(&world.memory);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_fits_nowhere_waits_and_a_lost_one_that_fits_nowhere_stays() {
+    let mut world = World::new(1, 2, settings()).await;
+    let only = name("only.service");
+    let id = world.machines[0].id.to_string();
+    assert_eq!(world.start(&only, &service("only", &format!("MachineID={id}"))).await, 0);
+    sleep(TTL * 3).await;
+    let before = world.processes();
+    world.machines[0].link.set(Condition::Silent);
+    sleep(TTL * 2).await;
+    world.machines[0].link.set(Condition::Up);
+    world.settle("it is back", SOON).await;
+    // Nothing would have been gained by taking it away.
+    assert_eq!(world.processes(), before);
+    let nowhere = name("nowhere.service");
+    world.admin.put(&nowhere, &service("x", "MachineMetadata=zone=9"), TargetState::Launched).await;
+    world.settle("it waits", SOON).await;
+    assert_eq!(world.index_of(&nowhere), None);
+}
