@@ -1,5 +1,6 @@
 //! One `fleetd` without root, on a person's own systemd, with the embedded store: what `make dev` runs without root.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fleet_tests::{Cluster, HarnessError, Machine, NotYet, TestResult, fixture_text, on_cluster, wait_for};
@@ -62,6 +63,42 @@ fn a_person_s_own_systemd_runs_units_without_root() -> TestResult {
         machine.exec_as_core(["systemctl", "--user", "stop", "fleet.service"]).await?.success()?;
         let state = machine.exec_as_core(["systemctl", "--user", "is-active", "hello.service"]).await?;
         assert_eq!(state.stdout.trim(), "inactive");
+        Ok(())
+    })
+}
+
+/// `scripts/dev` as it is, in a checkout where everything is built.
+#[test]
+fn make_dev_without_root() -> TestResult {
+    on_cluster(Cluster::builder(), async |cluster| {
+        let machine = cluster.machine(0)?;
+        machine.exec(["systemctl", "stop", "fleet.service", "fleet.socket"]).await?.success()?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        for path in ["scripts/dev", "examples/hello.service"] {
+            let text = std::fs::read_to_string(root.join(path))?;
+            machine.write_file(&format!("/home/core/fleet/{path}"), &text).await?;
+        }
+        // There is nothing to install and to build.
+        for path in ["/home/core/fleet/scripts/install-tools", "/usr/local/bin/cargo"] {
+            machine.write_file(path, "#!/bin/sh\n").await?;
+            machine.exec(["chmod", "+x", path]).await?.success()?;
+        }
+        machine
+            .shell("mkdir -p /home/core/fleet/target && ln -s /opt/fleet /home/core/fleet/target/debug")
+            .await?;
+        machine.exec(["chown", "-R", "core:", "/home/core/fleet"]).await?.success()?;
+        let dev = async |verb: &'static str| {
+            machine.exec_as_core(["bash", "/home/core/fleet/scripts/dev", verb]).await
+        };
+        // A second time shows what is there.
+        for _ in 0..2 {
+            let shown = dev("up").await?.success()?.stdout;
+            assert!(shown.contains("active\trunning"), "{shown}");
+        }
+        dev("down").await?.success()?;
+        let left = machine.exec_as_core(["systemctl", "--user", "is-active", "fleet-dev", "hello"]).await?;
+        assert!(!left.stdout.lines().any(|state| state == "active"), "{}", left.stdout);
+        dev("down").await?.success()?;
         Ok(())
     })
 }
