@@ -140,7 +140,7 @@ impl World {
             let Some(trouble) = trouble else { return };
             assert!(begun.elapsed() < limit, "{what}: not within {limit:?}: {trouble}");
             // Often at first: some tests are about how long it takes.
-            let pause = if begun.elapsed() < SOON { 50 } else { 500 };
+            let pause = if begun.elapsed() < TTL + SOON * 2 { 50 } else { 500 };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
