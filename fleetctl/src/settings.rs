@@ -14,6 +14,10 @@ use crate::ssh::{Address, Connector, HostKeyChecker, KeySources, KnownHosts, Ssh
 /// Default endpoints of the etcd driver: those of fleetd.
 const ETCD_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 
+/// The limit of a request to the API, if `--request-timeout` gives no other: a cluster under load may need
+/// seconds, and nobody waits longer for one that does not answer.
+const API_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How to reach the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Driver {
@@ -33,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) tunnel: Option<Address>,
     pub(crate) tls: TlsFiles,
     /// The limit of a request to the API.
-    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) request_timeout: Duration,
     pub(crate) connector: Connector,
 }
 
@@ -89,7 +93,7 @@ impl Settings {
                 certificate: filled(&flags.cert_file).map(PathBuf::from),
                 key: filled(&flags.key_file).map(PathBuf::from),
             },
-            request_timeout: given.request_timeout.then_some(request_timeout),
+            request_timeout: if given.request_timeout { request_timeout } else { API_TIMEOUT },
             connector: connector(flags, environment, console)?,
         })
     }

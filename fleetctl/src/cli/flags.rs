@@ -67,8 +67,8 @@ pub(crate) struct GlobalFlags {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "10")]
     pub(crate) ssh_timeout: f64,
 
-    /// Seconds that a single request may take; without this flag only requests to etcd have a limit
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "3")]
+    /// Seconds that a single request may take [default: 30 for the API, 3 for etcd]
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "3", hide_default_value = true)]
     pub(crate) request_timeout: f64,
 
     /// File that remembers the keys of remote machines

@@ -26,7 +26,7 @@ pub(crate) struct Parsed {
 /// Flags that mean more when they are given than their default says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Given {
-    /// `--request-timeout`: only then requests to the API are limited.
+    /// `--request-timeout`: its default is that of requests to etcd; those to the API have a longer one.
     pub(crate) request_timeout: bool,
     /// `--endpoint`.
     pub(crate) endpoint: bool,

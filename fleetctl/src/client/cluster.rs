@@ -102,6 +102,19 @@ impl ClientError {
         matches!(self, ClientError::Refused { code: 404, .. })
     }
 
+    /// Whether asking again cannot help: the server refuses us, or it and we do not trust each other.
+    ///
+    /// 404 is for the one who asked to judge; 408 and 429 invite another try (RFC 9110, 15.5.9; RFC 6585, 4).
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            ClientError::Refused { code, .. } => {
+                (400..500).contains(code) && !matches!(code, 404 | 408 | 429)
+            }
+            ClientError::Request { source, .. } => source.is_of_tls(),
+            ClientError::Answer { .. } | ClientError::Encode { .. } => false,
+        }
+    }
+
     /// Whether the server knows no such request: it is an older one.
     pub(crate) fn is_unsupported(&self) -> bool {
         match self {

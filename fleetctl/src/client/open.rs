@@ -59,7 +59,7 @@ async fn open_api(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn
     }
     let endpoint = Endpoint::parse(first)?;
     let dial = way_to(&endpoint, settings, console).await?;
-    let transport = Transport::new(dial, endpoint.authority.clone(), settings.request_timeout);
+    let transport = Transport::new(dial, first, endpoint.authority.clone(), settings.request_timeout);
     Ok(Box::new(HttpCluster::new(Box::new(transport), &endpoint.base_url, &endpoint.base_path)))
 }
 

@@ -1,6 +1,8 @@
 //! HTTP/1.1 over a small pool of connections.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +12,6 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use super::dial::{Dial, DialError};
@@ -21,12 +22,12 @@ use super::exchange::{Answer, Exchange};
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
 
 /// Why there is no answer.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     #[error(transparent)]
     Dial(#[from] DialError),
-    #[error("no answer within {seconds} s; --request-timeout allows more")]
-    Timeout { seconds: f64 },
+    #[error("no answer from {endpoint} within {seconds} s; --request-timeout allows more")]
+    Timeout { endpoint: String, seconds: f64 },
     #[error("the server closed the connection")]
     Closed,
     #[error("HTTP")]
@@ -37,7 +38,7 @@ pub(crate) enum TransportError {
     #[error("the answer cannot be read")]
     Body {
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     #[error("the request cannot be made")]
     Request {
@@ -46,13 +47,31 @@ pub(crate) enum TransportError {
     },
 }
 
+impl TransportError {
+    /// Whether TLS itself failed, not merely the connection below it. A client's certificate may be refused
+    /// as late as in place of the first answer.
+    pub(crate) fn is_of_tls(&self) -> bool {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            // An I/O error does not show what it wraps as its source, only what is below that.
+            let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>()) {
+                return true;
+            }
+            next = error.source();
+        }
+        matches!(self, TransportError::Dial(DialError::ServerName { .. }))
+    }
+}
+
 type Connection = SendRequest<Full<Bytes>>;
 
 /// Sends requests to one server.
 pub(crate) struct Transport {
     dial: Box<dyn Dial>,
+    endpoint: String,
     authority: String,
-    timeout: Option<Duration>,
+    timeout: Duration,
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
@@ -68,10 +87,17 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// A transport over `dial`. `timeout` bounds each request, connecting included.
-    pub(crate) fn new(dial: Box<dyn Dial>, authority: String, timeout: Option<Duration>) -> Transport {
+    /// A transport over `dial`, which leads to `endpoint`. `timeout` bounds each request: connecting, TLS and
+    /// the answer.
+    pub(crate) fn new(
+        dial: Box<dyn Dial>,
+        endpoint: &str,
+        authority: String,
+        timeout: Duration,
+    ) -> Transport {
         let permits = Semaphore::new(dial.limit());
-        Transport { dial, authority, timeout, permits, idle: Mutex::new(Vec::new()) }
+        let endpoint = endpoint.to_owned();
+        Transport { dial, endpoint, authority, timeout, permits, idle: Mutex::new(Vec::new()) }
     }
 
     async fn exchange(
@@ -80,8 +106,6 @@ impl Transport {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Answer, TransportError> {
-        // The semaphore is never closed; if it were, there would be no limit, not an error.
-        let _permit = self.permits.acquire().await.ok();
         let mut request = self.request(method, path, body)?;
         while let Some(mut connection) = self.take_idle() {
             if connection.ready().await.is_err() {
@@ -157,13 +181,12 @@ impl Transport {
 #[async_trait::async_trait]
 impl Exchange for Transport {
     async fn send(&self, method: &Method, path: &str, body: Option<Bytes>) -> Result<Answer, TransportError> {
-        let exchange = self.exchange(method, path, body);
-        match self.timeout {
-            Some(limit) => tokio::time::timeout(limit, exchange)
-                .await
-                .map_err(|_| TransportError::Timeout { seconds: limit.as_secs_f64() })?,
-            None => exchange.await,
-        }
+        // The semaphore is never closed; if it were, there would be no limit, not an error. The time starts
+        // when it is our turn: those before us have a limit of their own.
+        let _permit = self.permits.acquire().await.ok();
+        tokio::time::timeout(self.timeout, self.exchange(method, path, body)).await.map_err(|_| {
+            TransportError::Timeout { endpoint: self.endpoint.clone(), seconds: self.timeout.as_secs_f64() }
+        })?
     }
 
     fn concurrency(&self) -> usize {
@@ -176,5 +199,22 @@ fn failure(error: hyper::Error) -> TransportError {
         TransportError::Closed
     } else {
         TransportError::Http { source: error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_tls(source: io::Error) -> bool {
+        TransportError::Dial(DialError::Tls { host: "a".to_owned(), source }).is_of_tls()
+    }
+
+    #[test]
+    fn a_refused_certificate_is_of_tls_and_a_lost_connection_is_not() {
+        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        assert!(of_tls(io::Error::new(io::ErrorKind::InvalidData, refused)));
+        assert!(!of_tls(io::ErrorKind::UnexpectedEof.into()));
+        assert!(!TransportError::Closed.is_of_tls());
     }
 }

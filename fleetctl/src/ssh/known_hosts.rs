@@ -3,8 +3,8 @@
 //! Read: comma-separated patterns with `*`, `?` and `!`, `[host]:port`, hashed names, and `@revoked`.
 //! A line of `@cert-authority` is passed over: host certificates are not asked for.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -81,15 +81,17 @@ impl KnownHosts {
         Ok(entries)
     }
 
-    /// Remembers `key` for `host`.
+    /// Remembers `key` for `host`, on a line of its own even where an editor left the last line without its end.
     pub(crate) fn add(&self, host: &str, key: &PublicKey) -> io::Result<()> {
         if let Some(directory) = self.path.parent().filter(|path| !path.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let encoded = key.to_openssh().map_err(io::Error::other)?;
         let key: Vec<&str> = encoded.split(' ').take(2).collect();
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        file.write_all(format!("{host} {}\n", key.join(" ")).as_bytes())
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        let end = if ends_inside_a_line(&mut file)? { "\n" } else { "" };
+        file.write_all(format!("{end}{host} {}\n", key.join(" ")).as_bytes())
     }
 }
 
@@ -150,6 +152,16 @@ pub(crate) fn names_of(host: &str, port: u16) -> Vec<String> {
     } else {
         vec![host.to_owned()]
     }
+}
+
+fn ends_inside_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 fn parse_line(line: &str) -> Result<Option<Entry>, &'static str> {

@@ -115,6 +115,16 @@ fn a_new_host_is_added_to_a_file_that_only_its_user_can_read() {
 }
 
 #[test]
+fn a_last_line_without_its_end_stays_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = KnownHosts::new(directory.path().join("known_hosts"));
+    std::fs::write(file.path(), format!("a {ONE}")).unwrap();
+    file.add("b", &key(TWO)).unwrap();
+    file.add("c", &key(ONE)).unwrap();
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), format!("a {ONE}\nb {TWO}\nc {ONE}\n"));
+}
+
+#[test]
 fn the_kinds_of_key_a_host_is_known_by() {
     let read = entries(&format!("a {ONE}\nb {TWO}\n@revoked a {TWO}\n"));
     assert_eq!(read.algorithms(&names_of("a", 22)), [Algorithm::Ed25519]);

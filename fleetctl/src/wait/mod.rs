@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::client::ClientError;
 use crate::commands::reasons;
 use crate::context::{Context, FEW};
 use crate::error::report;
@@ -57,10 +58,15 @@ pub(crate) async fn wait_for(
     let mut pause = FIRST_PAUSE;
     let mut trouble_since = None;
     while !tasks.is_empty() && !context.console.is_closed() {
-        match observe(context, &tasks).await {
-            Ok(seen) => {
-                trouble_since = None;
-                judge(context, &mut tasks, &seen, &mut missed).await;
+        let looked = match observe(context, &tasks).await {
+            Ok(seen) => judge(context, &mut tasks, &seen, &mut missed).await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(()) => trouble_since = None,
+            Err(error) if error.is_permanent() => {
+                let error = report(&error);
+                missed.extend(tasks.drain(..).map(|task| task.out_of_sight(&error)));
             }
             Err(error) => {
                 let since = *trouble_since.get_or_insert_with(Instant::now);
@@ -87,16 +93,29 @@ pub(crate) async fn wait_for(
     missed
 }
 
-async fn judge(context: &Context, tasks: &mut Vec<Task>, seen: &Observations, missed: &mut Vec<Missed>) {
+/// Judges all of `tasks` and leaves those that are still pending. A unit of which too little can be seen is; the
+/// last such error is returned.
+async fn judge(
+    context: &Context,
+    tasks: &mut Vec<Task>,
+    seen: &Observations,
+    missed: &mut Vec<Missed>,
+) -> Result<(), ClientError> {
     let mut pending = Vec::with_capacity(tasks.len());
+    let mut looked = Ok(());
     for mut task in tasks.drain(..) {
         match task.judge(context, seen.of(task.name())).await {
-            Verdict::Pending => pending.push(task),
-            Verdict::Reached => {}
-            Verdict::Missed(failure) => missed.push(failure),
+            Ok(Verdict::Pending) => pending.push(task),
+            Ok(Verdict::Reached) => {}
+            Ok(Verdict::Missed(failure)) => missed.push(failure),
+            Err(error) => {
+                looked = Err(error);
+                pending.push(task);
+            }
         }
     }
     *tasks = pending;
+    looked
 }
 
 /// A server that does not answer is waited for too, as it may only be restarting; but not in silence.

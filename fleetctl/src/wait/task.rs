@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Missed;
 use super::observe::Observation;
-use crate::client::{JobState, is_global};
+use crate::client::{ClientError, JobState, is_global};
 use crate::context::Context;
 
 /// systemd's state is believed only after it stood that long: it may still be the one from before the start.
@@ -17,6 +17,9 @@ const BELIEVE_FAILED: Duration = Duration::from_millis(500);
 const BELIEVE_FINISHED_SERVICE: Duration = Duration::from_secs(1);
 const BELIEVE_FINISHED: Duration = Duration::from_secs(3);
 const BELIEVE_RESTARTED: Duration = Duration::from_millis(250);
+
+/// A unit that still waits to be restarted by systemd so long after it was first seen doing so is in a crash loop.
+const BELIEVE_CRASHING: Duration = Duration::from_secs(5);
 
 /// The pause between two questions why a unit waits.
 const EXPLAIN_AGAIN: Duration = Duration::from_secs(2);
@@ -49,6 +52,8 @@ pub(crate) struct Task {
     settled: Option<(String, Instant)>,
     /// Whether it was seen starting: an end after that is its own.
     worked: bool,
+    /// The machine on which systemd restarts it after a crash, and when that was first seen.
+    crashing: Option<(String, Instant)>,
     /// When the cluster was last asked why it waits.
     explained: Option<Instant>,
     /// Whether the user was told that the server does not answer.
@@ -72,6 +77,7 @@ impl Task {
             launched: false,
             settled: None,
             worked: false,
+            crashing: None,
             explained: None,
             told_trouble: false,
         }
@@ -118,8 +124,27 @@ impl Task {
         Missed { by_systemd: self.launched, name: self.name, reason }
     }
 
-    /// Judges what is seen, and prints the line of a unit that got there.
-    pub(super) async fn judge(&mut self, context: &Context, seen: Observation) -> Verdict {
+    /// The failure of a unit of which nothing more can be seen.
+    pub(super) fn out_of_sight(self, error: &str) -> Missed {
+        let reason = format!("cannot see how far unit {} is: {error}", self.name);
+        Missed { by_systemd: self.launched, name: self.name, reason }
+    }
+
+    /// Judges what is seen, and prints the line of a unit that got there. An error: more had to be asked.
+    pub(super) async fn judge(
+        &mut self,
+        context: &Context,
+        seen: Observation,
+    ) -> Result<Verdict, ClientError> {
+        match self.goal {
+            Goal::Restarted(count) if seen.unit.is_some() => {
+                self.judge_restarted(context, count, &seen).await
+            }
+            _ => Ok(self.judge_seen(context, seen).await),
+        }
+    }
+
+    async fn judge_seen(&mut self, context: &Context, seen: Observation) -> Verdict {
         if self.goal == Goal::Gone {
             return self.judge_gone(context, &seen);
         }
@@ -149,7 +174,6 @@ impl Task {
                 let state = seen.states.iter().find(|state| state.machine_id == unit.machine_id);
                 self.judge_systemd(context, state).await
             }
-            Goal::Restarted(count) => self.judge_restarted(context, count, &seen).await,
             Goal::StoppedEverywhere if seen.states.iter().all(is_down) => Verdict::Reached,
             Goal::RunsOn(count) if seen.states.iter().filter(|state| is_up(state)).count() >= count => {
                 for state in seen.states.iter().filter(|state| is_up(state)) {
@@ -157,7 +181,7 @@ impl Task {
                 }
                 Verdict::Reached
             }
-            Goal::Gone | Goal::StoppedEverywhere | Goal::RunsOn(_) => Verdict::Pending,
+            Goal::Gone | Goal::Restarted(_) | Goal::StoppedEverywhere | Goal::RunsOn(_) => Verdict::Pending,
         }
     }
 
@@ -169,37 +193,43 @@ impl Task {
         Verdict::Reached
     }
 
-    async fn judge_restarted(&mut self, context: &Context, count: u64, seen: &Observation) -> Verdict {
-        let Some(unit) = &seen.unit else { return Verdict::Pending };
-        let Ok(Some(progress)) = context.cluster.restart_progress(&self.name).await else {
-            return Verdict::Pending;
-        };
-        if !progress.has_done(count) {
-            return Verdict::Pending;
+    async fn judge_restarted(
+        &mut self,
+        context: &Context,
+        count: u64,
+        seen: &Observation,
+    ) -> Result<Verdict, ClientError> {
+        let Some(unit) = &seen.unit else { return Ok(Verdict::Pending) };
+        let progress = context.cluster.restart_progress(&self.name).await?;
+        if !progress.is_some_and(|progress| progress.has_done(count)) {
+            return Ok(Verdict::Pending);
         }
         self.launched = true;
         if is_global(unit) {
-            let down = seen.states.iter().find(|state| !is_up(state));
-            return match down {
-                Some(state) => self.judge_systemd(context, Some(state)).await,
-                None if self.stood(BELIEVE_RESTARTED, "active") => {
-                    for state in &seen.states {
-                        self.tell(context, JobState::Launched, &state.machine_id).await;
-                    }
-                    Verdict::Reached
-                }
-                None => Verdict::Pending,
-            };
+            return Ok(self.judge_restarted_everywhere(context, seen).await);
         }
         let state = seen.states.iter().find(|state| state.machine_id == unit.machine_id);
         if state.is_some_and(is_up) && !self.stood(BELIEVE_RESTARTED, "active") {
-            return Verdict::Pending;
+            return Ok(Verdict::Pending);
         }
         let verdict = self.judge_systemd(context, state).await;
         if verdict == Verdict::Reached {
             self.tell(context, JobState::Launched, &unit.machine_id).await;
         }
-        verdict
+        Ok(verdict)
+    }
+
+    async fn judge_restarted_everywhere(&mut self, context: &Context, seen: &Observation) -> Verdict {
+        if let Some(down) = seen.states.iter().find(|state| !is_up(state)) {
+            return self.judge_systemd(context, Some(down)).await;
+        }
+        if !self.stood(BELIEVE_RESTARTED, "active") {
+            return Verdict::Pending;
+        }
+        for state in &seen.states {
+            self.tell(context, JobState::Launched, &state.machine_id).await;
+        }
+        Verdict::Reached
     }
 
     /// Judges what systemd says of a unit that it was told to start.
@@ -213,7 +243,11 @@ impl Task {
             "active" if state.systemd_load_state == "loaded" => return Verdict::Reached,
             "activating" => {
                 self.worked = true;
-                return Verdict::Pending;
+                if !self.is_crashing(state) {
+                    return Verdict::Pending;
+                }
+                let why = format!("it crashes again and again ({words})");
+                return Verdict::Missed(self.failed(context, &state.machine_id, &why).await);
             }
             "reloading" | "deactivating" => return Verdict::Pending,
             _ => {}
@@ -249,6 +283,22 @@ impl Task {
     async fn explained_state(&self, context: &Context, state: &UnitState) -> Option<ExplainedState> {
         let explanation = context.cluster.explain(&self.name).await.ok()??;
         explanation.states.into_iter().find(|explained| explained.machine_id == state.machine_id)
+    }
+
+    /// Whether systemd restarts the unit after a crash, and did so a while ago: either it pauses long, or the
+    /// unit has crashed again. A slow start is no crash.
+    fn is_crashing(&mut self, state: &UnitState) -> bool {
+        // systemd 254 added the second word.
+        if !matches!(state.systemd_sub_state.as_str(), "auto-restart" | "auto-restart-queued") {
+            return false;
+        }
+        match &self.crashing {
+            Some((machine, since)) if *machine == state.machine_id => since.elapsed() >= BELIEVE_CRASHING,
+            _ => {
+                self.crashing = Some((state.machine_id.clone(), Instant::now()));
+                false
+            }
+        }
     }
 
     /// Whether systemd's state has been these words for `enough`.

@@ -1,6 +1,6 @@
 //! A cluster as the client sees it. What becomes of a unit follows from its name, so that a test reads as a
-//! story: `slow.service` needs some looks to become active, `broken.service` fails, `stuck.service` cannot even be
-//! loaded.
+//! story: `slow.service` needs some looks to become active, `broken.service` fails, `crashing.service` is restarted by
+//! systemd for ever, `again.service` only at first, `stuck.service` cannot even be loaded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -183,6 +183,11 @@ impl State {
         let (active, sub) = match (entry.current.as_str(), name) {
             ("loaded", _) => ("inactive", "dead"),
             (_, name) if name.starts_with("slow") && entry.looks < 6 => ("activating", "start-pre"),
+            (_, name) if name.starts_with("crashing") => match entry.looks % 2 {
+                0 => ("activating", "auto-restart"),
+                _ => ("activating", "start"),
+            },
+            (_, name) if name.starts_with("again") && entry.looks < 6 => ("activating", "auto-restart"),
             (_, name) if name.starts_with("oneshot") => ("inactive", "dead"),
             (_, name) if name.starts_with("broken") => ("failed", "failed"),
             _ => ("active", "running"),

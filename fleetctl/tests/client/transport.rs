@@ -66,7 +66,26 @@ async fn a_request_that_takes_too_long_is_given_up() {
         run.err,
         format!(
             "Error retrieving list of units from repository: Get \"{endpoint}/fleet/v1/state?alt=json\": no \
-             answer within 0.2 s; --request-timeout allows more\n"
+             answer from {endpoint} within 0.2 s; --request-timeout allows more\n"
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_a_limit_without_the_flag_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let _silent = tokio::net::UnixListener::bind(&socket).unwrap();
+    let endpoint = format!("unix://{}", socket.display());
+    let start = tokio::time::Instant::now();
+    let run = fleetctl(&["--endpoint", &endpoint, "list-units"]).await;
+    assert_eq!(start.elapsed().as_secs(), 30);
+    assert_eq!(
+        run.err,
+        format!(
+            "Error retrieving list of units from repository: Get \
+             \"http://domain-sock/fleet/v1/state?alt=json\": no answer from {endpoint} within 30 s; \
+             --request-timeout allows more\n"
         )
     );
 }
@@ -87,5 +106,50 @@ async fn a_server_that_goes_away_while_we_wait_is_waited_for() {
     Unit hello.service loaded on 113f16a7.../172.18.1.1
     err| Cannot see how far it is, trying again: googleapi: got HTTP response code 503 with body: 
     exit 0
+    ");
+}
+
+/// Runs `words` against a cluster that answers each request with `told`, from the first on whose target ends
+/// with `end` and that comes after so many others of that kind.
+async fn refused_from(words: &[&str], end: &'static str, after: usize, told: u16) -> String {
+    let fleet = Fleet::with(&[("hello.service", "inactive"), ("up.service", "launched")]);
+    let looks = Arc::new(AtomicUsize::new(0));
+    let server = Server::tcp(move |request| {
+        let fits = request.target.contains(end) && request.method == "GET";
+        if fits && looks.fetch_add(1, Ordering::Relaxed) >= after {
+            (told, String::new())
+        } else {
+            fleet.answer(request)
+        }
+    })
+    .await;
+    let words: Vec<&str> = ["--endpoint", &server.endpoint].iter().chain(words).copied().collect();
+    tokio::time::timeout(Duration::from_secs(60), fleetctl(&words)).await.unwrap().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_us_while_we_wait_is_given_up() {
+    let start = tokio::time::Instant::now();
+    insta::assert_snapshot!(refused_from(&["load", "hello"], "/units/", 2, 403).await, @"
+    err| Error waiting for units: cannot see how far unit hello.service is: googleapi: got HTTP response code 403 with body: 
+    err| Error waiting for unit states, exit status: cannot see how far unit hello.service is: googleapi: got HTTP response code 403 with body: 
+    exit 1
+    ");
+    insta::assert_snapshot!(refused_from(&["restart", "up"], "/explain", 1, 403).await, @"
+    err| Error waiting for units: cannot see how far unit up.service is: googleapi: got HTTP response code 403 with body: 
+    err| Error waiting for unit states, exit status: cannot see how far unit up.service is: googleapi: got HTTP response code 403 with body: 
+    exit 1
+    ");
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_tell_of_a_restart_is_asked_again() {
+    let words = ["restart", "--block-attempts=3", "up"];
+    insta::assert_snapshot!(refused_from(&words, "/explain", 1, 503).await, @"
+    err| Cannot see how far it is, trying again: googleapi: got HTTP response code 503 with body: 
+    err| Error waiting for units: timed out waiting for unit up.service to report active state
+    err| Error waiting for unit states, exit status: timed out waiting for unit up.service to report active state
+    exit 1
     ");
 }

@@ -45,6 +45,28 @@ async fn start_of_a_unit_that_fails_tells_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crash_loop_is_a_failure_and_a_crash_is_not() {
+    let fleet = Fleet::with(&[("crashing.service", "inactive"), ("again.service", "inactive")]);
+    insta::assert_snapshot!(on(&fleet, &["start", "again"]).await, @"
+    Unit again.service launched on 113f16a7.../172.18.1.1
+    exit 0
+    ");
+    let start = tokio::time::Instant::now();
+    insta::assert_snapshot!(on(&fleet, &["start", "crashing"]).await, @"
+    Unit crashing.service launched on 113f16a7.../172.18.1.1
+    err| Error waiting for units: unit crashing.service failed on 113f16a7.../172.18.1.1: it crashes again and again (loaded/activating/auto-restart). See: fleetctl journal crashing.service
+    err| Error waiting for systemd unit states, err: unit crashing.service failed on 113f16a7.../172.18.1.1: it crashes again and again (loaded/activating/auto-restart). See: fleetctl journal crashing.service
+    exit 1
+    ");
+    assert!((5..7).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    insta::assert_snapshot!(on(&fleet, &["restart", "crashing"]).await, @"
+    err| Error waiting for units: unit crashing.service failed on 113f16a7.../172.18.1.1: it crashes again and again (loaded/activating/auto-restart). See: fleetctl journal crashing.service
+    err| Error waiting for systemd unit states, err: unit crashing.service failed on 113f16a7.../172.18.1.1: it crashes again and again (loaded/activating/auto-restart). See: fleetctl journal crashing.service
+    exit 1
+    ");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_its_machine_cannot_take_is_given_up() {
     let fleet = Fleet::with(&[("stuck.service", "inactive")]);
     insta::assert_snapshot!(on(&fleet, &["start", "stuck"]).await, @"
