@@ -1,6 +1,7 @@
 //! One client's way to the store, and what may happen on that way.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +76,7 @@ struct Shared {
     condition: watch::Sender<Condition>,
     faults: Mutex<Faults>,
     random: Mutex<StdRng>,
+    requests: AtomicU64,
 }
 
 impl Link {
@@ -85,6 +87,7 @@ impl Link {
                 condition: watch::Sender::new(Condition::Up),
                 faults: Mutex::default(),
                 random: Mutex::new(StdRng::seed_from_u64(seed)),
+                requests: AtomicU64::new(0),
             }),
         }
     }
@@ -104,6 +107,11 @@ impl Link {
         *self.faults() = faults;
     }
 
+    /// How many requests have been sent.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,6 +127,7 @@ impl Link {
 
     /// A request is on its way to the store.
     pub(crate) async fn arrive(&self) -> Result<(), Lost> {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
         self.travel().await;
         match self.condition() {
             Condition::Refusing => return Err(Lost::Refused),

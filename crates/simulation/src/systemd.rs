@@ -93,6 +93,8 @@ struct State {
     latency: RangeInclusive<Duration>,
     /// The share of calls that fail for no reason.
     failing_calls: f64,
+    /// The share of records that cannot be written.
+    failing_records: f64,
     random: StdRng,
     /// Ends the jobs when the machine loses its power.
     running: tokio::task::JoinSet<()>,
@@ -116,6 +118,7 @@ impl Scripted {
             jobs: 0,
             latency: Duration::ZERO..=Duration::ZERO,
             failing_calls: 0.0,
+            failing_records: 0.0,
             random: StdRng::seed_from_u64(seed),
             running: tokio::task::JoinSet::new(),
         };
@@ -135,6 +138,11 @@ impl Scripted {
     /// The share of calls that fail for no reason, from 0 to 1.
     pub fn set_failing_calls(&self, share: f64) {
         self.shared.state().failing_calls = share;
+    }
+
+    /// The share of records that cannot be written, from 0 to 1.
+    pub fn set_failing_records(&self, share: f64) {
+        self.shared.state().failing_records = share;
     }
 
     /// Cuts the caller off: results of jobs under way are lost to it.
@@ -345,7 +353,7 @@ impl Systemd for Scripted {
     async fn record(&self, unit: &UnitName, record: Record) -> Result<(), Error> {
         // A small file on a tmpfs: it needs no systemd, and does not wait.
         let mut state = self.shared.state();
-        let share = state.failing_calls;
+        let share = state.failing_records;
         if share > 0.0 && state.random.random_bool(share.min(1.0)) {
             return Err(refused(format!("cannot note what was done with {unit}: No space left on device")));
         }

@@ -126,6 +126,7 @@ impl World {
             machine.link.set_faults(Faults::default());
             machine.systemd.set_latency(Duration::ZERO..=Duration::ZERO);
             machine.systemd.set_failing_calls(0.0);
+            machine.systemd.set_failing_records(0.0);
             machine.systemd.mend();
             machine.start();
         }

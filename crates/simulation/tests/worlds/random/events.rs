@@ -45,6 +45,8 @@ pub(crate) struct Life {
     world: World,
     log: Vec<String>,
     units: BTreeSet<UnitName>,
+    /// The processes when the epoch began.
+    before: BTreeMap<(usize, UnitName), u64>,
     /// Units that somebody had a reason to touch since everything was as it should be.
     touched: BTreeSet<UnitName>,
     /// When the machine itself was last in trouble: it may have lost its registration for that.
@@ -76,6 +78,7 @@ impl Life {
             world,
             log: Vec::new(),
             units: BTreeSet::new(),
+            before: BTreeMap::new(),
             touched: BTreeSet::new(),
             troubled: BTreeMap::new(),
             version: 0,
@@ -116,7 +119,10 @@ impl Life {
 
     /// Everything on a machine may be touched.
     fn touch_machine(&mut self, machine: usize) {
-        let there: Vec<UnitName> = self.world.machines[machine].systemd.look().into_keys().collect();
+        // Those that were there when the epoch began may have been moved already.
+        let were = self.before.keys().filter(|(at, _)| *at == machine).map(|(_, unit)| unit.clone());
+        let are = self.world.machines[machine].systemd.look().into_keys();
+        let there: BTreeSet<UnitName> = were.chain(are).collect();
         there.iter().for_each(|unit| self.touch(unit));
         self.trouble(machine);
     }
@@ -142,7 +148,7 @@ impl Life {
 
     pub(crate) async fn epoch(&mut self) {
         self.touched.clear();
-        let before = self.world.processes();
+        self.before = self.world.processes();
         for _ in 0..self.random.random_range(1..10) {
             self.event().await;
             self.note_losses();
@@ -159,7 +165,7 @@ impl Life {
         let untouched = |(key, process): (&(usize, UnitName), &u64)| {
             (!self.touched.contains(&key.1)).then(|| (key.clone(), *process))
         };
-        let before: BTreeMap<_, _> = before.iter().filter_map(untouched).collect();
+        let before: BTreeMap<_, _> = self.before.iter().filter_map(untouched).collect();
         let after: BTreeMap<_, _> = after.iter().filter_map(untouched).collect();
         assert_eq!(before, after, "what nobody touched is not the same");
     }
@@ -425,6 +431,7 @@ impl Life {
         let machine = self.pick_machine();
         self.note(format!("calls to systemd of {machine} fail now and then"));
         self.world.machines[machine].systemd.set_failing_calls(0.2);
+        self.world.machines[machine].systemd.set_failing_records(0.2);
     }
 
     async fn systemd_away(&mut self) {
