@@ -30,8 +30,8 @@ use stream::Bounded;
 const CONNECTIONS_MAX: usize = 512;
 /// While there is no place for a new connection, one that is idle is closed this often.
 const CROWDED_PAUSE: Duration = Duration::from_millis(10);
-/// A connection counts as idle after this time.
-const IDLE_MIN: Duration = Duration::from_millis(250);
+/// A connection counts as idle after this time: some clients ask again and again, several times a second.
+const IDLE_MIN: Duration = Duration::from_secs(1);
 /// A client that has not sent a request's head in this time is cut off, an idle one too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The most that is buffered of what a connection sends; a request's head is not larger.
@@ -151,9 +151,20 @@ async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken) 
     tokio::pin!(connection);
     let outcome = loop {
         tokio::select! {
+            biased;
             outcome = connection.as_mut() => break outcome,
             () = stop.cancelled() => {}
-            () = site.places.crowded.notified() => if !activity.is_idle() { continue },
+            () = site.places.crowded.notified() => {
+                // What has come meanwhile is read first: who has asked is not idle.
+                tokio::select! {
+                    biased;
+                    outcome = connection.as_mut() => break outcome,
+                    () = tokio::task::yield_now() => {}
+                }
+                if !activity.is_idle() {
+                    continue;
+                }
+            }
         }
         connection.as_mut().graceful_shutdown();
         break connection.as_mut().await;

@@ -10,7 +10,7 @@ use fleet_protocol::fleet_v1::{
 use super::answer::{Answer, Failure};
 use super::documents::can_be_id;
 use super::route::Query;
-use super::write::{Attempts, Settled};
+use super::write::Attempts;
 use super::{Api, page};
 
 impl Api {
@@ -72,7 +72,8 @@ impl Api {
             if before.is_some_and(|before| before == document) {
                 return Ok(());
             }
-            if attempts.settle(self.metadata.put(machine, &document, expect).await)? == Settled::Done {
+            attempts.begin(expect)?;
+            if attempts.settle(expect, self.metadata.put(machine, &document, expect).await)? {
                 return Ok(());
             }
         }

@@ -10,7 +10,7 @@ use super::Api;
 use super::answer::{Answer, Failure};
 use super::documents::Found;
 use super::units::unreadable;
-use super::write::{Attempts, Settled};
+use super::write::Attempts;
 
 /// The most bytes of names and values in `[X-Fleet]`. Each pattern in it is matched against each unit in it: the
 /// time that it takes to check them grows with the square of this, and others wait meanwhile.
@@ -27,27 +27,27 @@ impl Api {
         let submission = Submission::read(item, body)?;
         let _turn = self.queues.turn(item).await;
         let mut attempts = Attempts::new();
-        // A new file that is perhaps written.
-        let mut perhaps: Option<UnitDocument> = None;
+        let mut perhaps: Option<(UnitDocument, StatusCode)> = None;
         loop {
             let there = self.units.find(item).await?;
-            if let (Some(perhaps), Found::Value(found)) = (&perhaps, &there)
-                && found.value.options == perhaps.options
-                && found.value.desired_state == perhaps.desired_state
-            {
-                return Ok(Answer::empty(StatusCode::CREATED));
-            }
             let expect = there.expect();
+            if let (Some((written, status)), Found::Value(found)) = (&perhaps, &there)
+                && attempts.is_in_doubt()
+                && (&found.value.options, found.value.desired_state)
+                    == (&written.options, written.desired_state)
+            {
+                return Ok(Answer::empty(*status));
+            }
+            attempts.begin(expect)?;
             let (document, status) = match submission.change(there)? {
                 Change::None => return Ok(Answer::empty(StatusCode::NO_CONTENT)),
                 Change::State(document) => (document, StatusCode::NO_CONTENT),
                 Change::File(document) => (document, StatusCode::CREATED),
             };
-            match attempts.settle(self.units.put(item, &document, expect).await)? {
-                Settled::Done => return Ok(Answer::empty(status)),
-                Settled::Perhaps if status == StatusCode::CREATED => perhaps = Some(document),
-                Settled::NotYet | Settled::Perhaps => {}
+            if attempts.settle(expect, self.units.put(item, &document, expect).await)? {
+                return Ok(Answer::empty(status));
             }
+            perhaps = Some((document, status));
         }
     }
 }

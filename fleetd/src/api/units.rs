@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_cluster::documents::{TargetState, UnitDocument, split_state_id, state_id};
 use fleet_protocol::fleet_v1::{Unit, UnitPage};
-use fleet_store::{Malformed, Versioned};
+use fleet_store::{Expect, Malformed, Versioned};
 use fleet_unit::{Requirements, UnitName};
 use http::StatusCode;
 
 use super::answer::{Answer, Failure};
 use super::documents::Found;
 use super::route::Query;
-use super::write::{Attempts, Settled};
+use super::write::Attempts;
 use super::{Api, page};
 
 impl Api {
@@ -73,8 +73,9 @@ impl Api {
                 return if tried { Ok(gone) } else { Err(Failure::no_such_unit()) };
             }
             tried = true;
-            let written = self.units.delete(name, there.expect()).await;
-            if attempts.settle(written)? == Settled::Done {
+            let expect = there.expect();
+            attempts.begin(expect)?;
+            if attempts.settle(expect, self.units.delete(name, expect).await)? {
                 return Ok(Answer::empty(StatusCode::NO_CONTENT));
             }
         }
@@ -84,13 +85,15 @@ impl Api {
     pub(super) async fn restart_unit(&self, name: &str) -> Result<Answer, Failure> {
         let _turn = self.queues.turn(name).await;
         let mut attempts = Attempts::new();
-        // The count that is perhaps written. Who finds it, or a higher one, has been restarted since.
         let mut perhaps = None;
         loop {
             let mut unit = self.readable_unit(name).await?;
-            if perhaps.is_some_and(|restarts| unit.value.restarts >= restarts) {
+            // Who finds this count, or a higher one, has been restarted since we were asked.
+            if attempts.is_in_doubt() && perhaps.is_some_and(|restarts| unit.value.restarts >= restarts) {
                 return Ok(Answer::empty(StatusCode::NO_CONTENT));
             }
+            let expect = Expect::Revision(unit.revision);
+            attempts.begin(expect)?;
             let document = &mut unit.value;
             if document.desired_state != TargetState::Launched {
                 let message = format!(
@@ -100,12 +103,9 @@ impl Api {
                 return Err(Failure::new(StatusCode::CONFLICT, message));
             }
             document.restarts = document.restarts.saturating_add(1);
-            let document = &unit.value;
-            let expect = fleet_store::Expect::Revision(unit.revision);
-            match attempts.settle(self.units.put(name, document, expect).await)? {
-                Settled::Done => return Ok(Answer::empty(StatusCode::NO_CONTENT)),
-                Settled::NotYet => {}
-                Settled::Perhaps => perhaps = Some(document.restarts),
+            perhaps = Some(document.restarts);
+            if attempts.settle(expect, self.units.put(name, document, expect).await)? {
+                return Ok(Answer::empty(StatusCode::NO_CONTENT));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use fleet_store::{Revision, WriteError};
+use fleet_store::{Expect, Revision, WriteError};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -40,43 +40,61 @@ impl Queues {
     }
 }
 
-/// The attempts of one read-modify-write. Each begins with reading: a conflict, and a write of which it is
-/// unknown whether it was done, say to look again, and to do what is still missing.
+/// The attempts of one read-modify-write, each of which begins with reading.
+///
+/// After a conflict it is read again. After a write of unknown outcome it is read again too, and then one of
+/// three things is true. What was written is there: done. What was there before is still there: it is written
+/// again under the same condition, so that at most one of the two writes is done. Something else is there:
+/// then nobody can say whether our write came before it, and who asked is told so. To write again would
+/// perhaps do twice what was asked for once.
 #[derive(Debug)]
 pub(super) struct Attempts {
     left: u32,
     until: Instant,
-}
-
-/// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// It is written.
-    Done,
-    /// It is not, because somebody else came first: read again.
-    NotYet,
-    /// It may be written, now or a little later: read again, and see.
-    Perhaps,
+    /// What the first write of unknown outcome expected.
+    doubt: Option<Expect>,
 }
 
 impl Attempts {
     pub(super) fn new() -> Attempts {
-        Attempts { left: ATTEMPTS, until: Instant::now() + TIME_MAX }
+        Attempts { left: ATTEMPTS, until: Instant::now() + TIME_MAX, doubt: None }
     }
 
-    /// What to do after an attempt.
-    pub(super) fn settle(&mut self, written: Result<Revision, WriteError>) -> Result<Settled, Failure> {
+    /// Begins an attempt on what was found, which is not what was perhaps written before.
+    pub(super) fn begin(&self, found: Expect) -> Result<(), Failure> {
+        match self.doubt {
+            Some(expected) if expected != found => {
+                Err(Failure::unavailable(": it is unknown whether this was done, so look, and try again"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an attempt, made on `found`, has done it. If not, the next one is due.
+    pub(super) fn settle(
+        &mut self,
+        found: Expect,
+        written: Result<Revision, WriteError>,
+    ) -> Result<bool, Failure> {
         self.left = self.left.saturating_sub(1);
         let is_last = self.left == 0 || Instant::now() >= self.until;
         match written {
-            Ok(_) => Ok(Settled::Done),
+            Ok(_) => Ok(true),
             Err(WriteError::NotDone(error)) => Err(error.into()),
             Err(WriteError::Unknown(error)) if is_last => Err(error.into()),
             Err(WriteError::Conflict { .. } | WriteError::LeaseLost) if is_last => {
                 Err(Failure::unavailable(": too many changes at once, try again"))
             }
-            Err(WriteError::Conflict { .. } | WriteError::LeaseLost) => Ok(Settled::NotYet),
-            Err(WriteError::Unknown(_)) => Ok(Settled::Perhaps),
+            Err(WriteError::Conflict { .. } | WriteError::LeaseLost) => Ok(false),
+            Err(WriteError::Unknown(_)) => {
+                self.doubt = Some(found);
+                Ok(false)
+            }
         }
+    }
+
+    /// Whether an earlier attempt may have done it.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
     }
 }

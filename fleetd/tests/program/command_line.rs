@@ -122,6 +122,7 @@ fn without_systemd_it_says_so_and_ends() {
             ("FLEET_STORE", "embedded"),
             ("FLEET_STORE_PATH", &path("store")),
             ("DBUS_SESSION_BUS_ADDRESS", &nobody),
+            ("XDG_RUNTIME_DIR", &path("run")),
         ],
     );
     assert_eq!((code, out.as_str()), (Some(1), ""));

@@ -45,12 +45,20 @@ impl Machine {
         let path = |name| self.path(name).display().to_string();
         let text = format!(
             "store = embedded\nstore_path = {}\nunits_directory = {}\nsystemd_user = true\n\
-             listen = unix:{}\nagent_ttl = 5s\npublic_ip = 192.0.2.1\n{more}",
+             listen = unix:{}\nagent_ttl = 5s\npublic_ip = 192.0.2.1\nverbosity = 1\n{more}",
             path("store"),
             path("run/units"),
             path("fleet.sock"),
         );
         std::fs::write(self.path("fleet.conf"), text).unwrap();
+    }
+
+    /// Where fleetd finds the bus, and where it keeps what must not outlive a boot.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        [
+            ("DBUS_SESSION_BUS_ADDRESS", self.bus.address()),
+            ("XDG_RUNTIME_DIR", self.path("run").display().to_string()),
+        ]
     }
 
     /// Starts fleetd, and waits until it is a member.
@@ -60,7 +68,7 @@ impl Machine {
             .arg("--config")
             .arg(self.path("fleet.conf"))
             .env_clear()
-            .env("DBUS_SESSION_BUS_ADDRESS", self.bus.address())
+            .envs(self.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::OpenOptions::new().append(true).create(true).open(&log).unwrap())
@@ -89,7 +97,10 @@ impl Daemon {
 
     /// Waits until it has logged something.
     pub(crate) async fn wait_for_log(&self, text: &str) {
-        wait_for(text, async || self.log().contains(text).then_some(())).await;
+        let waiting = wait_for(text, async || self.log().contains(text).then_some(()));
+        if tokio::time::timeout(LIMIT / 2, waiting).await.is_err() {
+            panic!("in vain: {text}\n{}", self.log());
+        }
     }
 
     /// Sends it a signal.
