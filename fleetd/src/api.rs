@@ -36,6 +36,11 @@ use write::Queues;
 /// The largest request body in bytes. A unit file is a few kilobytes; the store's own limit is 1 MiB.
 pub const BODY_MAX: usize = 2 * 1024 * 1024;
 
+/// Who asks, as far as it can be told: one connection. As an extension of a request it keeps the pages of that
+/// connection's lists together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client(pub u64);
+
 /// The API of one fleetd.
 #[derive(Debug)]
 pub struct Api {
@@ -85,18 +90,19 @@ impl Api {
     }
 
     async fn dispatch(&self, request: &Request<bytes::Bytes>) -> Result<Answer, Failure> {
+        let client = request.extensions().get::<Client>().copied();
         match route::route(request.method(), request.uri().path(), request.uri().query())? {
             Route::Redirect(location) => Ok(Answer::redirect(request.method(), &location)),
             Route::Discovery => Ok(Answer::raw_json(fleet_protocol::fleet_v1::DISCOVERY)),
             Route::ListMachines(query) => self.list_machines(&query).await,
             Route::PatchMachines => self.patch_machines(request.body()).await,
-            Route::ListUnits(query) => self.list_units(&query).await,
+            Route::ListUnits(query) => self.list_units(&query, client).await,
             Route::GetUnit(name) => self.get_unit(&name).await,
             Route::PutUnit(name) => self.put_unit(&name, request.headers(), request.body()).await,
             Route::DeleteUnit(name) => self.delete_unit(&name).await,
             Route::RestartUnit(name) => self.restart_unit(&name).await,
             Route::ExplainUnit(name) => self.explain_unit(&name).await,
-            Route::ListStates(query) => self.list_states(&query).await,
+            Route::ListStates(query) => self.list_states(&query, client).await,
             Route::GetState(name) => self.get_state(&name).await,
         }
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::api::{Answer, Api};
+use crate::api::{Answer, Api, Client};
 use crate::exporter::Exporter;
 use stream::Bounded;
 
@@ -44,6 +44,8 @@ pub struct Site {
     exporter: Arc<Exporter>,
     server: HeaderValue,
     places: Arc<Places>,
+    /// How many connections there have been.
+    connections: Arc<AtomicU64>,
 }
 
 /// Serves connections of `listener` until `stop`; then lets those under way finish.
@@ -129,9 +131,12 @@ impl Activity {
 }
 
 async fn serve_connection(stream: Stream, site: Site, stop: &CancellationToken) {
+    let client = Client(site.connections.fetch_add(1, Ordering::Relaxed));
     let activity = Activity::begin();
     let service = service_fn(|request| {
         let (site, activity) = (site.clone(), &activity);
+        let mut request: Request<Incoming> = request;
+        request.extensions_mut().insert(client);
         async move {
             activity.set_busy();
             let response = site.respond(request).await;
@@ -178,7 +183,7 @@ impl Site {
     /// The API of the current configuration, which a reload replaces, and `/metrics`. `server` says in each
     /// answer who gives it.
     pub fn new(api: watch::Receiver<Arc<Api>>, exporter: Arc<Exporter>, server: HeaderValue) -> Site {
-        Site { api, exporter, server, places: Arc::new(Places::new()) }
+        Site { api, exporter, server, places: Arc::new(Places::new()), connections: Arc::default() }
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

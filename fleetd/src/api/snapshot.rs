@@ -4,18 +4,24 @@
 //! fresh. So a list of twenty pages costs one reading, and its pages fit together. A reading is shared by all
 //! who asked before it began, never by those who asked later: everybody sees what was acknowledged before.
 //! A reading that failed is shared in the same way, so that many who wait do not wait one after the other.
+//!
+//! A page's token names its number and nothing else. Whose list it belongs to is told by the connection: who
+//! pages over one connection goes on in the reading of its own first page, whoever else lists meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_protocol::fleet_v1::{Unit, UnitState};
+use fleet_protocol::fleet_v1::{PageToken, Unit, UnitState};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::Client;
 use super::answer::Failure;
 
 /// How long pages are cut from a reading, and so how long it stays in memory.
 const FRESH: Duration = Duration::from_secs(10);
+/// So many clients' readings are kept beside the last one; a reading of a large cluster is megabytes.
+const READERS_MAX: usize = 4;
 
 /// The last readings of the lists that can be long.
 #[derive(Debug, Default)]
@@ -24,10 +30,17 @@ pub(super) struct Snapshots {
     pub(super) states: Snapshot<UnitState>,
 }
 
-/// The last reading of one list.
+/// The last readings of one list.
 #[derive(Debug)]
 pub(super) struct Snapshot<T> {
-    last: Arc<Mutex<Option<Reading<T>>>>,
+    readings: Arc<Mutex<Readings<T>>>,
+}
+
+#[derive(Debug)]
+struct Readings<T> {
+    last: Option<Reading<T>>,
+    /// Those that clients page through, the oldest first.
+    of_clients: Vec<(Client, Reading<T>)>,
 }
 
 #[derive(Debug)]
@@ -38,45 +51,88 @@ struct Reading<T> {
 
 type Entries<T> = Result<Arc<Vec<T>>, Failure>;
 
+impl<T> Clone for Reading<T> {
+    fn clone(&self) -> Reading<T> {
+        Reading { begun: self.begun, entries: self.entries.clone() }
+    }
+}
+
+impl<T> Reading<T> {
+    fn is_fresh(&self) -> bool {
+        self.begun.elapsed() < FRESH
+    }
+}
+
 impl<T> Default for Snapshot<T> {
     fn default() -> Snapshot<T> {
-        Snapshot { last: Arc::default() }
+        Snapshot { readings: Arc::new(Mutex::new(Readings { last: None, of_clients: Vec::new() })) }
+    }
+}
+
+impl<T> Readings<T> {
+    /// What a page after the first is cut from.
+    fn to_go_on_with(&self, client: Option<Client>) -> Option<Arc<Vec<T>>> {
+        let own = self.of_clients.iter().find(|(other, _)| Some(*other) == client).map(|(_, own)| own);
+        let usable = |reading: &&Reading<T>| reading.is_fresh() && reading.entries.is_ok();
+        let reading = own.filter(usable).or(self.last.as_ref().filter(usable))?;
+        reading.entries.clone().ok()
+    }
+
+    /// Notes what a client has begun to page through.
+    fn keep(&mut self, client: Client, reading: Reading<T>) {
+        self.of_clients.retain(|(other, reading)| *other != client && reading.is_fresh());
+        if self.of_clients.len() == READERS_MAX {
+            self.of_clients.remove(0);
+        }
+        self.of_clients.push((client, reading));
+    }
+
+    fn forget(&mut self) {
+        self.last.take_if(|reading| !reading.is_fresh());
+        self.of_clients.retain(|(_, reading)| reading.is_fresh());
     }
 }
 
 impl<T: Send + Sync + 'static> Snapshot<T> {
-    /// The entries for a page: `first` pages see everything acknowledged before this call.
+    /// The entries for a page: first pages see everything acknowledged before this call.
     pub(super) async fn entries(
         &self,
-        first: bool,
+        token: PageToken,
+        client: Option<Client>,
         read: impl Future<Output = Result<Vec<T>, Failure>>,
     ) -> Entries<T> {
         let asked = Instant::now();
-        let mut last = self.last.lock().await;
-        if let Some(reading) = &*last {
-            let is_later = reading.begun >= asked;
-            let is_fresh = !first && reading.entries.is_ok() && asked - reading.begun < FRESH;
-            if is_later || is_fresh {
-                return reading.entries.clone();
-            }
+        let mut readings = self.readings.lock().await;
+        if token.page != 1
+            && let Some(entries) = readings.to_go_on_with(client)
+        {
+            return Ok(entries);
         }
-        let begun = Instant::now();
-        let entries = read.await.map(Arc::new);
-        *last = Some(Reading { begun, entries: entries.clone() });
-        drop(last);
-        self.forget_later(begun);
-        entries
+        let reading = match &readings.last {
+            Some(last) if last.begun >= asked => last.clone(),
+            _ => {
+                let begun = Instant::now();
+                let reading = Reading { begun, entries: read.await.map(Arc::new) };
+                readings.last = Some(reading.clone());
+                self.forget_later();
+                reading
+            }
+        };
+        let goes_on = reading.entries.as_ref().is_ok_and(|entries| entries.len() >= token.limit.into());
+        if let Some(client) = client
+            && goes_on
+        {
+            readings.keep(client, reading.clone());
+        }
+        reading.entries
     }
 
-    /// A reading of a large cluster is megabytes: it goes when nobody pages through it any more.
-    fn forget_later(&self, begun: Instant) {
-        let last = Arc::clone(&self.last);
+    /// A reading goes when nobody pages through it any more.
+    fn forget_later(&self) {
+        let readings = Arc::clone(&self.readings);
         tokio::spawn(async move {
             tokio::time::sleep(FRESH).await;
-            let mut last = last.lock().await;
-            if last.as_ref().is_some_and(|reading| reading.begun == begun) {
-                *last = None;
-            }
+            readings.lock().await.forget();
         });
     }
 }
@@ -85,26 +141,38 @@ impl<T: Send + Sync + 'static> Snapshot<T> {
 mod tests {
     use super::*;
 
-    async fn reading(snapshot: &Snapshot<u32>, first: bool, value: u32) -> u32 {
-        snapshot.entries(first, async { Ok(vec![value]) }).await.unwrap()[0]
+    const FIRST: PageToken = PageToken { limit: 1, page: 1 };
+    const SECOND: PageToken = PageToken { limit: 1, page: 2 };
+
+    async fn reading_of(
+        client: Option<Client>,
+        snapshot: &Snapshot<u32>,
+        token: PageToken,
+        value: u32,
+    ) -> u32 {
+        snapshot.entries(token, client, async { Ok(vec![value]) }).await.unwrap()[0]
+    }
+
+    async fn reading(snapshot: &Snapshot<u32>, token: PageToken, value: u32) -> u32 {
+        reading_of(None, snapshot, token, value).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_first_page_reads_and_later_pages_do_not() {
         let snapshot = Snapshot::default();
-        assert_eq!(reading(&snapshot, true, 1).await, 1);
+        assert_eq!(reading(&snapshot, FIRST, 1).await, 1);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(reading(&snapshot, false, 2).await, 1);
-        assert_eq!(reading(&snapshot, true, 3).await, 3);
+        assert_eq!(reading(&snapshot, SECOND, 2).await, 1);
+        assert_eq!(reading(&snapshot, FIRST, 3).await, 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reading_is_forgotten() {
         let snapshot = Snapshot::default();
-        assert_eq!(reading(&snapshot, true, 1).await, 1);
+        assert_eq!(reading(&snapshot, FIRST, 1).await, 1);
         tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
-        assert!(snapshot.last.lock().await.is_none());
-        assert_eq!(reading(&snapshot, false, 2).await, 2);
+        assert!(snapshot.readings.lock().await.last.is_none());
+        assert_eq!(reading(&snapshot, SECOND, 2).await, 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,7 +185,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     Ok(vec![value])
                 };
-                snapshot.entries(true, read).await.unwrap()[0]
+                snapshot.entries(FIRST, None, read).await.unwrap()[0]
             }
         };
         let first = tokio::spawn(slow(1));
@@ -138,7 +206,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     Err(Failure::unavailable(""))
                 };
-                assert!(snapshot.entries(true, read).await.is_err());
+                assert!(snapshot.entries(FIRST, None, read).await.is_err());
             })
         };
         let asked: Vec<_> = (0..100).map(|_| ask()).collect();
@@ -146,6 +214,33 @@ mod tests {
             asked.await.unwrap();
         }
         assert!(began.elapsed() <= Duration::from_secs(2), "{:?}", began.elapsed());
-        assert_eq!(reading(&snapshot, false, 7).await, 7);
+        assert_eq!(reading(&snapshot, SECOND, 7).await, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_connection_goes_on_in_its_own_reading() {
+        let snapshot = Snapshot::default();
+        for number in 0..6 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(reading_of(Some(Client(u64::from(number))), &snapshot, FIRST, number).await, number);
+        }
+        for number in 0..6 {
+            // The first two have had to make room: the last reading is the best that is left for them.
+            let expected = if number < 2 { 5 } else { number };
+            let found = reading_of(Some(Client(u64::from(number))), &snapshot, SECOND, 99).await;
+            assert_eq!(found, expected, "client {number}");
+        }
+        assert_eq!(reading(&snapshot, SECOND, 99).await, 5, "somebody else");
+        tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
+        assert!(snapshot.readings.lock().await.of_clients.is_empty());
+        assert_eq!(reading_of(Some(Client(5)), &snapshot, SECOND, 7).await, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fits_on_one_page_is_not_kept() {
+        let snapshot = Snapshot::default();
+        let whole = PageToken { limit: 2, page: 1 };
+        assert_eq!(reading_of(Some(Client(1)), &snapshot, whole, 1).await, 1);
+        assert!(snapshot.readings.lock().await.of_clients.is_empty());
     }
 }

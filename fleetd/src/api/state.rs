@@ -7,15 +7,15 @@ use http::StatusCode;
 
 use super::answer::{Answer, Failure};
 use super::route::Query;
-use super::{Api, page};
+use super::{Api, Client, page};
 
 impl Api {
-    pub(super) async fn list_states(&self, query: &Query) -> Result<Answer, Failure> {
+    pub(super) async fn list_states(&self, query: &Query, client: Option<Client>) -> Result<Answer, Failure> {
         let token = page::token(query, self.token_limit)?;
         let (machine, unit) = (query.first("machineID"), query.first("unitName"));
         let (states, next_page_token) = if unit.is_empty() {
             let read = self.read_states(None);
-            let all = self.snapshots.states.entries(token.page == 1, read).await?;
+            let all = self.snapshots.states.entries(token, client, read).await?;
             let chosen = all.iter().filter(|state| machine.is_empty() || state.machine_id == machine);
             page::cut(chosen, token)
         } else {

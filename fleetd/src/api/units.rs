@@ -12,12 +12,12 @@ use super::answer::{Answer, Failure};
 use super::documents::Found;
 use super::route::Query;
 use super::write::Attempts;
-use super::{Api, page};
+use super::{Api, Client, page};
 
 impl Api {
-    pub(super) async fn list_units(&self, query: &Query) -> Result<Answer, Failure> {
+    pub(super) async fn list_units(&self, query: &Query, client: Option<Client>) -> Result<Answer, Failure> {
         let token = page::token(query, self.token_limit)?;
-        let all = self.snapshots.units.entries(token.page == 1, self.read_units()).await?;
+        let all = self.snapshots.units.entries(token, client, self.read_units()).await?;
         let (units, next_page_token) = page::cut(all.iter(), token);
         Ok(Answer::json(&UnitPage { next_page_token, units }))
     }

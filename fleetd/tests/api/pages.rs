@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fleet_protocol::fleet_v1::PageToken;
+use http::Method;
 use serde_json::Value;
 
+use crate::client::{Server, request};
 use crate::world::{PAGE, World, body};
 
 impl World {
@@ -129,6 +131,24 @@ async fn pages_fit_together_while_units_come_and_go() {
     let (now, _) = world.pages("units").await;
     assert_eq!(now.len(), 250);
     assert!(now.contains(&"t0000.service".to_owned()) && !now.contains(&unit(150)));
+}
+
+#[tokio::test]
+async fn who_pages_over_one_connection_is_not_disturbed_by_others() {
+    let server = Server::start(World::new()).await;
+    server.world.add_units(0..150).await;
+    let ask = |query: &str| request(&Method::GET, &format!("/fleet/v1/units{query}"), "", "");
+    let mut connection = server.connect().await;
+    connection.send(ask("")).await;
+    assert_eq!(connection.receive().await.json()["nextPageToken"], "ZAACAA==");
+    server.world.delete(&unit(0)).await;
+    // Somebody else lists, and sees that.
+    let other = server.ask(ask("")).await.json();
+    assert_eq!(other["units"][0]["name"], unit(1));
+    connection.send(ask("?nextPageToken=ZAACAA==")).await;
+    let rest = connection.receive().await.json();
+    assert_eq!(rest["units"][0]["name"], unit(100), "not one too far");
+    assert_eq!(rest["units"].as_array().unwrap().len(), 50);
 }
 
 #[tokio::test]
