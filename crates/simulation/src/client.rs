@@ -36,6 +36,36 @@ impl Client {
         self.link.come_back().await.map_err(lost)?;
         Ok(answer)
     }
+
+    /// Does some writes with one request.
+    async fn write_together(
+        &self,
+        collection: &'static Collection,
+        writes: Vec<Write>,
+        while_held: Option<LeaseId>,
+    ) -> Vec<Result<Revision, WriteError>> {
+        let count = writes.len();
+        let all = |answer: fn() -> WriteError| (0..count).map(|_| Err(answer())).collect();
+        match self.link.arrive().await {
+            Ok(()) => {}
+            Err(Lost::Refused) => return all(|| WriteError::NotDone(unavailable("write"))),
+            Err(Lost::Request | Lost::Answer) => {
+                if let Some(delay) = self.link.delay() {
+                    let store = Arc::clone(&self.store);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(delay).await;
+                        store.write_many(collection, writes, while_held);
+                    });
+                }
+                return all(|| WriteError::Unknown(unavailable("write")));
+            }
+        }
+        let answers = self.store.write_many(collection, writes, while_held);
+        match self.link.come_back().await {
+            Ok(()) => answers,
+            Err(_) => all(|| WriteError::Unknown(unavailable("write"))),
+        }
+    }
 }
 
 fn unavailable(what: &str) -> Error {
@@ -79,30 +109,16 @@ impl Store for Client {
     async fn write_many(
         &self,
         collection: &'static Collection,
-        writes: Vec<Write>,
+        mut writes: Vec<Write>,
         while_held: Option<LeaseId>,
     ) -> Vec<Result<Revision, WriteError>> {
-        let count = writes.len();
-        let all = |answer: fn() -> WriteError| (0..count).map(|_| Err(answer())).collect();
-        match self.link.arrive().await {
-            Ok(()) => {}
-            Err(Lost::Refused) => return all(|| WriteError::NotDone(unavailable("write"))),
-            Err(Lost::Request | Lost::Answer) => {
-                if let Some(delay) = self.link.delay() {
-                    let store = Arc::clone(&self.store);
-                    tokio::spawn(async move {
-                        tokio::time::sleep(delay).await;
-                        store.write_many(collection, writes, while_held);
-                    });
-                }
-                return all(|| WriteError::Unknown(unavailable("write")));
-            }
+        let mut answers = Vec::with_capacity(writes.len());
+        while !writes.is_empty() {
+            let rest = writes.split_off(writes.len().min(self.link.portion()));
+            answers.extend(self.write_together(collection, writes, while_held).await);
+            writes = rest;
         }
-        let answers = self.store.write_many(collection, writes, while_held);
-        match self.link.come_back().await {
-            Ok(()) => answers,
-            Err(_) => all(|| WriteError::Unknown(unavailable("write"))),
-        }
+        answers
     }
 
     async fn watch(

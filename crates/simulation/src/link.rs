@@ -12,6 +12,9 @@ use tokio::sync::watch;
 /// How long a client waits for an answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Over an unsteady link batches are sent in portions of up to this many writes.
+const PORTION_MAX: usize = 4;
+
 /// How the store can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -146,6 +149,14 @@ impl Link {
         }
         tokio::time::sleep(REQUEST_TIMEOUT).await;
         Err(Lost::Answer)
+    }
+
+    /// How many writes of a batch go with the next request: when some get lost, not all do.
+    pub(crate) fn portion(&self) -> usize {
+        let faults = self.faults();
+        let steady = faults.lost_requests == 0.0 && faults.lost_answers == 0.0;
+        drop(faults);
+        if steady { usize::MAX } else { self.random(|random| random.random_range(1..=PORTION_MAX)) }
     }
 
     /// How long a lost write is still on its way; `None`: it is lost for good.

@@ -25,8 +25,8 @@ use crate::history::{Forgotten, History, Name};
 const LATENESS_MAX: Duration = Duration::from_millis(400);
 /// The shortest time to live that can be counted.
 const TTL_MIN: Duration = Duration::from_secs(2);
-/// A batch is divided into transactions of this many writes.
-const TRANSACTION: usize = 127;
+/// A batch is divided into transactions of up to this many writes: engines divide it somewhere.
+const TRANSACTION_MAX: usize = 8;
 
 /// What a witness is told: a change that was made, and the lease that it was fenced with.
 #[derive(Clone, Debug)]
@@ -240,13 +240,15 @@ impl Shared {
         self.change(|state| {
             let mut answers = Vec::with_capacity(writes.len());
             let mut touched = BTreeSet::new();
-            let mut transaction = None;
+            let (mut transaction, mut room) = (None, 0);
             for write in writes {
                 // One revision for each transaction, and never two changes of one document in it.
-                if touched.len() == TRANSACTION || touched.contains(&write.id) {
+                if room == 0 || touched.contains(&write.id) {
                     touched.clear();
                     transaction = None;
+                    room = state.random.random_range(1..=TRANSACTION_MAX);
                 }
+                room -= 1;
                 touched.insert(write.id.clone());
                 answers.push(state.write(collection.name, write, while_held, &mut transaction));
             }

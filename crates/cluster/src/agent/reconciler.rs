@@ -270,7 +270,6 @@ impl Agent {
                 self.to_fetch.insert(name.clone());
             }
             (Step::Start, _) if gathering => {
-                slot.due();
                 self.gathered.insert(name.clone());
             }
             (step, Some(actual)) => {

@@ -97,11 +97,6 @@ impl Slot {
         self.retry_at = None;
     }
 
-    /// Its time has come, but it waits for others.
-    pub(super) fn due(&mut self) {
-        self.retry_at = None;
-    }
-
     /// What others are to see; `None`: nothing.
     pub(super) fn publication(
         &self,

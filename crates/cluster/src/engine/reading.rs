@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_store::{Collection, Error, LeaseId, Malformed, Scope, TypedChange, Versioned};
 use fleet_unit::{Requirements, UnitName};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::planner::{Planner, UnitSpec};
 use super::reconciler::{Engine, TermEnd};
@@ -78,6 +78,7 @@ impl<'a> Term<'a> {
             term.set_unit(document, false);
         }
         term.hold_machines(elected);
+        debug!(machines = term.machines.len(), units = term.revisions.len(), "the cluster was read");
         Ok(term)
     }
 
@@ -247,8 +248,6 @@ impl<'a> Term<'a> {
         if !self.quarantined.remove(name.as_str()) {
             return;
         }
-        let publishing = self.published.iter().filter(|(_, document)| document.units.contains_key(name));
-        self.unwritten.extend(publishing.map(|(machine, _)| machine.clone()));
         self.unwritten.extend(self.unreadable_assignments.iter().cloned());
         self.unwritten_globals = true;
     }
@@ -257,9 +256,17 @@ impl<'a> Term<'a> {
         for change in changes {
             match change {
                 TypedChange::Put(versioned) => {
-                    self.set_machine(&MachineId(versioned.id), Some(versioned.value));
+                    let machine = MachineId(versioned.id);
+                    if !self.machines.contains_key(&machine) {
+                        info!(%machine, "machine is there");
+                    }
+                    self.set_machine(&machine, Some(versioned.value));
                 }
-                TypedChange::Delete { id } => self.set_machine(&MachineId(id), None),
+                TypedChange::Delete { id } => {
+                    let machine = MachineId(id);
+                    info!(%machine, "machine is gone");
+                    self.set_machine(&machine, None);
+                }
                 TypedChange::Malformed(malformed) => self.set_unreadable(&malformed, &MACHINES),
             }
         }
@@ -269,13 +276,10 @@ impl<'a> Term<'a> {
         match document {
             Some(document) => {
                 self.set_readable(machine, &MACHINES);
-                if self.machines.insert(machine.clone(), document.metadata).is_none() {
-                    info!(%machine, "machine is there");
-                }
+                self.machines.insert(machine.clone(), document.metadata);
                 self.apply_metadata(machine);
             }
             None => {
-                info!(%machine, "machine is gone");
                 self.machines.remove(machine);
                 self.unreadable.remove(machine);
                 self.planner.remove_machine(machine);

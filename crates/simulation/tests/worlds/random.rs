@@ -14,7 +14,7 @@ use std::env;
 use events::Life;
 
 /// How many worlds each run has, unless it is told.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 /// The worlds are divided among this many tests, which run beside each other.
 const SHARES: u64 = 4;
 

@@ -135,15 +135,14 @@ impl World {
     /// Waits until everything is as people want it.
     pub(crate) async fn settle(&mut self, what: &str, limit: Duration) {
         let begun = Instant::now();
-        loop {
-            let trouble = self.trouble();
+        while let Some(trouble) = self.trouble() {
             self.check();
-            let Some(trouble) = trouble else { return };
             assert!(begun.elapsed() < limit, "{what}: not within {limit:?}: {trouble}");
-            // Often at first: some tests are about how long it takes.
-            let pause = if begun.elapsed() < TTL + SOON * 2 { 50 } else { 500 };
+            // Often at first; comparing everything takes its time.
+            let pause = if begun.elapsed() < SOON { 50 } else { 500 };
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
+        self.check();
     }
 
     /// What must never be.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleet_cluster::documents::{
     ASSIGNMENTS, ENGINE, GLOBALS, GLOBALS_ID, LEADER, MACHINE_METADATA, MACHINES, TargetState, UNITS,
 };
+use fleet_simulation::Faults;
 use fleet_simulation::systemd::Act;
 use tokio::time::sleep;
 
@@ -120,17 +121,15 @@ async fn a_unit_that_is_mended_without_its_place_is_on_one_machine() {
 #[tokio::test(start_paused = true)]
 async fn a_unit_that_cannot_be_read_any_more_is_not_taken_for_a_destroyed_one() {
     let mut world = world().await;
-    sleep(Duration::from_secs(30)).await;
-    let unit = name("0.service");
-    let at = world.index_of(&unit).expect("it runs");
-    let other = 1 - at;
-    let keep = world.machines[at].id.clone();
-    // The leader has to move the unit, and does not know yet that it cannot be read.
-    world.machines[other].link.set_faults(fleet_simulation::Faults {
-        latency: Duration::from_millis(50)..=Duration::from_millis(50),
-        ..fleet_simulation::Faults::default()
-    });
-    world.admin.set_metadata(&keep, &[("moved", "yes")]).await;
+    let unit = name("zone.service");
+    let at = world.start(&unit, &service("hello", "MachineMetadata=zone=1")).await;
+    let latency = Duration::from_millis(50);
+    for machine in &world.machines {
+        machine.link.set_faults(Faults { latency: latency..=latency, ..Faults::default() });
+    }
+    // The leader hears first that the unit has to move, and only then that nobody can tell what it is.
+    world.admin.set_metadata(&world.machines[at].id, &[("zone", "9")]).await;
+    sleep(latency / 2).await;
     world.memory.overwrite(&UNITS, unit.as_str(), "{\"options\":7}");
     live_on(&mut world).await;
     assert_eq!(world.count(&unit, &Act::Ended), 0);
