@@ -6,5 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`fleet_v1`] | `/fleet/v1`: units, their states, machines; compatible with coreos/fleet 1.0.0 |
+//! | [`agent`] | `/api/fleet/agents`: enrol, check in, acknowledge; compatible with Elastic Agent 7.13 and newer |
 
+pub mod agent;
 pub mod fleet_v1;
