@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::contract::{
-    Change, Collection, Document, Expect, LeaseId, ListRequest, Revision, Scope, Store, Watch, Write,
+    Change, Collection, Document, Expect, LeaseId, ListRequest, PageToken, Revision, Scope, Store, Watch,
+    Write,
 };
 use crate::error::{Error, ErrorKind, WatchError, WriteError};
 
@@ -105,9 +106,20 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         Ok(documents.into_iter().map(|document| decode(document?).ok()).collect())
     }
 
+    /// What documents this holds.
+    pub fn collection(&self) -> &'static Collection {
+        self.collection
+    }
+
     /// All values in the scope, at one revision.
     pub async fn list(&self, scope: Scope) -> Result<Listing<T>, Error> {
-        let page = self.store.list(self.collection, ListRequest { scope, ..ListRequest::all() }).await?;
+        let (listing, _) = self.page(ListRequest { scope, ..ListRequest::all() }).await?;
+        Ok(listing)
+    }
+
+    /// A page of values, and how to ask for the next one; see [`Store::list`].
+    pub async fn page(&self, request: ListRequest) -> Result<(Listing<T>, Option<PageToken>), Error> {
+        let page = self.store.list(self.collection, request).await?;
         let mut listing = Listing {
             values: Vec::with_capacity(page.documents.len()),
             malformed: Vec::new(),
@@ -119,7 +131,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
                 Err(malformed) => listing.malformed.push(malformed),
             }
         }
-        Ok(listing)
+        Ok((listing, page.next))
     }
 
     /// Writes one value.

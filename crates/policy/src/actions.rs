@@ -1,0 +1,222 @@
+//! The actions that are not over, and whom they are for.
+
+mod index;
+mod stored;
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fleet_store::{Error, Expect, Listing, Revision, Store, Typed, TypedChange, WriteError};
+use tracing::error;
+
+use crate::documents::{
+    ACTION_RESULTS, ACTION_TARGETS, ACTIONS, Action, ActionResult, ActionTargets, INLINE_TARGETS,
+    TARGETS_PER_DOCUMENT, targets_id,
+};
+use crate::feed::{View, feed};
+use crate::timestamp::Timestamp;
+use index::Index;
+pub use stored::{Due, StoredAction};
+
+/// Is told of the agents of each action that appears.
+pub type Listener = Box<dyn Fn(&StoredAction) + Send + Sync>;
+
+/// The actions.
+pub struct Actions {
+    actions: Typed<Action>,
+    targets: Typed<ActionTargets>,
+    results: Typed<ActionResult>,
+    index: RwLock<Index>,
+    listener: Listener,
+}
+
+impl Actions {
+    /// The actions in `store`.
+    #[must_use]
+    pub fn new(store: &Arc<dyn Store>, listener: Listener) -> Actions {
+        Actions {
+            actions: Typed::new(Arc::clone(store), &ACTIONS),
+            targets: Typed::new(Arc::clone(store), &ACTION_TARGETS),
+            results: Typed::new(Arc::clone(store), &ACTION_RESULTS),
+            index: RwLock::default(),
+            listener,
+        }
+    }
+
+    /// Follows the actions in the store, for ever.
+    pub async fn follow(&self, ready: impl FnOnce() + Send) {
+        feed(self.actions.clone(), &ActionsView(self), ready).await;
+    }
+
+    /// Stores an action for `agents`, in the order in which they are to start. It is delivered from the moment
+    /// that this is done.
+    pub async fn create(
+        &self,
+        document_id: &str,
+        mut action: Action,
+        agents: Vec<String>,
+    ) -> Result<(), WriteError> {
+        action.total = agents.len() as u64;
+        if agents.len() <= INLINE_TARGETS {
+            action.agents = agents;
+        } else {
+            let parts = agents.chunks(TARGETS_PER_DOCUMENT).zip(0..);
+            let mut writes = Vec::new();
+            for (part, number) in parts {
+                let targets = ActionTargets { agents: part.to_vec() };
+                let id = targets_id(document_id, number);
+                writes.push(
+                    self.targets.encode(&id, &targets, Expect::Any, None).map_err(WriteError::NotDone)?,
+                );
+            }
+            action.agents = Vec::new();
+            action.target_documents = u32::try_from(writes.len()).ok();
+            for answer in self.targets.write_many(writes, None).await {
+                answer?;
+            }
+        }
+        self.actions.put(document_id, &action, Expect::Absent, None, None).await.map(drop)
+    }
+
+    /// What the agent is to do that it has not received: actions later than `received`, oldest first, at most
+    /// `most`. `is_acked` tells of which it has told how they ended.
+    #[must_use]
+    pub fn due(
+        &self,
+        agent_id: &str,
+        received: u64,
+        is_acked: impl Fn(u64) -> bool,
+        now: Timestamp,
+        most: usize,
+    ) -> Vec<Due> {
+        self.read().due(agent_id, received, is_acked, now, most)
+    }
+
+    /// The action of this agent with this id; of several the newest.
+    #[must_use]
+    pub fn of_agent(&self, action_id: &str, agent_id: &str) -> Option<Arc<StoredAction>> {
+        self.read().of_agent(action_id, agent_id)
+    }
+
+    /// The revision of the action whose document has this id: what a token stands for.
+    #[must_use]
+    pub fn seq_no(&self, document_id: &str) -> Option<u64> {
+        self.read().seq_no(document_id)
+    }
+
+    /// Whether the action with this revision is known and not over.
+    #[must_use]
+    pub fn is_known(&self, seq_no: u64) -> bool {
+        self.read().get(seq_no).is_some()
+    }
+
+    /// All of them, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<StoredAction>> {
+        self.read().all()
+    }
+
+    /// Documents that cannot be delivered, and why.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<(String, String)> {
+        self.read().quarantined()
+    }
+
+    /// Keeps what an agent told of an action. A repetition changes nothing.
+    pub async fn record(&self, result: &ActionResult) -> Result<(), WriteError> {
+        let id = format!("{}:{}", result.action_id, result.agent_id);
+        match self.results.put(&id, result, Expect::Absent, None, None).await {
+            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what is over since before `moment`: actions whose expiration has passed, their targets.
+    pub async fn clean_up(&self, moment: Timestamp) -> Result<usize, WriteError> {
+        let over = self.read().expired_before(moment);
+        for action in &over {
+            self.actions.delete(&action.document_id, Expect::Any, None).await?;
+            for part in 0..action.action.target_documents.unwrap_or(0) {
+                self.targets.delete(&targets_id(&action.document_id, part), Expect::Any, None).await?;
+            }
+        }
+        Ok(over.len())
+    }
+
+    /// Reads whom an action is for, and lists it.
+    async fn admit(&self, document_id: String, revision: Revision, action: Action) -> Result<(), Error> {
+        let mut agents: Vec<Arc<str>> = action.agents.iter().map(|id| Arc::from(id.as_str())).collect();
+        if let Some(count) = action.target_documents {
+            let ids: Vec<String> = (0..count).map(|part| targets_id(&document_id, part)).collect();
+            for part in self.targets.get_many(&ids).await? {
+                let Some(part) = part else {
+                    let error = "a document of its targets is missing or cannot be read".to_owned();
+                    self.quarantine(document_id, error);
+                    return Ok(());
+                };
+                agents.extend(part.value.agents.iter().map(|id| Arc::from(id.as_str())));
+            }
+        }
+        match StoredAction::new(document_id, revision.0, action, agents) {
+            Ok(stored) => {
+                let stored = Arc::new(stored);
+                if self.write().insert(Arc::clone(&stored)) && stored.kind.is_delivered() {
+                    (self.listener)(&stored);
+                }
+            }
+            Err((document_id, error)) => self.quarantine(document_id, error),
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, document_id: String, reason: String) {
+        error!(action = document_id, reason, "an action cannot be delivered: it is set aside");
+        self.write().quarantine(document_id, reason);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Actions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Actions").finish_non_exhaustive()
+    }
+}
+
+struct ActionsView<'a>(&'a Actions);
+
+impl View<Action> for ActionsView<'_> {
+    async fn page(&self, listing: Listing<Action>) -> Result<(), Error> {
+        for malformed in listing.malformed {
+            self.0.quarantine(malformed.id, malformed.error.to_string());
+        }
+        for versioned in listing.values {
+            self.0.admit(versioned.id, versioned.revision, versioned.value).await?;
+        }
+        Ok(())
+    }
+
+    fn listed(&self, ids: &HashSet<String>, revision: Revision) {
+        self.0.write().retain(|document_id, seq_no| ids.contains(document_id) || seq_no > revision.0);
+    }
+
+    async fn change(&self, _: Revision, change: TypedChange<Action>) -> Result<(), Error> {
+        match change {
+            TypedChange::Put(versioned) => {
+                self.0.admit(versioned.id, versioned.revision, versioned.value).await?;
+            }
+            TypedChange::Delete { id } => self.0.write().remove(&id),
+            TypedChange::Malformed(malformed) => {
+                self.0.write().remove(&malformed.id);
+                self.0.quarantine(malformed.id, malformed.error.to_string());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,348 @@
+//! Every agent that there is, in memory, and changing one.
+
+mod entry;
+mod known;
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use fleet_store::{
+    Error, ErrorKind, Expect, Listing, Revision, Scope, Store, Typed, TypedChange, Versioned, Write,
+    WriteError,
+};
+
+use crate::documents::{AGENT_DETAILS, AGENT_STATES, AGENTS, Agent, AgentDetails, AgentState};
+use crate::feed::{View, feed};
+pub use entry::Snapshot;
+use known::Known;
+pub use known::Progress;
+
+/// A change is tried so often when others change the same document.
+const ATTEMPTS: usize = 8;
+
+/// Is told of each agent whose [`Agent`] changed.
+pub type Listener = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The agents. What it shows may be older than the store by the delay of a watch; its own writes it shows at
+/// once.
+pub struct Agents {
+    agents: Typed<Agent>,
+    states: Typed<AgentState>,
+    details: Typed<AgentDetails>,
+    known: RwLock<Known>,
+    listener: Listener,
+}
+
+/// Why a state was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// Somebody else wrote it meanwhile. What is known is up to date again: decide once more.
+    #[error("the agent's state was changed meanwhile")]
+    Changed,
+    /// The store is in trouble.
+    #[error("save the agent's state")]
+    Store(#[source] WriteError),
+}
+
+impl Agents {
+    /// The agents in `store`. `listener` is told of changes; it must not call back.
+    #[must_use]
+    pub fn new(store: &Arc<dyn Store>, listener: Listener) -> Agents {
+        Agents {
+            agents: Typed::new(Arc::clone(store), &AGENTS),
+            states: Typed::new(Arc::clone(store), &AGENT_STATES),
+            details: Typed::new(Arc::clone(store), &AGENT_DETAILS),
+            known: RwLock::default(),
+            listener,
+        }
+    }
+
+    /// Follows the agents in the store, for ever.
+    pub async fn follow_agents(&self, ready: impl FnOnce() + Send) {
+        feed(self.agents.clone(), &AgentsView(self), ready).await;
+    }
+
+    /// Follows their states in the store, for ever.
+    pub async fn follow_states(&self, ready: impl FnOnce() + Send) {
+        feed(self.states.clone(), &StatesView(self), ready).await;
+    }
+
+    /// The agent with this id, as far as is known here.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Snapshot> {
+        self.read().get(id)
+    }
+
+    /// The agent with this id. Asks the store when it is not known here: it may just have enrolled elsewhere.
+    pub async fn find(&self, id: &str) -> Result<Option<Snapshot>, Error> {
+        match self.get(id) {
+            Some(snapshot) => Ok(Some(snapshot)),
+            None => self.refresh(id).await,
+        }
+    }
+
+    /// The agent whose key has this id, as far as is known here.
+    #[must_use]
+    pub fn by_key(&self, key_id: &str) -> Option<Snapshot> {
+        self.read().by_key(key_id)
+    }
+
+    /// The agent that enrolled in this attempt, as far as is known here.
+    #[must_use]
+    pub fn by_enrollment(&self, enrollment_id: &str) -> Option<Snapshot> {
+        self.read().by_enrollment(enrollment_id)
+    }
+
+    /// Reads the agent from the store.
+    pub async fn refresh(&self, id: &str) -> Result<Option<Snapshot>, Error> {
+        let scope = Scope::Id(id.to_owned());
+        let (agent, states) = tokio::try_join!(self.agents.get(id), self.states.list(scope))?;
+        let mut known = self.write();
+        match agent {
+            Some(agent) => known.put_agent(agent),
+            None => return Ok(None),
+        };
+        known.put_states(states);
+        Ok(known.get(id))
+    }
+
+    /// Calls `each` with every agent.
+    pub fn for_each(&self, mut each: impl FnMut(&Snapshot)) {
+        for snapshot in self.read().snapshots() {
+            each(&snapshot);
+        }
+    }
+
+    /// How far the action with this revision is.
+    #[must_use]
+    pub fn progress(&self, seq_no: u64) -> Progress {
+        self.read().progress(seq_no)
+    }
+
+    /// Forgets how far actions are that are over.
+    pub fn forget_progress(&self, is_over: impl Fn(u64) -> bool) {
+        self.write().forget_progress(is_over);
+    }
+
+    /// Documents that cannot be read, by collection and id, and why.
+    #[must_use]
+    pub fn malformed(&self) -> Vec<(&'static str, String, String)> {
+        let known = self.read();
+        let entries = known.malformed.iter();
+        entries.map(|((collection, id), error)| (*collection, id.clone(), error.clone())).collect()
+    }
+
+    /// Writes an agent that must be new (`expect` [`Expect::Absent`]) or as it was read.
+    pub async fn put(&self, id: &str, agent: Agent, expect: Expect) -> Result<Snapshot, WriteError> {
+        let revision = self.agents.put(id, &agent, expect, None, None).await?;
+        let mut known = self.write();
+        known.put_agent(Versioned { id: id.to_owned(), revision, value: agent });
+        let snapshot = known.get(id);
+        drop(known);
+        (self.listener)(id);
+        snapshot.ok_or_else(|| {
+            let message = format!("agent {id} was removed as it was written");
+            WriteError::NotDone(Error::new(ErrorKind::Unavailable, message))
+        })
+    }
+
+    /// Changes an agent: `change` is given what it is, and says whether it is to be written; it is called again
+    /// when somebody else was faster. `None`: there is no such agent.
+    pub async fn change(
+        &self,
+        id: &str,
+        mut change: impl FnMut(&mut Agent) -> bool,
+    ) -> Result<Option<Snapshot>, WriteError> {
+        let mut found = self.find(id).await.map_err(WriteError::NotDone)?;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let Some(snapshot) = found else { return Ok(None) };
+            let mut agent = (*snapshot.agent).clone();
+            if !change(&mut agent) {
+                return Ok(Some(snapshot));
+            }
+            match self.put(id, agent, Expect::Revision(snapshot.agent_revision)).await {
+                Ok(snapshot) => return Ok(Some(snapshot)),
+                Err(error @ WriteError::Conflict { .. }) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+            found = self.refresh(id).await.map_err(WriteError::NotDone)?;
+        }
+        Err(last.unwrap_or_else(|| {
+            WriteError::NotDone(Error::new(ErrorKind::Unavailable, format!("agent {id} changes too often")))
+        }))
+    }
+
+    /// Replaces the state that `before` shows.
+    pub async fn save_state(&self, before: &Snapshot, state: AgentState) -> Result<Snapshot, SaveError> {
+        let expect = match before.state_revision {
+            Revision::ZERO => Expect::Absent,
+            revision => Expect::Revision(revision),
+        };
+        match self.states.put(&before.id, &state, expect, None, None).await {
+            Ok(revision) => Ok(self.saved(before, revision, state)),
+            Err(WriteError::Conflict { .. }) => {
+                self.refresh(&before.id)
+                    .await
+                    .map_err(|error| SaveError::Store(WriteError::NotDone(error)))?;
+                Err(SaveError::Changed)
+            }
+            Err(error) => Err(SaveError::Store(error)),
+        }
+    }
+
+    /// Replaces many states, best effort: what was changed meanwhile stays.
+    pub async fn save_states(&self, states: Vec<(Snapshot, AgentState)>) -> Result<(), WriteError> {
+        let mut writes: Vec<Write> = Vec::with_capacity(states.len());
+        for (before, state) in &states {
+            let expect = match before.state_revision {
+                Revision::ZERO => Expect::Absent,
+                revision => Expect::Revision(revision),
+            };
+            writes.push(self.states.encode(&before.id, state, expect, None).map_err(WriteError::NotDone)?);
+        }
+        let answers = self.states.write_many(writes, None).await;
+        let mut trouble = None;
+        for ((before, state), answer) in states.into_iter().zip(answers) {
+            match answer {
+                Ok(revision) => drop(self.saved(&before, revision, state)),
+                Err(WriteError::Conflict { .. }) => {}
+                Err(error) => trouble = Some(error),
+            }
+        }
+        trouble.map_or(Ok(()), Err)
+    }
+
+    fn saved(&self, before: &Snapshot, revision: Revision, state: AgentState) -> Snapshot {
+        let mut known = self.write();
+        known.put_state(Versioned { id: before.id.to_string(), revision, value: state });
+        known.get(&before.id).unwrap_or_else(|| before.clone())
+    }
+
+    /// The large part of what an agent reports.
+    pub async fn details(&self, id: &str) -> Result<Option<AgentDetails>, Error> {
+        Ok(self.details.get(id).await?.map(|versioned| versioned.value))
+    }
+
+    /// Replaces the large part of what an agent reports.
+    pub async fn put_details(&self, id: &str, details: &AgentDetails) -> Result<(), WriteError> {
+        self.details.put(id, details, Expect::Any, None, None).await.map(drop)
+    }
+
+    /// Removes an agent and all that it reported.
+    pub async fn delete(&self, snapshot: &Snapshot) -> Result<(), WriteError> {
+        let id = &*snapshot.id;
+        let revision = self.agents.delete(id, Expect::Revision(snapshot.agent_revision), None).await?;
+        self.write().delete_agent(id, revision);
+        (self.listener)(id);
+        let revision = self.states.delete(id, Expect::Any, None).await?;
+        self.write().delete_state(id, revision);
+        self.details.delete(id, Expect::Any, None).await.map(drop)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Agents {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Agents").finish_non_exhaustive()
+    }
+}
+
+struct AgentsView<'a>(&'a Agents);
+
+impl View<Agent> for AgentsView<'_> {
+    async fn page(&self, listing: Listing<Agent>) -> Result<(), Error> {
+        let changed: Vec<String> = {
+            let mut known = self.0.write();
+            for malformed in listing.malformed {
+                known.malformed.insert((AGENTS.name, malformed.id), malformed.error.to_string());
+            }
+            let values = listing.values.into_iter();
+            values
+                .filter_map(|value| {
+                    let id = value.id.clone();
+                    known.put_agent(value).then_some(id)
+                })
+                .collect()
+        };
+        for id in changed {
+            (self.0.listener)(&id);
+        }
+        Ok(())
+    }
+
+    fn listed(&self, ids: &HashSet<String>, revision: Revision) {
+        let gone = self.0.read().agents_beside(ids, revision);
+        for id in gone {
+            self.0.write().delete_agent(&id, revision);
+            (self.0.listener)(&id);
+        }
+    }
+
+    async fn change(&self, revision: Revision, change: TypedChange<Agent>) -> Result<(), Error> {
+        let (id, news) = {
+            let mut known = self.0.write();
+            match change {
+                TypedChange::Put(value) => {
+                    known.malformed.remove(&(AGENTS.name, value.id.clone()));
+                    (value.id.clone(), known.put_agent(value))
+                }
+                TypedChange::Delete { id } => {
+                    known.malformed.remove(&(AGENTS.name, id.clone()));
+                    let news = known.delete_agent(&id, revision);
+                    (id, news)
+                }
+                // The agent goes on as it was known last.
+                TypedChange::Malformed(malformed) => {
+                    let id = malformed.id.clone();
+                    known.malformed.insert((AGENTS.name, malformed.id), malformed.error.to_string());
+                    (id, false)
+                }
+            }
+        };
+        if news {
+            (self.0.listener)(&id);
+        }
+        Ok(())
+    }
+}
+
+struct StatesView<'a>(&'a Agents);
+
+impl View<AgentState> for StatesView<'_> {
+    async fn page(&self, listing: Listing<AgentState>) -> Result<(), Error> {
+        self.0.write().put_states(listing);
+        Ok(())
+    }
+
+    fn listed(&self, ids: &HashSet<String>, revision: Revision) {
+        let gone = self.0.read().states_beside(ids, revision);
+        let mut known = self.0.write();
+        for id in gone {
+            known.delete_state(&id, revision);
+        }
+    }
+
+    async fn change(&self, revision: Revision, change: TypedChange<AgentState>) -> Result<(), Error> {
+        let mut known = self.0.write();
+        match change {
+            TypedChange::Put(value) => {
+                known.malformed.remove(&(AGENT_STATES.name, value.id.clone()));
+                known.put_state(value);
+            }
+            TypedChange::Delete { id } => {
+                known.malformed.remove(&(AGENT_STATES.name, id.clone()));
+                known.delete_state(&id, revision);
+            }
+            TypedChange::Malformed(malformed) => known.put_malformed_state(malformed),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! The collections and what their documents hold.
+//!
+//! Names and shapes are those of the documented indices of Fleet, so that a search engine can hold them as its
+//! users know them. What changes often lies apart from what is large: an agent is three documents of one id.
+//! [`Agent`] is what was decided about it, [`AgentState`] what it reports, [`AgentDetails`] the large part of
+//! what it reports.
+
+mod action;
+mod agent;
+mod policy;
+mod state;
+
+pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
+pub use agent::{Agent, AgentDetails, AgentVersion, AuditReason, Host};
+pub use policy::DeployedPolicy;
+pub use state::{AckedAction, AgentState, CheckinStatus, PolicyFailure, UnhealthyReason, UpgradeAttempt};
+
+use fleet_store::Collection;
+
+/// [`Agent`] by its id.
+pub static AGENTS: Collection = Collection { name: "agents", indexed: &[] };
+/// [`AgentState`] by the agent's id.
+pub static AGENT_STATES: Collection = Collection { name: "agent-states", indexed: &[] };
+/// [`AgentDetails`] by the agent's id.
+pub static AGENT_DETAILS: Collection = Collection { name: "agent-details", indexed: &[] };
+/// [`DeployedPolicy`] by the policy's id: the newest revision.
+pub static POLICIES: Collection = Collection { name: "policies", indexed: &[] };
+/// [`Action`] by a document id of its own: one action may be several documents.
+pub static ACTIONS: Collection = Collection { name: "actions", indexed: &[] };
+/// [`ActionTargets`] by [`targets_id`].
+pub static ACTION_TARGETS: Collection = Collection { name: "action-targets", indexed: &[] };
+/// [`ActionResult`] by `<action id>:<agent id>`.
+pub static ACTION_RESULTS: Collection = Collection { name: "action-results", indexed: &[] };

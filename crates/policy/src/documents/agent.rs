@@ -1,0 +1,126 @@
+//! An agent as it was enrolled and as people changed it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::timestamp::Timestamp;
+
+/// What was decided about an agent: by its enrolment, by people, and by itself when it leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Agent {
+    /// Whether its key is good.
+    pub active: bool,
+    /// The policy that it should run.
+    pub policy_id: Arc<str>,
+    /// When it enrolled.
+    pub enrolled_at: Timestamp,
+    /// Its version.
+    pub agent: AgentVersion,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Host::is_empty")]
+    pub host: Host,
+    /// What people call it by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Arc<str>>,
+    /// The spaces that it is seen in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<Arc<str>>,
+    /// The first half of its key.
+    pub access_api_key_id: Box<str>,
+    /// SHA-256 of the second half, base64.
+    pub access_api_key_digest: Box<str>,
+    /// The enrolment key that it came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrollment_key_id: Option<Arc<str>>,
+    /// The attempt that it came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrollment_id: Option<Box<str>>,
+    /// Hash of the token that lets another agent take its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace_token: Option<Box<str>>,
+    /// When somebody asked it to leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unenrollment_started_at: Option<Timestamp>,
+    /// When it left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unenrolled_at: Option<Timestamp>,
+    /// Why: `manual` or `timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unenrolled_reason: Option<Arc<str>>,
+    /// When it told that it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_unenrolled_time: Option<Timestamp>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_unenrolled_reason: Option<AuditReason>,
+    /// When somebody asked it to become another version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_started_at: Option<Timestamp>,
+}
+
+/// The version of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentVersion {
+    /// `9.6.0`
+    pub version: Arc<str>,
+    /// Whether it can become another version by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub upgradeable: bool,
+}
+
+/// What lists show of the machine of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// Its name.
+    pub hostname: Box<str>,
+    /// `linux`, `windows`, `darwin`, or a distribution's name.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub platform: Arc<str>,
+    /// `x86_64`
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub architecture: Arc<str>,
+}
+
+impl Host {
+    fn is_empty(&self) -> bool {
+        *self == Host::default()
+    }
+}
+
+/// Why an agent says that it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditReason {
+    /// It was removed from its machine.
+    Uninstall,
+    /// Its endpoint protection lost it.
+    Orphaned,
+    /// Its key was no longer good.
+    KeyRevoked,
+    /// It enrolled with another server.
+    Migrated,
+}
+
+/// The large part of what an agent reports. Only read when somebody looks at it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentDetails {
+    /// The machine and the agent: an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_metadata: Option<Box<RawValue>>,
+    /// What a person gave at enrolment: an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_provided_metadata: Option<Box<RawValue>>,
+    /// What it runs: an array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components: Option<Box<RawValue>>,
+    /// What was sent in a form that cannot be kept, by field: why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<String, String>,
+}

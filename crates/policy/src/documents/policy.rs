@@ -1,0 +1,32 @@
+//! A policy as it was deployed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::timestamp::Timestamp;
+
+/// One revision of a policy, ready to be rendered. What people edit lies elsewhere; this is made of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeployedPolicy {
+    /// The policy's id.
+    pub policy_id: String,
+    /// Grows with each deployment, from 1.
+    pub revision_idx: u64,
+    /// When it was deployed.
+    #[serde(rename = "@timestamp")]
+    pub timestamp: Timestamp,
+    /// The spaces that it is seen in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Whether it is the policy of the agents that supervise servers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default_fleet_server: bool,
+    /// After so many seconds without a word an agent is unenrolled. 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unenroll_timeout: Option<u64>,
+    /// After so many seconds without a word an agent is inactive. 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inactivity_timeout: Option<u64>,
+    /// What agents get: `id`, `revision`, `inputs`, `outputs` and so on. Secrets stand in it as references.
+    pub data: Map<String, Value>,
+}

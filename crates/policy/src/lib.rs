@@ -1,0 +1,30 @@
+//! Agents, their policies and actions: who gets what, and when.
+//!
+//! What an agent should do lies in the store as policies and actions; what it does, as its state. This crate
+//! holds the documents, a view of them in memory that is fed by lists and watches, and the decisions: what a
+//! check-in changes, what it is answered, how a policy is rendered, how an action is spread over its agents.
+//! A decision is a function of what is known and what was said: it reads no clock and no store.
+//!
+//! What this crate must not know: HTTP, connections, how a store keeps its documents, how keys are made.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`documents`] | the collections and what their documents hold |
+//! | [`timestamp`] | a moment, as documents and agents write it |
+//! | [`feed`] | a collection in memory, followed through its watch |
+//! | [`agents`] | every agent that there is, in memory, and changing one |
+//! | [`policies`] | the newest revision of every policy, rendered |
+//! | [`render`] | a stored policy as an agent gets it |
+//! | [`actions`] | the actions that are not over, and whom they are for |
+//! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
+//! | [`status`] | how an agent is, by the rules that people know |
+
+pub mod actions;
+pub mod agents;
+pub mod documents;
+pub mod feed;
+pub mod policies;
+pub mod render;
+pub mod session;
+pub mod status;
+pub mod timestamp;

@@ -1,0 +1,156 @@
+//! The newest revision of every policy, rendered.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use fleet_store::{Error, Listing, Revision, Store, Typed, TypedChange, Versioned};
+use tracing::{error, info, warn};
+
+use crate::documents::{DeployedPolicy, POLICIES};
+use crate::feed::{View, feed};
+use crate::render::{Rendered, render, secret_ids};
+
+/// Is told of each policy that has a new revision.
+pub type Listener = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What opens the secrets that policies refer to.
+#[async_trait::async_trait]
+pub trait Secrets: Send + Sync {
+    /// The values of those that there are. An error: unknown, to be tried again.
+    async fn open(&self, ids: &[String]) -> Result<BTreeMap<String, String>, Error>;
+}
+
+/// The newest revision of a policy.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The revision of its document.
+    revision: Revision,
+    /// How agents get it.
+    pub rendered: Arc<Rendered>,
+    /// After so long without a word an agent is inactive. Zero: never.
+    pub inactivity_timeout: Duration,
+    /// After so long without a word an agent is unenrolled. Zero: never.
+    pub unenroll_timeout: Duration,
+}
+
+/// The policies.
+pub struct Policies {
+    policies: Typed<DeployedPolicy>,
+    secrets: Box<dyn Secrets>,
+    heads: RwLock<HashMap<String, Head>>,
+    malformed: RwLock<BTreeMap<String, String>>,
+    listener: Listener,
+}
+
+impl Policies {
+    /// The policies in `store`.
+    #[must_use]
+    pub fn new(store: &Arc<dyn Store>, secrets: Box<dyn Secrets>, listener: Listener) -> Policies {
+        Policies {
+            policies: Typed::new(Arc::clone(store), &POLICIES),
+            secrets,
+            heads: RwLock::default(),
+            malformed: RwLock::default(),
+            listener,
+        }
+    }
+
+    /// Follows the policies in the store, for ever.
+    pub async fn follow(&self, ready: impl FnOnce() + Send) {
+        feed(self.policies.clone(), &PoliciesView(self), ready).await;
+    }
+
+    /// The newest revision of a policy.
+    #[must_use]
+    pub fn head(&self, policy_id: &str) -> Option<Head> {
+        self.heads.read().unwrap_or_else(PoisonError::into_inner).get(policy_id).cloned()
+    }
+
+    /// Policies that cannot be read, and why.
+    #[must_use]
+    pub fn malformed(&self) -> Vec<(String, String)> {
+        let malformed = self.malformed.read().unwrap_or_else(PoisonError::into_inner);
+        malformed.iter().map(|(id, error)| (id.clone(), error.clone())).collect()
+    }
+
+    async fn admit(&self, versioned: Versioned<DeployedPolicy>) -> Result<(), Error> {
+        let Versioned { id, revision, value: policy } = versioned;
+        let ids = secret_ids(&policy);
+        let secrets = if ids.is_empty() { BTreeMap::new() } else { self.secrets.open(&ids).await? };
+        let rendered = render(&policy, &secrets);
+        for (path, secret) in &rendered.missing_secrets {
+            warn!(
+                policy = id,
+                revision = rendered.revision,
+                path,
+                secret,
+                "a policy refers to a secret that is not there"
+            );
+        }
+        let head = Head {
+            revision,
+            rendered: Arc::new(rendered),
+            inactivity_timeout: Duration::from_secs(policy.inactivity_timeout.unwrap_or(0)),
+            unenroll_timeout: Duration::from_secs(policy.unenroll_timeout.unwrap_or(0)),
+        };
+        self.malformed.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let is_news = {
+            let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+            let is_news = heads.get(&id).is_none_or(|known| known.revision < revision);
+            if is_news {
+                heads.insert(id.clone(), head);
+            }
+            is_news
+        };
+        if is_news {
+            info!(policy = id, revision = policy.revision_idx, "a revision is out");
+            (self.listener)(&id);
+        }
+        Ok(())
+    }
+
+    fn set_aside(&self, id: String, reason: String) {
+        error!(policy = id, reason, "a policy cannot be read: its agents keep what they have");
+        self.malformed.write().unwrap_or_else(PoisonError::into_inner).insert(id, reason);
+    }
+}
+
+impl std::fmt::Debug for Policies {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Policies").finish_non_exhaustive()
+    }
+}
+
+struct PoliciesView<'a>(&'a Policies);
+
+impl View<DeployedPolicy> for PoliciesView<'_> {
+    async fn page(&self, listing: Listing<DeployedPolicy>) -> Result<(), Error> {
+        for malformed in listing.malformed {
+            self.0.set_aside(malformed.id, malformed.error.to_string());
+        }
+        for versioned in listing.values {
+            self.0.admit(versioned).await?;
+        }
+        Ok(())
+    }
+
+    fn listed(&self, ids: &HashSet<String>, revision: Revision) {
+        let mut heads = self.0.heads.write().unwrap_or_else(PoisonError::into_inner);
+        heads.retain(|id, head| ids.contains(id) || head.revision > revision);
+    }
+
+    async fn change(&self, _: Revision, change: TypedChange<DeployedPolicy>) -> Result<(), Error> {
+        match change {
+            TypedChange::Put(versioned) => self.0.admit(versioned).await?,
+            // Its agents keep what they run.
+            TypedChange::Delete { id } => {
+                self.0.heads.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            }
+            TypedChange::Malformed(malformed) => {
+                self.0.set_aside(malformed.id, malformed.error.to_string());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! What a check-in and an acknowledgement change, and what is answered.
+//!
+//! Nothing here waits, writes or reads a clock: the caller gives what is known and what was said, and carries
+//! out what comes back. What an agent says is never a reason to lose what it did not say.
+
+mod ack;
+mod checkin;
+mod offer;
+
+pub use ack::{Acknowledged, Effect, Said, acknowledge};
+pub use checkin::{BEAT, Report, apply};
+pub use offer::{MOST_ACTIONS, Offer, PolicyOffer, offer, policy_offer};
