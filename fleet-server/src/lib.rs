@@ -6,8 +6,15 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `command` | the command line |
-//! | `config` | `fleet-server.yml`, `-E`, and the environment |
+//! | [`command`] | the command line |
+//! | [`config`] | `fleet-server.yml`, `-E`, and the environment |
 //! | `agents` | the API of the agents, and the connections that they hold |
 //! | `management` | the API of people and scripts, under `/api/fleet` |
 //! | `daemon` | the parts put together, from start to drain |
+
+pub mod command;
+pub mod config;
+mod daemon;
+
+/// The version of this program. What it tells agents is [`config::Config::version`].
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,4 +1,6 @@
-//! Configuration from an INI file and the environment.
+//! Configuration: [`document`] reads nested keys (YAML), [`Settings`] an INI file and the environment.
+//!
+//! # Settings
 //!
 //! A daemon opens its [`Settings`], asks for each of its options by key, and takes the outcome:
 //!
@@ -18,6 +20,7 @@
 //!   told at once.
 //! * A key that nobody asks for is a [`Warning`], with the key that may have been meant.
 
+pub mod document;
 mod ini;
 mod nearest;
 mod settings;

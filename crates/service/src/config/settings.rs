@@ -9,12 +9,14 @@ use super::nearest::nearest;
 use super::value::Expected;
 
 /// Where a value stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In a line of a file, counted from 1.
     File(PathBuf, usize),
     /// In an environment variable of this name.
     Environment(String),
+    /// In an override on the command line, of this key.
+    Override(String),
     /// Nowhere: it is the default, or it follows from several options.
     Nowhere,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Place {
         match self {
             Place::File(path, line) => write!(f, "{}:{line}", path.display()),
             Place::Environment(name) => write!(f, "environment variable {name}"),
+            Place::Override(key) => write!(f, "-E {key}"),
             Place::Nowhere => f.write_str("configuration"),
         }
     }
@@ -195,7 +198,7 @@ impl Settings {
 }
 
 /// Enough of a text to be recognised, without what may be a password in a URL.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 80;
     let text = without_user(text);
     match text.char_indices().nth(LONGEST) {

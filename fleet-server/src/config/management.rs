@@ -1,0 +1,25 @@
+//! `management`: the API of people and scripts, and the console.
+
+use fleet_service::config::document::Section;
+
+use super::tls::{ListenerTls, read_listener};
+
+/// Where the management API is served.
+#[derive(Clone, Debug)]
+pub struct Management {
+    /// The address to bind. Loopback, until somebody says otherwise.
+    pub host: String,
+    /// The port; 0: any free one.
+    pub port: u16,
+    /// The certificate.
+    pub tls: ListenerTls,
+}
+
+pub(super) fn read(root: &Section<'_>) -> Management {
+    let section = root.section("management");
+    Management {
+        host: section.get("host", "127.0.0.1".to_owned(), super::host),
+        port: super::port(&section, "port", 5601),
+        tls: read_listener(&section.section("ssl")),
+    }
+}

@@ -1,0 +1,223 @@
+//! `ssl`: certificates, keys, and whom to trust.
+//!
+//! The keys are the same on both sides of a connection, but for a few. Names are turned into ours; what
+//! material says is for whoever builds a TLS configuration of it, but a file that cannot be read, or a key
+//! that others can, is a mistake here already.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleet_service::config::document::{Scalar, Section, TextFile, read};
+use fleet_service::config::value::{Expected, Secret};
+
+mod names;
+mod roles;
+
+pub use names::{CipherSuite, Curve, Version};
+pub use roles::{ClientAuthentication, ClientTls, ListenerTls, Renegotiation, ServerTls};
+
+pub(super) use roles::{read_client, read_listener};
+
+/// A certificate or a key: in a file, or in the configuration itself.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Material {
+    /// A PEM file.
+    File(PathBuf),
+    /// PEM text.
+    Inline(Secret),
+}
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Material::File(path) => f.debug_tuple("File").field(path).finish(),
+            Material::Inline(_) => f.write_str("Inline(\"…\")"),
+        }
+    }
+}
+
+/// Who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate and its chain.
+    pub certificate: Material,
+    /// Its key.
+    pub key: Material,
+    /// What the key is encrypted with.
+    pub passphrase: Option<Secret>,
+}
+
+/// How much of the other side's certificate is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// The chain, and the name. On a server: the chain.
+    Full,
+    /// The same, and the name must be among the alternative names.
+    Strict,
+    /// The chain alone.
+    Certificate,
+    /// Nothing.
+    None,
+}
+
+/// What both sides of a connection have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// How much of the other side's certificate is checked.
+    pub verification: Verification,
+    /// The oldest version of the protocol.
+    pub oldest: Version,
+    /// The newest.
+    pub newest: Version,
+    /// In the order given. Empty: the default ones.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// In the order given. Empty: the default ones.
+    pub curves: Vec<Curve>,
+    /// The authorities to trust. `None`: the system's.
+    pub authorities: Option<Vec<Material>>,
+    /// SHA-256 of the public keys of authorities, one of which must be in the chain. Empty: any may.
+    pub ca_sha256: Vec<[u8; 32]>,
+    /// Refuse keys that are encrypted in the old form of PKCS#1.
+    pub disable_legacy_pem: bool,
+    /// How often files are looked at again; `None`: never.
+    pub reload: Option<Duration>,
+}
+
+fn read_common(section: &Section<'_>) -> Common {
+    let (oldest, newest) = versions(section);
+    let reload = section.get("certificate_reload.enabled", true, read::boolean);
+    let key = "certificate_reload.reload_interval";
+    let interval = super::duration_or(section, key, Duration::from_secs(5));
+    Common {
+        verification: section.get("verification_mode", Verification::Full, verification),
+        oldest,
+        newest,
+        cipher_suites: usable(section, "cipher_suites", names::cipher_suite),
+        curves: usable(section, "curve_types", names::curve),
+        authorities: authorities(section),
+        ca_sha256: section.list("ca_sha256", Vec::new(), public_key_hash),
+        disable_legacy_pem: section.get("disable_legacy_pem_support", false, read::boolean),
+        reload: reload.then_some(interval),
+    }
+}
+
+fn verification(scalar: &Scalar) -> Result<Verification, Expected> {
+    match scalar.text().trim().to_ascii_lowercase().as_str() {
+        "" | "full" | "0" => Ok(Verification::Full),
+        "none" | "1" => Ok(Verification::None),
+        "certificate" | "2" => Ok(Verification::Certificate),
+        "strict" | "3" => Ok(Verification::Strict),
+        _ => Err(Expected::new("full, certificate, strict or none")),
+    }
+}
+
+/// The range from the oldest that is named to the newest.
+fn versions(section: &Section<'_>) -> (Version, Version) {
+    let given = usable(section, "supported_protocols", names::version);
+    let oldest = given.iter().min().copied().unwrap_or(Version::Tls12);
+    (oldest, given.iter().max().copied().unwrap_or(Version::Tls13))
+}
+
+/// The names of a list that we can do. One that only others can is told; a list of nothing else is a mistake.
+fn usable<T>(
+    section: &Section<'_>,
+    key: &str,
+    read: impl Fn(&Scalar) -> Result<Option<T>, Expected>,
+) -> Vec<T> {
+    let refused = std::cell::RefCell::new(Vec::new());
+    let usable: Vec<T> = section
+        .list(key, Vec::new(), |scalar| {
+            let name = read(scalar)?;
+            if name.is_none() {
+                refused.borrow_mut().push(scalar.text().trim().to_owned());
+            }
+            Ok(name)
+        })
+        .into_iter()
+        .flatten()
+        .collect();
+    let refused = refused.into_inner();
+    if !refused.is_empty() {
+        let what = format!("{}: {} cannot be used here", section.full_key(key), refused.join(", "));
+        if usable.is_empty() {
+            section.mistake(key, format!("{what}, and nothing else is given"));
+        } else {
+            section.warning(key, format!("{what}; the others are"));
+        }
+    }
+    usable
+}
+
+fn authorities(section: &Section<'_>) -> Option<Vec<Material>> {
+    let key = "certificate_authorities";
+    let given = section.has(key);
+    let authorities = section.list(key, Vec::new(), material);
+    for authority in &authorities {
+        check_readable(section, key, authority);
+    }
+    given.then_some(authorities)
+}
+
+/// The certificate and key, if there are any.
+fn identity(section: &Section<'_>) -> Option<Identity> {
+    let certificate = section.optional("certificate", material);
+    let key = section.secret("key").map(|text| material_of(text.reveal()));
+    let passphrase = section.secret_or_file("key_passphrase", "key_passphrase_path", TextFile::Trimmed);
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            check_readable(section, "certificate", &certificate);
+            if let Material::File(path) = &key {
+                // Only looked at, to tell early: whoever reads it does so again.
+                let _ = section.secret_file("key", path);
+            }
+            Some(Identity { certificate, key, passphrase })
+        }
+        (Some(_), None) => {
+            section.mistake("certificate", needs(section, "certificate", "key"));
+            None
+        }
+        (None, Some(_)) => {
+            section.mistake("key", needs(section, "key", "certificate"));
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn needs(section: &Section<'_>, key: &str, other: &str) -> String {
+    format!("{} needs {}: give both or none", section.full_key(key), section.full_key(other))
+}
+
+fn check_readable(section: &Section<'_>, key: &str, material: &Material) {
+    let Material::File(path) = material else { return };
+    if let Err(error) = std::fs::metadata(path).and_then(|_| std::fs::File::open(path)) {
+        let text = format!("{}: the file {} cannot be read: {error}", section.full_key(key), path.display());
+        section.mistake(key, text);
+    }
+}
+
+fn material(scalar: &Scalar) -> Result<Material, Expected> {
+    if scalar.text().trim().is_empty() {
+        return Err(Expected::new("a file or PEM text"));
+    }
+    Ok(material_of(scalar.text()))
+}
+
+/// PEM text begins with a dash, or has line breaks; anything else is a path.
+fn material_of(text: &str) -> Material {
+    let trimmed = text.trim();
+    if trimmed.starts_with('-') || trimmed.contains('\n') || trimmed.contains("-----") {
+        Material::Inline(Secret::new(trimmed))
+    } else {
+        Material::File(PathBuf::from(trimmed))
+    }
+}
+
+fn public_key_hash(scalar: &Scalar) -> Result<[u8; 32], Expected> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(scalar.text().trim()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| Expected::new("the SHA-256 of a public key in base64 (44 letters)"))
+}

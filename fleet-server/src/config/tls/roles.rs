@@ -1,0 +1,150 @@
+//! What a listener and a client have each for themselves.
+
+use fleet_service::config::document::{Scalar, Section, read};
+use fleet_service::config::value::Expected;
+
+use super::{Common, Identity, identity, read_common};
+
+/// How a listener does TLS.
+#[derive(Clone, Debug)]
+pub enum ListenerTls {
+    /// With a certificate that the server makes itself.
+    Own,
+    /// With the certificate that is given.
+    Given(Box<ServerTls>),
+    /// Not at all.
+    Off,
+}
+
+/// A listener's certificate, and whom it lets in.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Who we are.
+    pub identity: Identity,
+    /// Whether the other side must show a certificate.
+    pub client_authentication: ClientAuthentication,
+    /// What both sides have.
+    pub common: Common,
+}
+
+/// Whether the other side must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// It is not asked.
+    None,
+    /// It may; if it does, the certificate must be good.
+    Optional,
+    /// It must.
+    Required,
+}
+
+/// A client's certificate, and whom it trusts.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// Who we are; `None`: nobody.
+    pub identity: Option<Identity>,
+    /// SHA-256 of a certificate that is trusted as an authority when it is in the chain.
+    pub trusted_fingerprint: Option<[u8; 32]>,
+    /// Whether the other side may negotiate again. Our TLS never does.
+    pub renegotiation: Renegotiation,
+    /// What both sides have.
+    pub common: Common,
+}
+
+/// How often the other side may negotiate again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renegotiation {
+    /// Not at all.
+    Never,
+    /// Once in a connection.
+    Once,
+    /// Any number of times.
+    Freely,
+}
+
+/// Reads a listener's section.
+pub(in crate::config) fn read_listener(section: &Section<'_>) -> ListenerTls {
+    let enabled = section.get("enabled", true, read::boolean);
+    let identity = identity(section);
+    let common = read_common(section);
+    let default = match common.authorities {
+        Some(_) => ClientAuthentication::Required,
+        None => ClientAuthentication::None,
+    };
+    let client_authentication = section.get("client_authentication", default, client_authentication);
+    if !section.is_present() {
+        return ListenerTls::Own;
+    }
+    if !enabled {
+        let text = format!(
+            "{} is false: what is sent, keys and policies among it, can be read on the way",
+            section.full_key("enabled")
+        );
+        section.warning("enabled", text);
+        return ListenerTls::Off;
+    }
+    match identity {
+        Some(identity) => ListenerTls::Given(Box::new(ServerTls { identity, client_authentication, common })),
+        None => {
+            // Half a certificate was told already.
+            if !section.has("certificate") && !section.has("key") {
+                let (certificate, key) = (section.full_key("certificate"), section.full_key("key"));
+                let text = format!(
+                    "{certificate} and {key} are missing: give both, or leave out the section, and the server \
+                     makes a certificate itself"
+                );
+                section.mistake("certificate", text);
+            }
+            ListenerTls::Own
+        }
+    }
+}
+
+/// Reads a client's section; `None` if it is not there, or off.
+pub(in crate::config) fn read_client(section: &Section<'_>) -> Option<ClientTls> {
+    let enabled = section.get("enabled", true, read::boolean);
+    let client = ClientTls {
+        identity: identity(section),
+        trusted_fingerprint: section.optional("ca_trusted_fingerprint", fingerprint).flatten(),
+        renegotiation: section.get("renegotiation", Renegotiation::Never, renegotiation),
+        common: read_common(section),
+    };
+    if client.renegotiation != Renegotiation::Never {
+        let text = format!("{} has no effect: it is never allowed", section.full_key("renegotiation"));
+        section.warning("renegotiation", text);
+    }
+    (section.is_present() && enabled).then_some(client)
+}
+
+fn client_authentication(scalar: &Scalar) -> Result<ClientAuthentication, Expected> {
+    match scalar.text().trim().to_ascii_lowercase().as_str() {
+        "none" | "0" => Ok(ClientAuthentication::None),
+        "optional" | "3" => Ok(ClientAuthentication::Optional),
+        "required" | "4" => Ok(ClientAuthentication::Required),
+        _ => Err(Expected::new("none, optional or required")),
+    }
+}
+
+fn renegotiation(scalar: &Scalar) -> Result<Renegotiation, Expected> {
+    let words =
+        [("never", Renegotiation::Never), ("once", Renegotiation::Once), ("freely", Renegotiation::Freely)];
+    read::one_of(&words)(scalar)
+}
+
+/// Hexadecimal, also with colons as OpenSSL shows it. An empty text is none.
+fn fingerprint(scalar: &Scalar) -> Result<Option<[u8; 32]>, Expected> {
+    let expected = || Expected::new("the SHA-256 of a certificate in hexadecimal (64 digits)");
+    let digits = scalar.text().trim().replace(':', "");
+    if digits.is_empty() {
+        return Ok(None);
+    }
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(expected());
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let pair = digits.get(2 * index..2 * index + 2).ok_or_else(expected)?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| expected())?;
+    }
+    Ok(Some(bytes))
+}
