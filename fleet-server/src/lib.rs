@@ -8,13 +8,24 @@
 //! |---|---|
 //! | [`command`] | the command line |
 //! | [`config`] | `fleet-server.yml`, `-E`, and the environment |
-//! | `agents` | the API of the agents, and the connections that they hold |
+//! | [`fleet`] | what all parts share: what is known of the store, and the check-ins that are held |
+//! | [`sessions`] | the check-ins that are held, and who is next to be answered |
+//! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
+//! | [`http`] | serving HTTP to a great many connections that mostly wait |
+//! | [`agents`] | the API of the agents |
 //! | `management` | the API of people and scripts, under `/api/fleet` |
 //! | `daemon` | the parts put together, from start to drain |
 
+pub mod agents;
+pub mod clock;
 pub mod command;
 pub mod config;
 mod daemon;
+pub mod enrollment;
+pub mod fleet;
+pub mod http;
+pub mod secrets;
+pub mod sessions;
 
 /// The version of this program. What it tells agents is [`config::Config::version`].
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -172,20 +172,39 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
+/// A text is no digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 32 bytes in base64 as a key's digest")]
+pub struct DigestError;
+
+impl fmt::Display for KeyDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl std::str::FromStr for KeyDigest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<KeyDigest, DigestError> {
+        let mut bytes = [0; SHA256_OUTPUT_LEN];
+        match URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), &mut bytes) {
+            Ok(SHA256_OUTPUT_LEN) => Ok(KeyDigest(bytes)),
+            _ => Err(DigestError),
+        }
+    }
+}
+
 impl Serialize for KeyDigest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for KeyDigest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyDigest, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let mut bytes = [0; SHA256_OUTPUT_LEN];
-        match URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), &mut bytes) {
-            Ok(SHA256_OUTPUT_LEN) => Ok(KeyDigest(bytes)),
-            _ => Err(serde::de::Error::custom("expected 32 bytes in base64 as a key's digest")),
-        }
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,0 +1,226 @@
+//! The API of the agents, and the connections that they hold.
+//!
+//! | module | what |
+//! |---|---|
+//! | `auth` | whose key it is |
+//! | `enroll`, `checkin`, `acks`, `audit`, `status` | the routes |
+//! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
+//! | `report` | what an agent says of itself, as it is stored |
+//! | `limit` | how often and how many at a time |
+//! | `error` | what agents are told when something cannot be done |
+
+mod acks;
+mod answer;
+mod audit;
+mod auth;
+mod beat;
+mod checkin;
+mod compress;
+mod enroll;
+mod error;
+mod limit;
+mod report;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_access::replace_token::ReplaceTokens;
+use fleet_protocol::agent::API_VERSION;
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Method};
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::Fleet;
+use crate::http::{Body, Handler, Outcome, Request, Response};
+use answer::Answers;
+use error::ApiError;
+use limit::RouteLimits;
+
+pub use beat::beat;
+pub use limit::RouteLimit;
+
+const ELASTIC_API_VERSION: HeaderName = HeaderName::from_static("elastic-api-version");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How agents are served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The version that the server says it is.
+    pub version: String,
+    /// How long a check-in is held when the agent does not say.
+    pub long_poll: Duration,
+    /// The random part that is taken off that.
+    pub jitter: Duration,
+    /// The longest that a check-in is held.
+    pub max_poll: Duration,
+    /// The time for a request's body.
+    pub read: Duration,
+    /// The level of gzip, 0 for none.
+    pub compression_level: u32,
+    /// Smaller answers are not compressed.
+    pub compression_threshold: usize,
+    /// Whether a check-in's own word on the policy that it runs is not used.
+    pub ignore_checkin_policy_id: bool,
+    /// Limits by route.
+    pub limits: Limits,
+}
+
+/// Limits by route.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Enrolments.
+    pub enroll: RouteLimit,
+    /// Check-ins.
+    pub checkin: RouteLimit,
+    /// Acknowledgements.
+    pub ack: RouteLimit,
+    /// Words of farewell.
+    pub audit_unenroll: RouteLimit,
+    /// Questions for the server's status.
+    pub status: RouteLimit,
+}
+
+/// The API of the agents.
+#[derive(Debug)]
+pub struct AgentsApi {
+    fleet: Arc<Fleet>,
+    settings: Settings,
+    limits: RouteLimits,
+    answers: Answers,
+    replace_tokens: ReplaceTokens,
+    /// Held check-ins are answered when this is cancelled.
+    drain: CancellationToken,
+}
+
+/// A route with what its path names.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Enroll,
+    Checkin(&'a str),
+    Acks(&'a str),
+    AuditUnenroll(&'a str),
+    Status,
+}
+
+impl Route<'_> {
+    fn of<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, ApiError> {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (expected, route) = match segments.as_slice() {
+            ["api", "fleet", "agents", "enroll"] => (Method::POST, Route::Enroll),
+            // Agents from 7.13 enrol by a path that begins with their id, which is not used.
+            ["api", "fleet", "agents", id, "checkin"] => (Method::POST, Route::Checkin(id)),
+            ["api", "fleet", "agents", id, "acks"] => (Method::POST, Route::Acks(id)),
+            ["api", "fleet", "agents", id, "audit", "unenroll"] => (Method::POST, Route::AuditUnenroll(id)),
+            ["api", "status"] => (Method::GET, Route::Status),
+            _ => return Err(ApiError::NoRoute),
+        };
+        if *method == expected { Ok(route) } else { Err(ApiError::Method) }
+    }
+}
+
+impl AgentsApi {
+    /// The API over what `fleet` knows.
+    #[must_use]
+    pub fn new(
+        fleet: Arc<Fleet>,
+        settings: Settings,
+        replace_tokens: ReplaceTokens,
+        drain: CancellationToken,
+    ) -> Arc<AgentsApi> {
+        Arc::new(AgentsApi {
+            limits: RouteLimits::new(&settings.limits),
+            answers: Answers::new(settings.compression_level),
+            fleet,
+            settings,
+            replace_tokens,
+            drain,
+        })
+    }
+
+    async fn route(
+        self: &Arc<AgentsApi>,
+        request: &Request,
+        body: &mut Body<'_>,
+    ) -> Result<Outcome, ApiError> {
+        let route = Route::of(&request.method, &request.path)?;
+        let _leave = self.limits.of(&route).enter()?;
+        check_api_version(request)?;
+        match route {
+            Route::Enroll => self.enroll(request, body).await.map(Outcome::Answer),
+            Route::Checkin(id) => self.checkin(id, request, body).await,
+            Route::Acks(id) => self.acks(id, request, body).await.map(Outcome::Answer),
+            Route::AuditUnenroll(id) => self.audit_unenroll(id, request, body).await.map(Outcome::Answer),
+            Route::Status => self.status(request).await.map(Outcome::Answer),
+        }
+    }
+}
+
+fn check_api_version(request: &Request) -> Result<(), ApiError> {
+    let Some(value) = request.headers.get(ELASTIC_API_VERSION) else { return Ok(()) };
+    let text = value.to_str().map_err(|_| ApiError::ApiVersionFormat)?;
+    let is_date = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    match text {
+        API_VERSION => Ok(()),
+        _ if is_date => Err(ApiError::ApiVersion(text.to_owned())),
+        _ => Err(ApiError::ApiVersionFormat),
+    }
+}
+
+/// What every answer carries: the version of the API, and the request's id, made where there is none.
+#[derive(Clone, Debug)]
+struct Marks {
+    request_id: HeaderValue,
+}
+
+impl Marks {
+    fn of(request: &Request) -> Marks {
+        let given = request.headers.get(X_REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= 128);
+        let request_id =
+            given.cloned().or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string()).ok());
+        Marks { request_id: request_id.unwrap_or_else(|| HeaderValue::from_static("none")) }
+    }
+
+    fn put_on(self, response: Response) -> Response {
+        response
+            .with_header(ELASTIC_API_VERSION, HeaderValue::from_static(API_VERSION))
+            .with_header(X_REQUEST_ID, self.request_id)
+    }
+}
+
+/// The API as a handler of connections.
+#[derive(Clone, Debug)]
+pub struct AgentsHandler(pub Arc<AgentsApi>);
+
+impl Handler for AgentsHandler {
+    fn handle<'a>(&'a self, request: Request, mut body: Body<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let marks = Marks::of(&request);
+            match self.0.route(&request, &mut body).await {
+                Ok(Outcome::Answer(response)) => Outcome::Answer(marks.put_on(response)),
+                Ok(Outcome::Hold(held)) => Outcome::Hold(Box::pin(async move { marks.put_on(held.await) })),
+                Err(error) => Outcome::Answer(marks.put_on(error.response())),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_routes() {
+        let of = |method: Method, path| Route::of(&method, path);
+        assert_eq!(of(Method::POST, "/api/fleet/agents/enroll").unwrap(), Route::Enroll);
+        assert_eq!(of(Method::POST, "/api/fleet/agents/a/checkin").unwrap(), Route::Checkin("a"));
+        assert_eq!(of(Method::POST, "/api/fleet/agents/a/acks").unwrap(), Route::Acks("a"));
+        assert_eq!(of(Method::GET, "/api/status").unwrap(), Route::Status);
+        assert!(matches!(of(Method::GET, "/api/fleet/agents/enroll"), Err(ApiError::Method)));
+        assert!(matches!(of(Method::GET, "/api/fleet/agents"), Err(ApiError::NoRoute)));
+    }
+}

@@ -1,0 +1,94 @@
+//! `POST /api/fleet/agents/{id}/acks`
+
+use fleet_policy::agents::{SaveError, Snapshot};
+use fleet_policy::session::{self, Acknowledged, Effect, Said};
+use fleet_protocol::agent::{AckRequest, AckResponse};
+use fleet_store::WriteError;
+use futures_util::future::try_join_all;
+use http::StatusCode;
+use tracing::info;
+
+use super::error::ApiError;
+use super::{AgentsApi, auth};
+use crate::http::{Body, Request, Response};
+
+/// A state is decided again so often when it changes at the same moment.
+const ATTEMPTS: usize = 5;
+/// The most events of a request.
+const MOST_EVENTS: usize = 1000;
+/// Results that are written at a time.
+const RESULTS_AT_A_TIME: usize = 16;
+
+impl AgentsApi {
+    pub(super) async fn acks(
+        &self,
+        id: &str,
+        request: &Request,
+        body: &mut Body<'_>,
+    ) -> Result<Response, ApiError> {
+        let agent = auth::agent(&self.fleet, id, request).await?;
+        let limit = &self.limits.ack.limit;
+        let time = self.settings.read;
+        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let asked: AckRequest<'_> =
+            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        if asked.events.len() > MOST_EVENTS {
+            return Err(ApiError::BadRequest(format!("events may be {MOST_EVENTS} at a time")));
+        }
+        let said: Vec<Said<'_>> = asked
+            .events
+            .into_iter()
+            .map(|event| {
+                let action_id = event.action_id.as_deref().unwrap_or_default();
+                let action = self.fleet.actions.of_agent(action_id, &agent.id);
+                Said { event, action }
+            })
+            .collect();
+        let done = self.acknowledge(agent, &said).await?;
+        let status = done.items.iter().map(|item| item.status).max().unwrap_or(200);
+        let answer = AckResponse { action: "acks", errors: status != 200, items: done.items };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Ok(Response::json(status, serde_json::to_vec(&answer).unwrap_or_default()))
+    }
+
+    /// Stores what an acknowledgement changes: results first, so that none is missing of what counts as done.
+    async fn acknowledge(&self, mut agent: Snapshot, said: &[Said<'_>]) -> Result<Acknowledged, ApiError> {
+        for _ in 0..ATTEMPTS {
+            let done = session::acknowledge(&agent, said, self.fleet.clock.now());
+            for results in done.results.chunks(RESULTS_AT_A_TIME) {
+                try_join_all(results.iter().map(|result| self.fleet.actions.record(result))).await?;
+            }
+            if let Some(state) = done.state.clone() {
+                match self.fleet.agents.save_state(&agent, state).await {
+                    Ok(_) => {}
+                    Err(SaveError::Changed) => {
+                        agent = self.fleet.agents.get(&agent.id).ok_or(ApiError::AgentNotFound)?;
+                        continue;
+                    }
+                    Err(SaveError::Store(error)) => return Err(error.into()),
+                }
+            }
+            if let Some(Effect::Unenroll) = done.effect {
+                self.unenroll(&agent).await?;
+            }
+            return Ok(done);
+        }
+        Err(ApiError::Busy)
+    }
+
+    /// The agent has left: its key is no longer good.
+    async fn unenroll(&self, agent: &Snapshot) -> Result<(), WriteError> {
+        let now = self.fleet.clock.now();
+        self.fleet
+            .agents
+            .change(&agent.id, |agent| {
+                let was_active = agent.active;
+                agent.active = false;
+                agent.unenrolled_at = agent.unenrolled_at.or(Some(now));
+                was_active
+            })
+            .await?;
+        info!(agent = &*agent.id, "an agent has left");
+        Ok(())
+    }
+}

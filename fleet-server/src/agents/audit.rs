@@ -1,0 +1,43 @@
+//! `POST /api/fleet/agents/{id}/audit/unenroll`
+
+use fleet_policy::documents::AuditReason;
+use fleet_policy::timestamp::Timestamp;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::{AgentsApi, auth};
+use crate::http::{Body, Request, Response};
+
+/// Why an agent says that it is gone, and since when.
+#[derive(Deserialize)]
+struct Farewell {
+    reason: AuditReason,
+    timestamp: Timestamp,
+}
+
+impl AgentsApi {
+    pub(super) async fn audit_unenroll(
+        &self,
+        id: &str,
+        request: &Request,
+        body: &mut Body<'_>,
+    ) -> Result<Response, ApiError> {
+        let agent = auth::agent(&self.fleet, id, request).await?;
+        let limit = &self.limits.audit_unenroll.limit;
+        let time = self.settings.read;
+        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let farewell: Farewell =
+            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        if agent.agent.audit_unenrolled_reason == Some(AuditReason::Orphaned) {
+            return Err(ApiError::AuditConflict);
+        }
+        let changed = self.fleet.agents.change(&agent.id, |agent| {
+            agent.audit_unenrolled_reason = Some(farewell.reason);
+            agent.audit_unenrolled_time = Some(farewell.timestamp);
+            true
+        });
+        changed.await?.ok_or(ApiError::AgentNotFound)?;
+        Ok(Response::empty(StatusCode::OK))
+    }
+}

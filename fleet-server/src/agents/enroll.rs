@@ -1,0 +1,250 @@
+//! `POST /api/fleet/agents/enroll`
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use fleet_access::documents::{EnrollmentKey, EnrollmentKeyRefusal};
+use fleet_access::key::ApiKey;
+use fleet_access::replace_token::ReplaceTokenHash;
+use fleet_access::timestamp::Timestamp as AccessTime;
+use fleet_policy::agents::{SaveError, Snapshot};
+use fleet_policy::documents::{Agent, AgentDetails, AgentState};
+use fleet_protocol::agent::{EnrollMetadata, EnrollRequest, EnrollResponse, EnrolledAgent};
+use fleet_store::{Expect, WriteError};
+use http::StatusCode;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tracing::info;
+
+use super::error::ApiError;
+use super::report::Large;
+use super::{AgentsApi, auth};
+use crate::http::{Body, Request, Response};
+
+/// The longest id of an agent in bytes.
+const LONGEST_ID: usize = 128;
+/// The most tags of an agent, and the longest of them in bytes.
+const MOST_TAGS: usize = 100;
+const LONGEST_TAG: usize = 256;
+
+/// What an agent enrols as.
+enum Take {
+    /// A new agent with this id.
+    New(String),
+    /// In the place of this one.
+    Over(Snapshot),
+}
+
+impl AgentsApi {
+    pub(super) async fn enroll(&self, request: &Request, body: &mut Body<'_>) -> Result<Response, ApiError> {
+        let version = auth::agent_version(request)?;
+        let enrollment = self.enrollment_key(&auth::key(request)?).await?;
+        let limit = &self.limits.enroll.limit;
+        let time = self.settings.read;
+        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let asked: EnrollRequest<'_> =
+            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        check(&asked)?;
+        self.forget_attempt(asked.enrollment_id.as_deref()).await?;
+        let take = self.take(&asked, &enrollment.policy_id).await?;
+        if enrollment.max_uses.is_some() && !self.fleet.enrollment.count_use(&enrollment.id).await? {
+            let most = enrollment.max_uses.unwrap_or_default();
+            return Err(ApiError::EnrollmentKey(EnrollmentKeyRefusal::UsedUp(most)));
+        }
+        let replace_token = self.hash_of(asked.replace_token.as_deref()).await?;
+
+        let id = match &take {
+            Take::New(id) => id.clone(),
+            Take::Over(agent) => agent.id.to_string(),
+        };
+        let metadata = asked.metadata.as_ref();
+        let local = metadata.and_then(|metadata| metadata.local).map(|local| with_id(local, &id));
+        let large = Large::new(local.as_deref(), None);
+        let key = ApiKey::generate().map_err(|error| ApiError::Internal(Box::new(error)))?;
+        let mut agent = Agent {
+            active: true,
+            policy_id: Arc::from(enrollment.policy_id.as_str()),
+            enrolled_at: self.fleet.clock.now(),
+            tags: tags(metadata),
+            access_api_key_id: key.id().into(),
+            access_api_key_digest: key.digest().to_string().into(),
+            enrollment_key_id: Some(Arc::from(enrollment.id.as_str())),
+            enrollment_id: asked.enrollment_id.as_deref().filter(|id| !id.is_empty()).map(Into::into),
+            replace_token,
+            ..Agent::default()
+        };
+        agent.agent.version = Arc::from(version.to_string());
+        large.describe(&mut agent);
+        let user_provided =
+            metadata.and_then(|metadata| metadata.user_provided).filter(|value| value.get() != "null");
+        let details = large.details(user_provided.map(ToOwned::to_owned));
+        let agent = self.store(&id, agent, &details, take).await?;
+        info!(
+            agent = id,
+            policy = &*agent.agent.policy_id,
+            host = &*agent.agent.host.hostname,
+            "an agent has enrolled"
+        );
+        Ok(answer(&agent, &key, user_provided, large.local_metadata))
+    }
+
+    /// The enrolment key that `key` is, if it lets agents enrol.
+    async fn enrollment_key(&self, key: &ApiKey) -> Result<EnrollmentKey, ApiError> {
+        let found = self.fleet.enrollment.find(key.id()).await.map_err(WriteError::NotDone)?;
+        let found = found.filter(|found| key.matches(&found.value.digest)).ok_or(ApiError::Unauthorized)?;
+        let now = AccessTime::from_unix(self.fleet.clock.now().unix());
+        let now = now.map_err(|error| ApiError::Internal(Box::new(error)))?;
+        match found.value.check(now) {
+            Ok(()) => Ok(found.value.clone()),
+            Err(refusal) => Err(ApiError::EnrollmentKey(refusal)),
+        }
+    }
+
+    /// An attempt that is repeated must not leave an agent behind that never came.
+    async fn forget_attempt(&self, enrollment_id: Option<&str>) -> Result<(), ApiError> {
+        let Some(id) = enrollment_id.filter(|id| !id.is_empty()) else { return Ok(()) };
+        if let Some(agent) = self.fleet.agents.by_enrollment(id)
+            && agent.state.last_checkin.is_none()
+        {
+            match self.fleet.agents.delete(&agent).await {
+                Ok(()) | Err(WriteError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, asked: &EnrollRequest<'_>, policy_id: &str) -> Result<Take, ApiError> {
+        let Some(id) = asked.id.as_deref().filter(|id| !id.is_empty()) else {
+            return Ok(Take::New(uuid::Uuid::new_v4().to_string()));
+        };
+        let Some(agent) = self.fleet.agents.refresh(id).await? else { return Ok(Take::New(id.to_owned())) };
+        if !agent.agent.active {
+            return Ok(Take::Over(agent));
+        }
+        let refused = |why| Err(ApiError::NotReplaceable(why));
+        let Some(hash) = &agent.agent.replace_token else {
+            return refused("it is active, and was enrolled without a replace token");
+        };
+        let Some(token) = asked.replace_token.as_deref().filter(|token| !token.is_empty()) else {
+            return refused("it is active: send its replace_token");
+        };
+        if *agent.agent.policy_id != *policy_id {
+            return refused("the enrollment key is for another policy than it has");
+        }
+        let hash = ReplaceTokenHash::new(&**hash);
+        if !self.replace_tokens.verify(token, &hash).await? {
+            return refused("the replace_token is not the one that it was enrolled with");
+        }
+        Ok(Take::Over(agent))
+    }
+
+    async fn hash_of(&self, replace_token: Option<&str>) -> Result<Option<Box<str>>, ApiError> {
+        match replace_token.filter(|token| !token.is_empty()) {
+            Some(token) => Ok(Some(self.replace_tokens.hash(token).await?.as_str().into())),
+            None => Ok(None),
+        }
+    }
+
+    async fn store(
+        &self,
+        id: &str,
+        agent: Agent,
+        details: &AgentDetails,
+        take: Take,
+    ) -> Result<Snapshot, ApiError> {
+        let agents = &self.fleet.agents;
+        let expect = match &take {
+            Take::New(_) => Expect::Absent,
+            Take::Over(before) => Expect::Revision(before.agent_revision),
+        };
+        if let Take::Over(before) = &take {
+            // What it has done stays done; what it runs is not known any more.
+            let state = AgentState {
+                action_seq_no: before.state.action_seq_no,
+                acked_actions: before.state.acked_actions.clone(),
+                ..AgentState::default()
+            };
+            match agents.save_state(before, state).await {
+                Ok(_) => {}
+                Err(SaveError::Changed) => return Err(ApiError::Busy),
+                Err(SaveError::Store(error)) => return Err(error.into()),
+            }
+        }
+        let (agent, ()) = tokio::try_join!(agents.put(id, agent, expect), agents.put_details(id, details))
+            .map_err(|error| match error {
+                WriteError::Conflict { .. } => ApiError::Busy,
+                error => ApiError::Store(error),
+            })?;
+        Ok(agent)
+    }
+}
+
+fn check(asked: &EnrollRequest<'_>) -> Result<(), ApiError> {
+    let bad = |text: &str| Err(ApiError::BadRequest(text.to_owned()));
+    match asked.kind.as_deref() {
+        Some("PERMANENT" | "EPHEMERAL" | "TEMPORARY") => {}
+        _ => return bad("type must be PERMANENT"),
+    }
+    if asked.metadata.is_none() {
+        return bad("metadata is missing");
+    }
+    let id = asked.id.as_deref().unwrap_or_default();
+    if id.len() > LONGEST_ID
+        || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte))
+    {
+        return bad("id may have 128 letters, digits and any of - _ . : @");
+    }
+    let enrollment_id = asked.enrollment_id.as_deref().unwrap_or_default();
+    if enrollment_id.len() > LONGEST_ID {
+        return bad("enrollment_id may have 128 bytes");
+    }
+    let tags = asked.metadata.as_ref().and_then(|metadata| metadata.tags.as_deref()).unwrap_or_default();
+    if tags.len() > MOST_TAGS || tags.iter().any(|tag| tag.len() > LONGEST_TAG) {
+        return bad("metadata.tags may be 100 tags of 256 bytes each");
+    }
+    Ok(())
+}
+
+fn tags(metadata: Option<&EnrollMetadata<'_>>) -> Vec<Arc<str>> {
+    let tags = metadata.and_then(|metadata| metadata.tags.as_deref()).unwrap_or_default();
+    tags.iter().map(|tag: &Cow<'_, str>| Arc::from(&**tag)).collect()
+}
+
+/// The metadata with the agent's id where it has a place for it.
+fn with_id(local: &RawValue, id: &str) -> Box<RawValue> {
+    let Ok(mut value) = serde_json::from_str::<Value>(local.get()) else { return local.to_owned() };
+    match value.pointer_mut("/elastic/agent") {
+        Some(Value::Object(agent)) => agent.insert("id".to_owned(), id.into()),
+        _ => return local.to_owned(),
+    };
+    serde_json::value::to_raw_value(&value).unwrap_or_else(|_| local.to_owned())
+}
+
+fn answer(
+    agent: &Snapshot,
+    key: &ApiKey,
+    user_provided_metadata: Option<&RawValue>,
+    local_metadata: Option<&RawValue>,
+) -> Response {
+    let tags: Vec<String> = agent.agent.tags.iter().map(ToString::to_string).collect();
+    let access_api_key = key.encode();
+    let answer = EnrollResponse {
+        action: "created",
+        item: EnrolledAgent {
+            id: &agent.id,
+            active: true,
+            policy_id: &agent.agent.policy_id,
+            kind: "PERMANENT",
+            enrolled_at: &agent.agent.enrolled_at.to_string(),
+            user_provided_metadata,
+            local_metadata,
+            actions: [],
+            access_api_key_id: key.id(),
+            access_api_key: access_api_key.reveal(),
+            status: "online",
+            tags: &tags,
+        },
+    };
+    Response::json(StatusCode::OK, serde_json::to_vec(&answer).unwrap_or_default())
+}

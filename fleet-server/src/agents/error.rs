@@ -1,0 +1,164 @@
+//! What agents are told when something cannot be done.
+
+use fleet_access::documents::EnrollmentKeyRefusal;
+use fleet_access::replace_token::ReplaceTokenError;
+use fleet_protocol::agent::{ErrorBody, UserAgentError};
+use fleet_store::{Error, ErrorKind, WriteError};
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use tracing::warn;
+
+use crate::http::{BodyError, Response};
+
+/// Seconds after which an agent that came at a bad moment may come again.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Why a request is not granted. Each has a status and a name of its own, which clients know.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No such route.
+    #[error("not found")]
+    NoRoute,
+    /// The route has other methods.
+    #[error("method not allowed")]
+    Method,
+    /// `Elastic-Api-Version` is not a date.
+    #[error("invalid Elastic-Api-Version header: it is a date such as 2023-06-01")]
+    ApiVersionFormat,
+    /// `Elastic-Api-Version` is not one that is spoken.
+    #[error("the Elastic-Api-Version {0} is not supported: send 2023-06-01")]
+    ApiVersion(String),
+    /// No `Authorization`.
+    #[error("no authorization header: send Authorization: ApiKey <key>")]
+    NoAuthorization,
+    /// `Authorization` of another form.
+    #[error("malformed authorization header: send one, Authorization: ApiKey <key>")]
+    MalformedHeader,
+    /// A key of another form.
+    #[error("malformed key: {0}")]
+    MalformedToken(String),
+    /// The key is not known, or no longer good.
+    #[error("unauthorized: the key is not known, or no longer good")]
+    Unauthorized,
+    /// The key lets nobody enrol any more.
+    #[error("inactive enrollment key: {0}")]
+    EnrollmentKey(EnrollmentKeyRefusal),
+    /// The agent has been unenrolled.
+    #[error("agent inactive: it has been unenrolled; enrol it again")]
+    AgentInactive,
+    /// Another agent's key.
+    #[error("agent identity: the key is another agent's")]
+    AgentIdentity,
+    /// No such agent.
+    #[error("agent not found")]
+    AgentNotFound,
+    /// What is stored of the agent cannot be read.
+    #[error("agent corrupted: what is stored of it cannot be read; enrol it again")]
+    AgentCorrupted,
+    /// The agent may not be replaced.
+    #[error("agent not replaceable: {0}")]
+    NotReplaceable(&'static str),
+    /// The agent says that it is gone for good already.
+    #[error("audit reason conflict: the agent is orphaned")]
+    AuditConflict,
+    /// Not an agent, or one that is too old.
+    #[error("{0}")]
+    UserAgent(#[from] UserAgentError),
+    /// The body is not what it should be.
+    #[error("bad request: {0}")]
+    BadRequest(String),
+    /// The body cannot be had.
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    /// Too much at a time.
+    #[error("exceeded the max limit: come again in {RETRY_AFTER_SECONDS} s")]
+    Busy,
+    /// Too often.
+    #[error("exceeded the rate limit: come again in {RETRY_AFTER_SECONDS} s")]
+    Rate,
+    /// The store does not answer. Never a reason to doubt a key.
+    #[error("the store does not answer: come again")]
+    Store(#[source] WriteError),
+    /// The server cannot do its work.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Only over TLS.
+    #[error("TLS is required for this")]
+    TlsRequired,
+}
+
+impl ApiError {
+    /// Status and name.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            ApiError::NoRoute => (StatusCode::NOT_FOUND, "NotFound"),
+            ApiError::Method => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            ApiError::ApiVersionFormat => (StatusCode::BAD_REQUEST, "ErrInvalidAPIVersionFormat"),
+            ApiError::ApiVersion(_) => (StatusCode::BAD_REQUEST, "ErrUnsupportedAPIVersion"),
+            ApiError::NoAuthorization => (StatusCode::UNAUTHORIZED, "ErrNoAuthHeader"),
+            ApiError::MalformedHeader => (StatusCode::BAD_REQUEST, "ErrMalformedHeader"),
+            ApiError::MalformedToken(_) => (StatusCode::BAD_REQUEST, "ErrMalformedToken"),
+            ApiError::Unauthorized | ApiError::EnrollmentKey(_) => {
+                (StatusCode::UNAUTHORIZED, "ErrUnauthorized")
+            }
+            ApiError::AgentInactive => (StatusCode::UNAUTHORIZED, "ErrAgentInactive"),
+            ApiError::AgentIdentity => (StatusCode::FORBIDDEN, "ErrAgentIdentity"),
+            ApiError::AgentNotFound => (StatusCode::NOT_FOUND, "AgentNotFound"),
+            ApiError::AgentCorrupted => (StatusCode::BAD_REQUEST, "ErrAgentCorrupted"),
+            ApiError::NotReplaceable(_) => (StatusCode::FORBIDDEN, "AgentNotReplaceable"),
+            ApiError::AuditConflict => (StatusCode::CONFLICT, "ErrAuditReasonConflict"),
+            ApiError::UserAgent(UserAgentError::Invalid(_)) => (StatusCode::BAD_REQUEST, "InvalidUserAgent"),
+            ApiError::UserAgent(UserAgentError::TooOld(_)) => (StatusCode::BAD_REQUEST, "UnsupportedVersion"),
+            ApiError::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            ApiError::Body(BodyError::TooLarge(_)) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "ErrPayloadSizeTooLarge")
+            }
+            ApiError::Body(BodyError::Slow(_)) => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
+            ApiError::Body(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
+            ApiError::Rate => (StatusCode::TOO_MANY_REQUESTS, "RateLimit"),
+            ApiError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
+            ApiError::TlsRequired => (StatusCode::NOT_IMPLEMENTED, "ErrTLSRequired"),
+        }
+    }
+
+    /// As it is told.
+    pub fn response(&self) -> Response {
+        let (status, name) = self.kind();
+        if status.is_server_error() {
+            warn!(error = self as &dyn std::error::Error, "a request of an agent cannot be answered");
+        }
+        let message = self.to_string();
+        let body = ErrorBody { status_code: status.as_u16(), error: name, message: &message };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let response = Response::json(status, body);
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return response.with_header(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> ApiError {
+        ApiError::Store(error)
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> ApiError {
+        match error.kind {
+            ErrorKind::Corrupt => ApiError::AgentCorrupted,
+            _ => ApiError::Store(WriteError::NotDone(error)),
+        }
+    }
+}
+
+impl From<ReplaceTokenError> for ApiError {
+    fn from(error: ReplaceTokenError) -> ApiError {
+        match error {
+            ReplaceTokenError::Busy(_) => ApiError::Busy,
+            error => ApiError::Internal(Box::new(error)),
+        }
+    }
+}

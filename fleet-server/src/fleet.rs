@@ -1,0 +1,112 @@
+//! What all parts of a server share: what is known of the store, and the check-ins that are held.
+
+use std::sync::Arc;
+
+use fleet_access::seal::Keyring;
+use fleet_access::signer::Signer;
+use fleet_policy::actions::Actions;
+use fleet_policy::agents::Agents;
+use fleet_policy::policies::Policies;
+use fleet_service::drain::Drain;
+use fleet_store::Store;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::enrollment::EnrollmentKeys;
+use crate::secrets::PolicySecrets;
+use crate::sessions::Sessions;
+
+/// The collections that must have been read before anybody is served.
+const FOLLOWED: usize = 5;
+
+/// The server's view of the world.
+#[derive(Debug)]
+pub struct Fleet {
+    /// Where everything lies.
+    pub store: Arc<dyn Store>,
+    /// What secrets are sealed with.
+    pub keyring: Keyring,
+    /// What signs for agents.
+    pub signer: Signer,
+    /// The agents.
+    pub agents: Agents,
+    /// The policies.
+    pub policies: Policies,
+    /// The actions.
+    pub actions: Actions,
+    /// The enrolment keys.
+    pub enrollment: EnrollmentKeys,
+    /// The secrets of policies.
+    pub secrets: PolicySecrets,
+    /// The check-ins that are held here.
+    pub sessions: Arc<Sessions>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// How many collections have been read.
+    read: watch::Sender<usize>,
+}
+
+impl Fleet {
+    /// A view of `store` that knows nothing yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, keyring: Keyring, signer: Signer, clock: Arc<dyn Clock>) -> Arc<Fleet> {
+        let sessions = Arc::new(Sessions::default());
+        let secrets = PolicySecrets::new(&store, keyring.clone());
+        let (agents, policies, actions) =
+            (Arc::clone(&sessions), Arc::clone(&sessions), Arc::clone(&sessions));
+        Arc::new(Fleet {
+            agents: Agents::new(&store, Box::new(move |id| agents.wake(id))),
+            policies: Policies::new(
+                &store,
+                Box::new(secrets.clone()),
+                Box::new(move |id| policies.wake_policy(id)),
+            ),
+            actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
+            enrollment: EnrollmentKeys::new(&store),
+            secrets,
+            sessions,
+            clock,
+            store,
+            keyring,
+            signer,
+            read: watch::Sender::new(0),
+        })
+    }
+
+    /// Follows the store and gives turns, as tasks of `drain`.
+    pub fn start(self: &Arc<Fleet>, drain: &Drain) {
+        let token = drain.token();
+        macro_rules! run {
+            ($name:literal, |$fleet:ident| $task:expr) => {{
+                let $fleet = Arc::clone(self);
+                let token = token.clone();
+                drain.spawn($name, async move {
+                    let _ = token.run_until_cancelled($task).await;
+                });
+            }};
+        }
+        run!("agents", |fleet| fleet.agents.follow_agents(|| fleet.has_read()));
+        run!("agent-states", |fleet| fleet.agents.follow_states(|| fleet.has_read()));
+        run!("policies", |fleet| fleet.policies.follow(|| fleet.has_read()));
+        run!("actions", |fleet| fleet.actions.follow(|| fleet.has_read()));
+        run!("enrollment-keys", |fleet| fleet.enrollment.follow(|| fleet.has_read()));
+        run!("turns", |fleet| fleet.sessions.give_turns());
+    }
+
+    fn has_read(&self) {
+        self.read.send_modify(|read| *read += 1);
+    }
+
+    /// Whether everything has been read once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.read.borrow() >= FOLLOWED
+    }
+
+    /// Waits until everything has been read once.
+    pub async fn ready(&self) {
+        let mut read = self.read.subscribe();
+        // The sender lives as long as this.
+        let _ = read.wait_for(|read| *read >= FOLLOWED).await;
+    }
+}

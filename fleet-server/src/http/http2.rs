@@ -1,0 +1,100 @@
+//! HTTP/2, by hyper.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tracing::debug;
+
+use super::response::{Outcome, Response};
+use super::serve::{Ending, Limits};
+use super::transport::Transport;
+use super::{Body, Handler, Request};
+
+/// The most requests at a time of one connection. An agent has two; a proxy in front of many has more.
+const MOST_STREAMS: u32 = 250;
+
+type Answer = http::Response<StreamBody<Pieces>>;
+
+/// Serves a connection until either side ends it.
+pub(super) async fn serve<H: Handler>(
+    transport: Transport,
+    handler: Arc<H>,
+    limits: Arc<Limits>,
+    peer: Option<IpAddr>,
+    ending: Ending,
+) {
+    let is_encrypted = transport.is_encrypted();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let handler = Arc::clone(&handler);
+        async move {
+            let (parts, body) = request.into_parts();
+            let request = Request {
+                method: parts.method,
+                path: parts.uri.path().to_owned(),
+                query: parts.uri.query().unwrap_or_default().to_owned(),
+                headers: parts.headers,
+                peer,
+                is_encrypted,
+            };
+            let response = match handler.handle(request, Body::Http2(body)).await {
+                Outcome::Answer(response) => response,
+                Outcome::Hold(held) => held.await,
+            };
+            Ok::<Answer, Infallible>(answer(response))
+        }
+    });
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.read_header);
+    let connection = builder.serve_connection(TokioIo::new(transport), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = ending.drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(error = &error as &dyn std::error::Error, "a connection of HTTP/2 broke");
+    }
+}
+
+fn answer(response: Response) -> Answer {
+    let length = response.length();
+    let mut answer = http::Response::new(StreamBody::new(Pieces { pieces: response.body.into_iter() }));
+    *answer.status_mut() = response.status;
+    for (name, value) in response.headers {
+        answer.headers_mut().append(name, value);
+    }
+    answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    answer
+}
+
+/// The pieces of a body, one after the other. The turn of an answer is over once HTTP/2 has it: its own flow
+/// control holds back what the client does not take.
+struct Pieces {
+    pieces: std::vec::IntoIter<Bytes>,
+}
+
+impl futures_util::Stream for Pieces {
+    type Item = Result<Frame<Bytes>, Infallible>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.pieces.next().map(|piece| Ok(Frame::data(piece))))
+    }
+}
