@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_service::config::value::Secret;
 use fleet_service::tls::reload::{Look, Reload};
 use fleet_service::tls::{AcceptError, Acceptor, ClientAuthentication, Passphrase, Pem, TlsError};
 use pki::{Authority, Files};
@@ -232,50 +233,60 @@ async fn a_client_that_speaks_no_tls_is_sent_away() {
     assert!(matches!(error, AcceptError::Handshake(_)));
 }
 
+/// One key in several forms; see `pki/keys/README.md`.
+const PLAIN: &str = include_str!("pki/keys/plain.pem");
+
 #[test]
 fn an_encrypted_key_needs_its_passphrase() {
     let authority = Authority::new();
-    for algorithm in ["aes-256-cbc", "aes-128-cbc"] {
-        let files = Files::new(&authority);
-        files.write_key(&pki::encrypted(&files.key(), &["-v2", algorithm], "correct horse"));
+    let files = Files::new(&authority);
+    files.write_certificate(&authority.certify(PLAIN));
+    let inline = |text: &str| Some(Passphrase::Inline(Secret::new(text)));
+    for key in [
+        include_str!("pki/keys/aes-256.pem"),
+        include_str!("pki/keys/aes-128.pem"),
+        include_str!("pki/keys/sha1.pem"),
+        include_str!("pki/keys/scrypt.pem"),
+    ] {
+        files.write_key(key);
         let mut settings = files.settings();
-        assert!(matches!(settings.load().unwrap_err(), TlsError::NoPassphrase { .. }));
-        let wrong = fleet_service::config::value::Secret::new("wrong");
-        settings.key_passphrase = Some(Passphrase::Inline(wrong));
+        let error = settings.load().unwrap_err();
+        assert!(matches!(error, TlsError::NoPassphrase { .. }), "{error}");
+        settings.key_passphrase = inline("wrong");
         let error = settings.load().unwrap_err();
         assert!(matches!(error, TlsError::WrongPassphrase { .. }), "{error}");
-        assert!(error.to_string().contains("key_passphrase_path"));
-        let path = files.write("passphrase", "correct horse\n", 0o600);
-        settings.key_passphrase = Some(Passphrase::File(path));
+        assert!(error.to_string().contains("key_passphrase_path"), "{error}");
+        settings.key_passphrase = inline("correct horse");
         settings.load().unwrap();
-        // The same, when the texts stand in the configuration.
-        settings.key = Pem::from_setting(&files.key());
+        // The same from a file, and with the key in the configuration.
+        settings.key_passphrase = Some(Passphrase::File(files.write("pass", " correct horse\n", 0o600)));
+        settings.key = Pem::from_setting(key);
         settings.load().unwrap();
+        files.write("pass", "correct horse", 0o604);
+        assert!(matches!(settings.load().unwrap_err(), TlsError::Exposed { .. }));
         // And a passphrase for a key that needs none does no harm.
-        settings.key = Pem::from_setting(&authority.issue().1);
-        assert!(matches!(settings.load().unwrap_err(), TlsError::Mismatch { .. }));
+        files.write("pass", "correct horse", 0o640);
+        settings.key = Pem::from_setting(PLAIN);
+        settings.load().unwrap();
     }
-    let sha1 = ["-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA1"];
-    let files = Files::new(&authority);
-    files.write_key(&pki::encrypted(&files.key(), &sha1, "x"));
-    let mut settings = files.settings();
-    settings.key_passphrase = Some(Passphrase::Inline(fleet_service::config::value::Secret::new("x")));
-    settings.load().unwrap();
 }
 
 #[test]
 fn keys_encrypted_in_ways_that_are_not_safe_are_refused_with_the_fix() {
-    let files = Files::new(&Authority::new());
-    let key = files.key();
-    files.write_key(&pki::encrypted(&key, &["-v2", "des3"], "x"));
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    files.write_certificate(&authority.certify(PLAIN));
     let mut settings = files.settings();
-    settings.key_passphrase = Some(Passphrase::Inline(fleet_service::config::value::Secret::new("x")));
-    let error = settings.load().unwrap_err();
-    assert!(matches!(error, TlsError::UnsupportedEncryption { .. }), "{error}");
-    files.write_key(&pki::encrypted_of_old(&key, "x"));
-    let error = settings.load().unwrap_err();
-    assert!(matches!(error, TlsError::LegacyEncryption { .. }), "{error}");
-    assert!(error.to_string().contains("openssl pkcs8 -topk8"), "{error}");
+    settings.key_passphrase = Some(Passphrase::Inline(Secret::new("correct horse")));
+    files.write_key(include_str!("pki/keys/des3.pem"));
+    let des3 = settings.load().unwrap_err();
+    assert!(matches!(des3, TlsError::UnsupportedEncryption { .. }), "{des3}");
+    files.write_key(include_str!("pki/keys/legacy.pem"));
+    let legacy = settings.load().unwrap_err();
+    assert!(matches!(legacy, TlsError::LegacyEncryption { .. }), "{legacy}");
+    for error in [des3, legacy] {
+        assert!(error.to_string().contains("openssl pkcs8 -topk8"), "{error}");
+    }
 }
 
 #[test]

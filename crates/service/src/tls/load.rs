@@ -22,9 +22,6 @@ use super::material::{ClientAuthentication, Passphrase, Pem, ServerTls};
 /// A bundle of all authorities of the world has 250 KiB.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// How slow a passphrase's hash may be: OpenSSL uses 2048 rounds, careful people a million.
-const MAX_ROUNDS: u32 = 10_000_000;
-
 /// A text with the place it came from.
 #[derive(PartialEq, Eq)]
 pub(super) struct Text {
@@ -185,10 +182,6 @@ fn decrypt(
     let passphrase = passphrase.ok_or_else(|| TlsError::NoPassphrase { place: place() })?;
     let unsupported = |source| TlsError::UnsupportedEncryption { place: place(), source };
     let info = EncryptedPrivateKeyInfoRef::try_from(encrypted).map_err(unsupported)?;
-    if let Some(rounds) = rounds(&info).filter(|rounds| *rounds > MAX_ROUNDS) {
-        tracing::warn!(rounds, "passphrase's hash is too slow");
-        return Err(unsupported(pkcs8::Error::ParametersMalformed));
-    }
     match info.decrypt(passphrase) {
         Ok(plain) => Ok(PrivatePkcs8KeyDer::from(plain.as_bytes().to_vec()).into()),
         // A wrong passphrase gives wrong padding, or, once in a while, right padding around nonsense.
@@ -197,11 +190,6 @@ fn decrypt(
         ) => Err(TlsError::WrongPassphrase { place: place() }),
         Err(source) => Err(unsupported(source)),
     }
-}
-
-fn rounds(info: &EncryptedPrivateKeyInfoRef<'_>) -> Option<u32> {
-    let pbes2 = info.encryption_algorithm.pbes2()?;
-    pbes2.kdf.pbkdf2().map(|pbkdf2| pbkdf2.iteration_count)
 }
 
 /// The authorities of clients: those given, or the system's.

@@ -4,7 +4,6 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +32,12 @@ impl Authority {
     /// A certificate for `localhost`, and its key.
     pub(crate) fn issue(&self) -> (String, String) {
         self.sign(&CertificateParams::new(vec!["localhost".to_owned()]).unwrap())
+    }
+
+    /// A certificate for `localhost` and this key.
+    pub(crate) fn certify(&self, key_pem: &str) -> String {
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.signed_by(&KeyPair::from_pem(key_pem).unwrap(), &self.0).unwrap().pem()
     }
 
     /// One whose time is over, or has not come.
@@ -123,30 +128,4 @@ impl Files {
         fs::rename(&draft, &path).unwrap();
         path
     }
-}
-
-/// The key, encrypted by OpenSSL as PKCS#8.
-pub(crate) fn encrypted(key: &str, how: &[&str], passphrase: &str) -> String {
-    let pass = format!("pass:{passphrase}");
-    openssl(&[&["pkcs8", "-topk8", "-passout", &pass][..], how].concat(), key)
-}
-
-/// The key, encrypted by OpenSSL as it was done before PKCS#8.
-pub(crate) fn encrypted_of_old(key: &str, passphrase: &str) -> String {
-    let pass = format!("pass:{passphrase}");
-    openssl(&["ec", "-aes-128-cbc", "-passout", &pass], key)
-}
-
-fn openssl(arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new("openssl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
