@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +13,7 @@ use fleet_access::documents::{AUTHORITY, KEYRING, SIGNING_KEY};
 use fleet_access::master_key::MasterKey;
 use fleet_access::seal::{Context, Keyring, KeyringError, OpenError, Sealed};
 use fleet_access::signer::Signer;
+use fleet_store::decorate::{Faults, Faulty, Metered, Operation};
 use fleet_store::embedded::Embedded;
 use fleet_store::{Expect, ListRequest, Store, Write};
 
@@ -197,6 +200,59 @@ fn servers_that_race_end_with_one_authority_and_one_signing_key() {
         Authority::open(Arc::clone(&store), &keyring).await.unwrap()
     });
     assert_eq!(again.fingerprint(), started[0].0);
+}
+
+#[tokio::test]
+async fn servers_over_a_store_that_loses_answers_end_with_one_authority() {
+    for seed in 0..20 {
+        let world = world();
+        let (one, two) = (flaky_server(&world, 2 * seed), flaky_server(&world, 2 * seed + 1));
+        let (one, two) = tokio::join!(one, two);
+        assert_eq!(one, two, "seed {seed}");
+        let calm = world.keyring().await;
+        let authority = Authority::open(Arc::clone(&world.store), &calm).await.unwrap();
+        assert_eq!(Some(authority.fingerprint()), one.as_deref(), "seed {seed}");
+    }
+}
+
+/// Starts a server again and again until it runs; its store refuses and loses every third call. What it sealed
+/// on the way can be read by all.
+async fn flaky_server(world: &World, seed: u64) -> Option<String> {
+    let faults = Faults { refused: 0.1, request_lost: 0.1, answer_lost: 0.15, ..Faults::NONE };
+    let store: Arc<dyn Store> = Arc::new(Faulty::new(Arc::clone(&world.store), seed, faults));
+    for _ in 0..1000 {
+        let Ok(keyring) = Keyring::open(Arc::clone(&store), world.master.clone()).await else { continue };
+        if keyring.rotate().await.is_err() {
+            continue;
+        }
+        let sealed = keyring.seal(PLACE, b"x").unwrap();
+        let Ok(authority) = Authority::open(Arc::clone(&store), &keyring).await else { continue };
+        assert_eq!(*world.keyring().await.unseal(PLACE, &sealed).unwrap(), *b"x");
+        return Some(authority.fingerprint().to_owned());
+    }
+    None
+}
+
+#[tokio::test]
+async fn an_unknown_data_key_is_looked_for_once_a_second_at_most() {
+    let world = world();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let observer = {
+        let calls = Arc::clone(&calls);
+        move |_: Operation, _: Duration, _: bool| {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let store: Arc<dyn Store> = Arc::new(Metered::new(Arc::clone(&world.store), Arc::new(observer)));
+    let keyring = Keyring::open(store, world.master.clone()).await.unwrap();
+    let stray: Sealed = serde_json::from_value("1.feedfeedfeedfeed.AAAA".into()).unwrap();
+    let (before, begun) = (calls.load(Ordering::Relaxed), Instant::now());
+    for _ in 0..1000 {
+        let opened = keyring.unseal_fresh(PLACE, &stray).await;
+        assert!(matches!(opened, Err(OpenError::UnknownKey { .. })));
+    }
+    let looks = calls.load(Ordering::Relaxed) - before;
+    assert!((1..=1 + begun.elapsed().as_secs() as usize).contains(&looks), "{looks}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 //! | [`metrics`] | counters, gauges and histograms in the text format of Prometheus |
 //! | [`drain`] | tasks with names, and an end within a bounded time |
 //! | [`signals`] | TERM, INT, HUP and USR1 as one stream |
+//! | [`tls`] | TLS for servers, with certificates that can change while connections are open |
 
 pub mod config;
 pub mod drain;
@@ -21,3 +22,4 @@ pub mod logging;
 pub mod metrics;
 pub mod notify;
 pub mod signals;
+pub mod tls;
