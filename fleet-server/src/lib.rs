@@ -13,7 +13,7 @@
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
 //! | [`agents`] | the API of the agents |
-//! | `management` | the API of people and scripts, under `/api/fleet` |
+//! | [`management`] | the API of people and scripts, under `/api/fleet` |
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod agents;
@@ -24,6 +24,7 @@ mod daemon;
 pub mod enrollment;
 pub mod fleet;
 pub mod http;
+pub mod management;
 pub mod secrets;
 pub mod sessions;
 

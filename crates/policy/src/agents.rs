@@ -20,6 +20,9 @@ pub use known::Progress;
 /// A change is tried so often when others change the same document.
 const ATTEMPTS: usize = 8;
 
+/// So many agents are changed in one call of the store.
+const CHANGED_TOGETHER: usize = 500;
+
 /// Is told of each agent whose [`Agent`] changed.
 pub type Listener = Box<dyn Fn(&str) + Send + Sync>;
 
@@ -171,6 +174,42 @@ impl Agents {
         Err(last.unwrap_or_else(|| {
             WriteError::NotDone(Error::new(ErrorKind::Unavailable, format!("agent {id} changes too often")))
         }))
+    }
+
+    /// Changes many agents, in few round trips; see [`Agents::change`]. Those that are not there are left out.
+    pub async fn change_many(
+        &self,
+        ids: &[String],
+        mut change: impl FnMut(&mut Agent) -> bool,
+    ) -> Result<(), WriteError> {
+        for ids in ids.chunks(CHANGED_TOGETHER) {
+            let mut changed: Vec<(String, Agent)> = Vec::with_capacity(ids.len());
+            let mut writes = Vec::with_capacity(ids.len());
+            for id in ids {
+                let Some(before) = self.get(id) else { continue };
+                let mut agent = (*before.agent).clone();
+                if change(&mut agent) {
+                    let expect = Expect::Revision(before.agent_revision);
+                    writes.push(self.agents.encode(id, &agent, expect, None).map_err(WriteError::NotDone)?);
+                    changed.push((id.clone(), agent));
+                }
+            }
+            let answers = self.agents.write_many(writes, None).await;
+            for ((id, agent), answer) in changed.into_iter().zip(answers) {
+                match answer {
+                    Ok(revision) => {
+                        self.write().put_agent(Versioned { id: id.clone(), revision, value: agent });
+                        (self.listener)(&id);
+                    }
+                    Err(WriteError::Conflict { .. }) => {
+                        self.refresh(&id).await.map_err(WriteError::NotDone)?;
+                        self.change(&id, &mut change).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Replaces the state that `before` shows.

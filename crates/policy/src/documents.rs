@@ -7,11 +7,13 @@
 
 mod action;
 mod agent;
+mod agent_policy;
 mod policy;
 mod state;
 
 pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
 pub use agent::{Agent, AgentDetails, AgentVersion, AuditReason, Host};
+pub use agent_policy::{AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
 pub use policy::DeployedPolicy;
 pub use state::{AckedAction, AgentState, CheckinStatus, PolicyFailure, UnhealthyReason, UpgradeAttempt};
 
@@ -23,6 +25,8 @@ pub static AGENTS: Collection = Collection { name: "agents", indexed: &[] };
 pub static AGENT_STATES: Collection = Collection { name: "agent-states", indexed: &[] };
 /// [`AgentDetails`] by the agent's id.
 pub static AGENT_DETAILS: Collection = Collection { name: "agent-details", indexed: &[] };
+/// [`AgentPolicy`] by its id.
+pub static AGENT_POLICIES: Collection = Collection { name: "agent-policies", indexed: &[] };
 /// [`DeployedPolicy`] by the policy's id: the newest revision.
 pub static POLICIES: Collection = Collection { name: "policies", indexed: &[] };
 /// [`Action`] by a document id of its own: one action may be several documents.

@@ -14,16 +14,20 @@
 //! | [`feed`] | a collection in memory, followed through its watch |
 //! | [`agents`] | every agent that there is, in memory, and changing one |
 //! | [`policies`] | the newest revision of every policy, rendered |
+//! | [`compose`] | what agents get, composed of what people edit |
 //! | [`render`] | a stored policy as an agent gets it |
 //! | [`actions`] | the actions that are not over, and whom they are for |
+//! | [`query`] | choosing agents by what is known of them |
 //! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
 //! | [`status`] | how an agent is, by the rules that people know |
 
 pub mod actions;
 pub mod agents;
+pub mod compose;
 pub mod documents;
 pub mod feed;
 pub mod policies;
+pub mod query;
 pub mod render;
 pub mod session;
 pub mod status;

@@ -1,15 +1,13 @@
 //! Accepting connections.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use fleet_service::tls::{AcceptError, Acceptor};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -27,7 +25,7 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a request's head.
     pub max_header_bytes: usize,
-    /// For the handshake of TLS and for the head of a request, each.
+    /// For the head of a request.
     pub read_header: Duration,
     /// For a request's body.
     pub read: Duration,
@@ -61,7 +59,7 @@ pub struct Port {
     /// The socket.
     pub listener: TcpListener,
     /// How they are encrypted, at this moment; `None`: not at all.
-    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    pub tls: Option<Acceptor>,
 }
 
 /// How the serving ends: gently, and then for good.
@@ -102,11 +100,11 @@ pub async fn serve<H: Handler>(
             debug!(%peer, limit = limits.connections, "too many connections: one is closed");
             continue;
         }
-        let tls = port.tls.as_ref().map(|config| TlsAcceptor::from(config.load_full()));
+        let tls = port.tls.clone();
         let (handler, limits, ending) = (Arc::clone(&handler), Arc::clone(&limits), ending.clone());
         tracker.spawn(async move {
             let _slot = slot;
-            match open_transport(stream, tls, limits.read_header).await {
+            match open_transport(stream, tls).await {
                 Ok(transport) => run(transport, handler, limits, peer, ending).await,
                 Err(error) => debug!(%peer, error = &error as &dyn std::error::Error, "no connection"),
             }
@@ -132,16 +130,11 @@ impl Drop for Slot {
     }
 }
 
-async fn open_transport(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    time: Duration,
-) -> io::Result<Transport> {
-    stream.set_nodelay(true)?;
+async fn open_transport(stream: TcpStream, tls: Option<Acceptor>) -> Result<Transport, AcceptError> {
+    stream.set_nodelay(true).map_err(AcceptError::Handshake)?;
     let Some(tls) = tls else { return Ok(Transport::Plain(stream)) };
     // A handshake needs much more than the connection afterwards does.
-    let stream = timeout(time, Box::pin(tls.accept(stream))).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok(Transport::Tls(Box::new(stream)))
+    Box::pin(tls.accept(stream)).await.map(|stream| Transport::Tls(Box::new(stream)))
 }
 
 async fn run<H: Handler>(

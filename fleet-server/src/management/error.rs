@@ -1,0 +1,122 @@
+//! What people are told when something cannot be done.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use fleet_access::password::PasswordError;
+use fleet_store::{Error, WriteError};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+use tracing::warn;
+
+/// Why a request is not granted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// No such route.
+    #[error("Not Found")]
+    NoRoute,
+    /// The route has other methods.
+    #[error("Method Not Allowed")]
+    Method,
+    /// Nobody that may ask.
+    #[error("name and password are needed: send Authorization: Basic")]
+    Unauthorized,
+    /// There is no such thing.
+    #[error("{kind} {id} not found")]
+    NotFound {
+        /// What it would be.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The request is not what it should be.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The body cannot be had.
+    #[error("{1}")]
+    Body(StatusCode, String),
+    /// It is there already, or has changed meanwhile.
+    #[error("{0}")]
+    Conflict(String),
+    /// Too much at a time.
+    #[error("too many at a time: come again")]
+    Busy,
+    /// The store does not answer.
+    #[error("the store does not answer: come again")]
+    Store(#[source] WriteError),
+    /// The server cannot do its work.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ApiError {
+    pub(super) fn not_found(kind: &'static str, id: &str) -> ApiError {
+        ApiError::NotFound { kind, id: id.chars().take(256).collect() }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            ApiError::NoRoute | ApiError::NotFound { .. } => StatusCode::NOT_FOUND,
+            ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
+            ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ApiError::Body(status, _) => *status,
+            ApiError::Conflict(_) => StatusCode::CONFLICT,
+            ApiError::Busy => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            warn!(error = &self as &dyn std::error::Error, "a request for management cannot be answered");
+        }
+        let body = json!({
+            "statusCode": status.as_u16(),
+            "error": status.canonical_reason().unwrap_or_default(),
+            "message": self.to_string(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        match self {
+            ApiError::Unauthorized => {
+                let value = HeaderValue::from_static("Basic realm=\"fleet\", charset=\"UTF-8\"");
+                response.headers_mut().insert(WWW_AUTHENTICATE, value);
+            }
+            ApiError::Busy | ApiError::Store(_) => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> ApiError {
+        ApiError::Store(WriteError::NotDone(error))
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> ApiError {
+        match error {
+            WriteError::Conflict { .. } => {
+                ApiError::Conflict("it was changed by somebody else meanwhile: try again".to_owned())
+            }
+            error => ApiError::Store(error),
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> ApiError {
+        match error {
+            PasswordError::Busy(_) => ApiError::Busy,
+            error => ApiError::Internal(Box::new(error)),
+        }
+    }
+}
