@@ -8,8 +8,6 @@
 //! |---|---|
 //! | [`command`] | the command line |
 //! | [`config`] | `fleet-server.yml`, `-E`, and the environment |
-//! | `agents` | the API of the agents, and the connections that they hold |
-//! | `management` | the API of people and scripts, under `/api/fleet` |
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod command;

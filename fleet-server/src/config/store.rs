@@ -84,7 +84,7 @@ fn read_etcd(store: &Section<'_>, kind: Kind) -> Etcd {
     if endpoints.is_empty() && kind == Kind::Etcd {
         etcd.mistake("endpoints", "store.etcd.endpoints must name at least one URL");
     }
-    let username = etcd.optional("username", read::text).filter(|name| !name.is_empty());
+    let username = etcd.optional("username", read::text);
     let password = etcd.secret_or_file("password", "password_file", TextFile::Line);
     let credentials = match (username, password) {
         (Some(username), Some(password)) => Some((username, password)),
