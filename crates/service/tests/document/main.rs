@@ -1,4 +1,5 @@
 //! Documents of nested keys, from their sources to values and findings.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
