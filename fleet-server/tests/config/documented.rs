@@ -70,7 +70,9 @@ fn around(key: &str) -> String {
         let pem = "\"-----BEGIN\"";
         let pair = format!("{section}.ssl.certificate: {pem}\n{section}.ssl.key: {pem}\n");
         return match section {
-            "store.etcd" => format!("store: etcd\nstore.etcd.endpoints: https://a\n{pair}"),
+            "store.etcd" => {
+                "store: etcd\nstore.etcd.endpoints: https://a\nstore.etcd.ssl.enabled: true\n".to_owned()
+            }
             "output.elasticsearch" => format!("store: embedded\n{pair}"),
             _ => pair,
         };

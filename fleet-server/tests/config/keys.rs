@@ -9,7 +9,6 @@ const NOTHING: &str = "";
 const ETCD: &str = "store.type: etcd\nstore.etcd.endpoints: https://e:1\n";
 const ETCD_USER: &str = "store.type: etcd\nstore.etcd.endpoints: https://e:1\nstore.etcd.username: me\n";
 const ETCD_PASSWORD: &str = "store.type: etcd\nstore.etcd.endpoints: https://e:1\nstore.etcd.password: x\n";
-const ETCD_TLS: &str = "store: etcd\nstore.etcd.endpoints: https://e:1\nstore.etcd.ssl.enabled: true\nstore.etcd.ssl.certificate: $cert\nstore.etcd.ssl.key: $key\n";
 const ES: &str = "store: embedded\noutput.elasticsearch.timeout: 1\n";
 const ES_TLS: &str =
     "store: embedded\noutput.elasticsearch.ssl.certificate: $cert\noutput.elasticsearch.ssl.key: $key\n";
@@ -44,6 +43,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (ETCD_USER, "store.etcd.password", "x", LIST),
     (ETCD_USER, "store.etcd.password_file", "$secret", "/does/not/exist"),
     (ETCD, "store.etcd.request_timeout", "3s", "0"),
+    (ETCD, "store.etcd.ssl.certificate_authorities", "[$ca]", "[$ca, $cert]"),
     (NOTHING, "management.host", "0.0.0.0", BAD),
     (NOTHING, "management.port", "1", "70000"),
     (NOTHING, "fleet.{agent,host}.id", "x", LIST),
@@ -126,11 +126,10 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The keys of `ssl`: below which sections, what is around it.
-const SECTIONS: [(&str, &str); 4] = [
+const SECTIONS: [(&str, &str); 3] = [
     ("inputs.0.server.ssl.", TLS),
     ("management.ssl.", MANAGEMENT_TLS),
     ("output.elasticsearch.ssl.", ES_TLS),
-    ("store.etcd.ssl.", ETCD_TLS),
 ];
 
 const TLS_KEYS: &[(&str, &str, &str)] = &[
@@ -161,6 +160,9 @@ const ELSEWHERE: &[&str] = &[
     "inputs.0.server.limits.upload_chunk_limit.max_body_byte_size",
     "inputs.0.server.static_policy_tokens.policy_tokens.0.{token_key,policy_id}",
     "{inputs.0.server,management,output.elasticsearch,store.etcd}.ssl.{enabled,certificate,key}",
+    "store.etcd.ssl.{verification_mode,supported_protocols,cipher_suites,curve_types,ca_sha256}",
+    "store.etcd.ssl.{key_passphrase,key_passphrase_path,disable_legacy_pem_support,ca_trusted_fingerprint}",
+    "store.etcd.ssl.{renegotiation,certificate_reload.enabled,certificate_reload.reload_interval}",
     "fleet.agent.logging.level",
     "http.named_pipe.{user,security_descriptor}",
     "output.elasticsearch.{username,password,api_key,bootstrap,max_retries}",

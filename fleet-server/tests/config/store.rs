@@ -37,7 +37,7 @@ fn one_key_chooses_etcd() {
         assert_eq!(etcd.endpoints, ["http://127.0.0.1:2379"]);
         assert_eq!(etcd.key_prefix, "/_coreos.com/fleet/");
         assert_eq!(etcd.request_timeout, Duration::from_secs(1));
-        assert!(etcd.credentials.is_none() && etcd.tls.is_none());
+        assert!(etcd.credentials.is_none() && etcd.authorities.is_none() && etcd.identity.is_none());
     }
     let world = yaml("store: etcd")
         .with("store.etcd.endpoints=https://a:1,https://b/")
@@ -52,8 +52,8 @@ fn etcds_credentials_are_a_pair() {
     let material = Material::new();
     let base = "store: etcd\nstore.etcd.endpoints: https://a\n";
     let world = yaml(&material.fill(&format!("{base}store.etcd: {{username: u, password_file: $secret}}")));
-    let (user, password) = etcd(&world).credentials.unwrap();
-    assert_eq!((user.as_str(), password.reveal()), ("u", "text"));
+    let options = etcd(&world).options();
+    assert_eq!((options.username.as_deref(), options.password.as_deref()), (Some("u"), Some("text")));
     let cases = [
         ("username: u", "store.etcd.username needs store.etcd.password or store.etcd.password_file"),
         ("password: p", "store.etcd.password needs store.etcd.username"),
@@ -65,6 +65,40 @@ fn etcds_credentials_are_a_pair() {
     }
     let clear = yaml("store: etcd\nstore.etcd: {username: u, password: p}").warnings();
     assert!(clear[0].contains("is sent in clear"), "{clear:?}");
+}
+
+#[test]
+fn etcds_tls_is_files() {
+    let material = Material::new();
+    let base = "store: etcd\nstore.etcd.endpoints: https://a\nstore.etcd.ssl:";
+    let world = |ssl: &str| yaml(&material.fill(&format!("{base} {{{ssl}}}")));
+    let options = etcd(&world("certificate_authorities: $ca, certificate: $cert, key: $key")).options();
+    assert_eq!(options.ca_file, Some(material.path("ca.pem").into()));
+    assert_eq!(options.cert_file, Some(material.path("cert.pem").into()));
+    assert_eq!(options.key_file, Some(material.path("key.pem").into()));
+    assert_eq!(etcd(&world("enabled: false, certificate_authorities: $ca")).authorities, None);
+    let refused = [
+        ("verification_mode", "none"),
+        ("verification_mode", "certificate"),
+        ("supported_protocols", "[TLSv1.2]"),
+        ("cipher_suites", "[TLS-AES-128-GCM-SHA256]"),
+        ("curve_types", "[X25519]"),
+        ("ca_sha256", "'47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"),
+        ("ca_trusted_fingerprint", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("key_passphrase", "x"),
+        ("key_passphrase_path", "$secret"),
+        ("certificate_reload.enabled", "false"),
+    ];
+    for (key, value) in refused {
+        let mistakes = world(&format!("certificate: $cert, key: $key, {key}: {value}")).mistakes();
+        let expected = format!("test.yml:3: store.etcd.ssl.{key} cannot be set to this for etcd: remove it");
+        assert_eq!(mistakes, [expected]);
+    }
+    let pem = "\"-----BEGIN\"";
+    let mistakes = world(&format!("certificate: {pem}, key: $key")).mistakes();
+    assert_eq!(mistakes, ["test.yml:3: store.etcd.ssl.certificate must be a file"]);
+    let mistakes = world(&format!("certificate: $cert, key: {pem}")).mistakes();
+    assert_eq!(mistakes, ["test.yml:3: store.etcd.ssl.key must be a file"]);
 }
 
 #[test]
