@@ -71,7 +71,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: 
         return say(out, &version_line(), ExitCode::SUCCESS);
     }
     if arguments.agent_mode {
-        let text = "--agent-mode is not supported yet: run fleet-server by itself, with --config FILE\n";
+        let text =
+            "error: --agent-mode is not supported yet: run fleet-server by itself, with --config FILE\n";
         return say(err, text, ExitCode::FAILURE);
     }
     let source = Source { file: arguments.config, overrides: arguments.overrides };

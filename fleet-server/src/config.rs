@@ -120,6 +120,12 @@ fn read_config(root: &Section<'_>, environment: &BTreeMap<String, String>, memor
     let input = input::read(root, memory);
     let output = output::read(root);
     let store = store::read(root, &general.data_dir, output.is_some());
+    let management = management::read(root);
+    let (agents, people) = (input.server.port, management.port);
+    if agents == people && agents != 0 {
+        let text = format!("management.port is {people}, which inputs.0.server.port is as well: change one");
+        root.mistake("management.port", text);
+    }
     Config {
         version: general.version,
         master_key_file: general.master_key_file,
@@ -128,7 +134,7 @@ fn read_config(root: &Section<'_>, environment: &BTreeMap<String, String>, memor
         fleet: general.fleet,
         data_dir: general.data_dir,
         store,
-        management: management::read(root),
+        management,
         output,
         policy_id: input.policy_id,
         server: input.server,

@@ -61,9 +61,6 @@ pub(super) fn url(scalar: &Scalar) -> Result<String, Expected> {
 }
 
 fn rate(scalar: &Scalar) -> Result<String, Expected> {
-    if scalar.text().is_empty() {
-        return Ok(String::new());
-    }
     read::number(0.0..=1.0)(scalar).map(|_| scalar.text().to_owned())
 }
 

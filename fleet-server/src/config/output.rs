@@ -42,15 +42,14 @@ const DEFAULT_PORT: u16 = 9200;
 /// Reads it; `None` if there is no `output.elasticsearch`.
 pub(super) fn read(root: &Section<'_>) -> Option<Elasticsearch> {
     let output = root.section("output");
-    let others = output.names().into_iter().filter(|name| name != "elasticsearch" && name != "bootstrap");
-    for name in others {
+    for name in output.names().into_iter().filter(|name| name != "elasticsearch") {
         output.accepted(&name);
         let text = format!("output.{name} is not possible: output may have the key elasticsearch alone");
         output.mistake(&name, text);
     }
-    output.ignored("bootstrap", "it is for a server that runs under an agent");
     let is_given = output.has("elasticsearch");
     let section = output.section("elasticsearch");
+    section.ignored("bootstrap", "it is for a server that runs under an agent");
     for key in ["username", "password", "api_key"] {
         section.ignored(key, "only service_token or service_token_path log in");
     }
@@ -65,16 +64,31 @@ pub(super) fn read(root: &Section<'_>) -> Option<Elasticsearch> {
     let elasticsearch = Elasticsearch {
         hosts: section.list("hosts", default, host),
         service_token: section.secret_or_file("service_token", "service_token_path", TextFile::Line),
-        headers: section.map("headers", read::secret),
-        proxy_url: section.optional("proxy_url", proxy_url).filter(|url| !url.is_empty()),
+        headers: headers(&section, "headers"),
+        proxy_url: section.optional("proxy_url", proxy_url),
         proxy_disable: section.get("proxy_disable", false, read::boolean),
-        proxy_headers: section.map("proxy_headers", read::secret),
+        proxy_headers: headers(&section, "proxy_headers"),
         timeout: super::duration(&section, "timeout", Duration::from_secs(90)),
         max_conn_per_host: section.get("max_conn_per_host", 128, read::integer(0..=u32::MAX)),
         max_content_length: section.get("max_content_length", 100 << 20, read::integer(0..=i64::MAX as u64)),
         tls: read_client(&section.section("ssl")),
     };
     is_given.then_some(elasticsearch)
+}
+
+/// Headers by name. A value is never shown, as it may be a secret.
+fn headers(section: &Section<'_>, key: &str) -> BTreeMap<String, Secret> {
+    let headers = section.map(key, read::secret);
+    for (name, value) in &headers {
+        let is_good =
+            name.parse::<http::HeaderName>().is_ok() && http::HeaderValue::from_str(value.reveal()).is_ok();
+        if !is_good {
+            let text =
+                format!("{}: the name or the value of {name:?} is none of HTTP", section.full_key(key));
+            section.mistake(key, text);
+        }
+    }
+    headers
 }
 
 fn scheme(scalar: &Scalar) -> Result<String, Expected> {
@@ -119,9 +133,6 @@ fn host_url(scalar: &Scalar, protocol: &str, path: &str) -> Result<String, Expec
 /// A URL, or a host with a port, which means HTTP.
 fn proxy_url(scalar: &Scalar) -> Result<String, Expected> {
     let text = scalar.text().trim();
-    if text.is_empty() {
-        return Ok(String::new());
-    }
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     match url.parse::<http::Uri>() {
         Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(url),

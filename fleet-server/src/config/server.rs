@@ -259,7 +259,8 @@ fn calendar_interval(scalar: &Scalar) -> Result<Duration, Expected> {
     };
     let digits = &text[..text.len() - unit.len_utf8()];
     let count: u64 = digits.parse().map_err(|_| expected())?;
-    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(expected)
+    let duration = count.checked_mul(seconds).map(Duration::from_secs);
+    duration.filter(|duration| *duration <= read::LONGEST).ok_or_else(expected)
 }
 
 fn static_tokens(section: &Section<'_>) -> Vec<StaticToken> {
@@ -267,7 +268,7 @@ fn static_tokens(section: &Section<'_>) -> Vec<StaticToken> {
     let mut tokens = Vec::new();
     for item in section.sections("policy_tokens") {
         let token_key = item.secret("token_key");
-        let policy_id = item.optional("policy_id", read::text).filter(|id| !id.is_empty());
+        let policy_id = item.optional("policy_id", read::text);
         match (token_key, policy_id) {
             (Some(token_key), Some(policy_id)) => tokens.push(StaticToken { token_key, policy_id }),
             (None, _) => item.mistake("token_key", format!("{} is missing", item.full_key("token_key"))),

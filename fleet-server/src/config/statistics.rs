@@ -27,7 +27,7 @@ pub(super) fn read(root: &Section<'_>) -> Statistics {
     let host = section.get("host", "localhost".to_owned(), read::text);
     let address = address(&section, host.trim(), port);
     for key in ["named_pipe.user", "named_pipe.security_descriptor"] {
-        if section.optional(key, read::text).is_some_and(|text| !text.is_empty()) {
+        if section.optional(key, read::text).is_some() {
             section.mistake(key, format!("http.{key} is for Windows only: remove it"));
         }
     }

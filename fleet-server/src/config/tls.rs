@@ -95,7 +95,7 @@ fn read_common(section: &Section<'_>) -> Common {
         newest,
         cipher_suites: usable(section, "cipher_suites", names::cipher_suite),
         curves: usable(section, "curve_types", names::curve),
-        authorities: authorities(section),
+        authorities: authorities(section, reload),
         ca_sha256: section.list("ca_sha256", Vec::new(), public_key_hash),
         disable_legacy_pem: section.get("disable_legacy_pem_support", false, read::boolean),
         reload: reload.then_some(interval),
@@ -104,7 +104,7 @@ fn read_common(section: &Section<'_>) -> Common {
 
 fn verification(scalar: &Scalar) -> Result<Verification, Expected> {
     match scalar.text().trim().to_ascii_lowercase().as_str() {
-        "" | "full" | "0" => Ok(Verification::Full),
+        "full" | "0" => Ok(Verification::Full),
         "none" | "1" => Ok(Verification::None),
         "certificate" | "2" => Ok(Verification::Certificate),
         "strict" | "3" => Ok(Verification::Strict),
@@ -149,12 +149,21 @@ fn usable<T>(
     usable
 }
 
-fn authorities(section: &Section<'_>) -> Option<Vec<Material>> {
+/// As in the original, one that cannot be read is a mistake only if there is no other, or if nobody looks
+/// again later.
+fn authorities(section: &Section<'_>, reload: bool) -> Option<Vec<Material>> {
     let key = "certificate_authorities";
     let given = section.has(key);
     let authorities = section.list(key, Vec::new(), material);
-    for authority in &authorities {
-        check_readable(section, key, authority);
+    let problems: Vec<String> = authorities.iter().filter_map(unreadable).collect();
+    let some_left = problems.len() < authorities.len();
+    for problem in problems {
+        let text = format!("{}: {problem}", section.full_key(key));
+        if reload && some_left {
+            section.warning(key, format!("{text}; the others are used"));
+        } else {
+            section.mistake(key, text);
+        }
     }
     given.then_some(authorities)
 }
@@ -166,7 +175,10 @@ fn identity(section: &Section<'_>) -> Option<Identity> {
     let passphrase = section.secret_or_file("key_passphrase", "key_passphrase_path", TextFile::Trimmed);
     match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            check_readable(section, "certificate", &certificate);
+            if let Some(problem) = unreadable(&certificate) {
+                let text = format!("{}: {problem}", section.full_key("certificate"));
+                section.mistake("certificate", text);
+            }
             if let Material::File(path) = &key {
                 // Only looked at, to tell early: whoever reads it does so again.
                 let _ = section.secret_file("key", path);
@@ -189,18 +201,14 @@ fn needs(section: &Section<'_>, key: &str, other: &str) -> String {
     format!("{} needs {}: give both or none", section.full_key(key), section.full_key(other))
 }
 
-fn check_readable(section: &Section<'_>, key: &str, material: &Material) {
-    let Material::File(path) = material else { return };
-    if let Err(error) = std::fs::metadata(path).and_then(|_| std::fs::File::open(path)) {
-        let text = format!("{}: the file {} cannot be read: {error}", section.full_key(key), path.display());
-        section.mistake(key, text);
-    }
+/// What keeps a file from being read.
+fn unreadable(material: &Material) -> Option<String> {
+    let Material::File(path) = material else { return None };
+    let error = std::fs::metadata(path).and_then(|_| std::fs::File::open(path)).err()?;
+    Some(format!("the file {} cannot be read: {error}", path.display()))
 }
 
 fn material(scalar: &Scalar) -> Result<Material, Expected> {
-    if scalar.text().trim().is_empty() {
-        return Err(Expected::new("a file or PEM text"));
-    }
     Ok(material_of(scalar.text()))
 }
 

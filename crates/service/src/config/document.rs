@@ -84,10 +84,9 @@ impl Document {
         let environment = sources.environment.unwrap_or(&nothing);
         let mut mistakes = Vec::new();
         let mut map = match sources.file {
-            Some((path, bytes)) => yaml::read(path, bytes, &mut mistakes),
+            Some((path, bytes)) => yaml::read(path, bytes, sources.shorthands, &mut mistakes),
             None => Map::new(),
         };
-        expand_shorthands(&mut map, sources.shorthands);
         for (variable, key) in sources.variables {
             if let Some(text) = environment.get(*variable).filter(|text| !text.is_empty()) {
                 let place = Place::Environment((*variable).to_owned());
@@ -96,9 +95,7 @@ impl Document {
                 tree::insert(&mut map, key, Node::new(place, value), Meeting::Overrides, &mut mistakes);
             }
         }
-        let mut overrides = overrides::read(sources.overrides, &mut mistakes);
-        expand_shorthands(&mut overrides, sources.shorthands);
-        for (key, node) in overrides {
+        for (key, node) in overrides::read(sources.overrides, sources.shorthands, &mut mistakes) {
             if sources.replaced.contains(&key.as_str()) {
                 map.remove(&key);
             }
@@ -123,10 +120,11 @@ impl Document {
         Section::new(self, Some(&self.root), String::new())
     }
 
-    /// The keys that somebody asked for so far, as they are written in a mistake.
+    /// The keys that somebody asked for or accepted so far, as they are written in a mistake.
     #[must_use]
     pub fn known_keys(&self) -> Vec<String> {
-        self.findings.borrow().known.iter().cloned().collect()
+        let findings = self.findings.borrow();
+        findings.known.union(&findings.open).cloned().collect()
     }
 
     /// The outcome, when all keys were asked for.
@@ -151,16 +149,4 @@ pub struct Problems {
     pub mistakes: Vec<Mistake>,
     /// In the same order.
     pub warnings: Vec<Warning>,
-}
-
-fn expand_shorthands(map: &mut Map, shorthands: &[(&str, &str)]) {
-    for (section, key) in shorthands {
-        if let Some(node) = map.get_mut(*section)
-            && matches!(node.value, Value::Scalar(_))
-        {
-            let place = node.place.clone();
-            let value = std::mem::replace(&mut node.value, Value::Null);
-            node.value = Value::Map(Map::from([((*key).to_owned(), Node::new(place, value))]));
-        }
-    }
 }

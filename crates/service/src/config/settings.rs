@@ -207,7 +207,7 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// Replaces what stands between `//` and the `@` that follows.
+/// Replaces what stands between `//` and the `@` that follows, and a `user:password@` without `//`.
 fn without_user(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (index, part) in text.split("//").enumerate() {
@@ -215,7 +215,7 @@ fn without_user(text: &str) -> String {
             shown.push_str("//");
         }
         match part.rsplit_once('@') {
-            Some((_, host)) if index > 0 => {
+            Some((user, host)) if index > 0 || user.contains(':') => {
                 shown.push_str("…@");
                 shown.push_str(host);
             }

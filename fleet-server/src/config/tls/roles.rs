@@ -105,7 +105,7 @@ pub(in crate::config) fn read_client(section: &Section<'_>) -> Option<ClientTls>
     let enabled = section.get("enabled", true, read::boolean);
     let client = ClientTls {
         identity: identity(section),
-        trusted_fingerprint: section.optional("ca_trusted_fingerprint", fingerprint).flatten(),
+        trusted_fingerprint: section.optional("ca_trusted_fingerprint", fingerprint),
         renegotiation: section.get("renegotiation", Renegotiation::Never, renegotiation),
         common: read_common(section),
     };
@@ -131,13 +131,10 @@ fn renegotiation(scalar: &Scalar) -> Result<Renegotiation, Expected> {
     read::one_of(&words)(scalar)
 }
 
-/// Hexadecimal, also with colons as OpenSSL shows it. An empty text is none.
-fn fingerprint(scalar: &Scalar) -> Result<Option<[u8; 32]>, Expected> {
+/// Hexadecimal, also with colons as OpenSSL shows it.
+fn fingerprint(scalar: &Scalar) -> Result<[u8; 32], Expected> {
     let expected = || Expected::new("the SHA-256 of a certificate in hexadecimal (64 digits)");
     let digits = scalar.text().trim().replace(':', "");
-    if digits.is_empty() {
-        return Ok(None);
-    }
     if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(expected());
     }
@@ -146,5 +143,5 @@ fn fingerprint(scalar: &Scalar) -> Result<Option<[u8; 32]>, Expected> {
         let pair = digits.get(2 * index..2 * index + 2).ok_or_else(expected)?;
         *byte = u8::from_str_radix(pair, 16).map_err(|_| expected())?;
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }

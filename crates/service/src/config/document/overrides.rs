@@ -10,7 +10,7 @@ use crate::config::{Mistake, Place};
 const DEEPEST: usize = 16;
 
 /// Reads overrides, the last of a key wins.
-pub(super) fn read(overrides: &[String], mistakes: &mut Vec<Mistake>) -> Map {
+pub(super) fn read(overrides: &[String], shorthands: &[(&str, &str)], mistakes: &mut Vec<Mistake>) -> Map {
     let mut map = Map::new();
     for text in overrides {
         let (key, value) = match text.split_once('=') {
@@ -20,7 +20,10 @@ pub(super) fn read(overrides: &[String], mistakes: &mut Vec<Mistake>) -> Map {
         };
         let place = Place::Override(key.to_owned());
         match parse(value, &place) {
-            Ok(node) => tree::insert(&mut map, key, node, Meeting::Overrides, mistakes),
+            Ok(node) => {
+                let key = tree::spelled_out(key, &node, shorthands);
+                tree::insert(&mut map, &key, node, Meeting::Overrides, mistakes);
+            }
             Err(problem) => {
                 let text = format!(
                     "{key} has a value that cannot be read: {problem}; a text that is meant as it stands goes into quotes"
@@ -193,6 +196,8 @@ impl Reader<'_> {
 pub(super) fn items(text: &str, place: &Place) -> Vec<Node> {
     match parse(text, place) {
         Ok(Node { value: Value::List(items), .. }) => items,
+        // In quotes, so that its commas are its own.
+        Ok(node @ Node { value: Value::Scalar(Scalar { style: Style::Quoted, .. }), .. }) => vec![node],
         _ => vec![Node::new(place.clone(), Value::Scalar(Scalar::new(text, Style::Inserted)))],
     }
 }

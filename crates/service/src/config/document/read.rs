@@ -1,6 +1,6 @@
 //! Readers of single values of a document.
 //!
-//! Each answers the value, or what was [`Expected`] in its place, as a text that fits behind "must be".
+//! They see no empty text, which is as good as none. Each answers the value, or what was [`Expected`] in its place, as a text that fits behind "must be".
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use super::tree::Scalar;
 use crate::config::value::{self, Expected, Secret};
+
+/// The longest span of time, as in Go: 292 years, in nanoseconds. What is added to a clock must stay small
+/// enough for it.
+pub const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// Any text.
 ///
@@ -29,10 +33,10 @@ pub fn secret(scalar: &Scalar) -> Result<Secret, Expected> {
 /// A path; a relative one counts from the working directory.
 ///
 /// # Errors
-/// An empty text.
+/// A text that no path can be.
 pub fn path(scalar: &Scalar) -> Result<PathBuf, Expected> {
-    if scalar.text().is_empty() {
-        return Err(Expected::new("a path"));
+    if scalar.text().contains('\0') {
+        return Err(Expected::new("a path without NUL bytes"));
     }
     Ok(PathBuf::from(scalar.text()))
 }
@@ -126,7 +130,7 @@ pub fn duration(scalar: &Scalar) -> Result<Duration, Expected> {
     } else {
         value::parse_duration(digits)
     };
-    match (parsed, magnitude) {
+    match (parsed.filter(|duration| *duration <= LONGEST), magnitude) {
         (Some(_), Some(_)) => Ok(Duration::ZERO),
         (Some(duration), None) => Ok(duration),
         (None, _) => Err(Expected::new("a duration such as 250ms, 5m or 1h30m, or a number of seconds")),

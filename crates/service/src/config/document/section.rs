@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::Path;
 
 use super::secret_file::read_secret_file;
-use super::tree::{Node, Scalar, Style, Value, join};
+use super::tree::{self, Node, Scalar, Style, Value, join};
 use super::{Document, overrides, read};
 use crate::config::settings::{Mistake, Place, Warning, shortened};
 use crate::config::value::{Expected, Secret};
@@ -65,7 +65,7 @@ impl<'a> Section<'a> {
         };
         let mut sections = Vec::new();
         for (path, item) in items {
-            let is_section = matches!(item.value, Value::Map(_) | Value::Null);
+            let is_section = matches!(item.value, Value::Map(_)) || item.is_nothing();
             if !is_section {
                 self.expected_section(&path, item);
             }
@@ -103,15 +103,13 @@ impl<'a> Section<'a> {
     /// The value of a key; `None` if there is none, or if it is wrong.
     pub fn optional<T>(&self, key: &str, read: impl Fn(&Scalar) -> Result<T, Expected>) -> Option<T> {
         let node = self.ask(key)?;
-        self.scalar(&join(&self.path, key), node, &read, true)
+        self.scalar(&join(&self.path, key), node, &read)
     }
 
-    /// A text that is not shown, not even in a mistake. An empty one is none.
+    /// A text that is not shown, not even in a mistake.
     #[must_use]
     pub fn secret(&self, key: &str) -> Option<Secret> {
-        let node = self.ask(key)?;
-        let secret = self.scalar(&join(&self.path, key), node, &read::secret, false)?;
-        (!secret.is_empty()).then_some(secret)
+        self.optional(key, read::secret)
     }
 
     /// A secret that stands here, or in the file that the other key names. What stands here wins.
@@ -167,7 +165,7 @@ impl<'a> Section<'a> {
         };
         let read_item = |(index, item): (usize, &Node)| {
             let path = if items.len() > 1 { format!("{path}.{index}") } else { path.clone() };
-            self.scalar(&path, item, &read, true)
+            self.scalar(&path, item, &read)
         };
         items.iter().enumerate().filter_map(read_item).collect()
     }
@@ -197,7 +195,7 @@ impl<'a> Section<'a> {
             for (key, node) in map {
                 self.flatten(path, &join(name, key), node, read, values);
             }
-        } else if let Some(value) = self.scalar(&join(path, name), node, read, true) {
+        } else if let Some(value) = self.scalar(&join(path, name), node, read) {
             values.insert(name.to_owned(), value);
         }
     }
@@ -226,7 +224,7 @@ impl<'a> Section<'a> {
         self.document.findings.borrow_mut().warnings.push(warning);
     }
 
-    /// Whether a key was given by an environment variable or on the command line.
+    /// Where a key stands; where its section does if it is not there.
     #[must_use]
     pub fn place(&self, key: &str) -> Place {
         let above = self.node.map(|node| node.place.clone()).unwrap_or(Place::Nowhere);
@@ -235,7 +233,7 @@ impl<'a> Section<'a> {
 
     /// What stands at a key, unless it is nothing.
     fn find(&self, key: &str) -> Option<&'a Node> {
-        self.node?.descend(key).filter(|node| node.value != Value::Null)
+        self.node?.descend(key).filter(|node| !node.is_nothing())
     }
 
     /// Like [`Self::find`]; the key is known from now on, and what is above it must be sections.
@@ -244,14 +242,19 @@ impl<'a> Section<'a> {
         let mut node = self.node?;
         let mut path = self.path.clone();
         for (index, segment) in key.split('.').enumerate() {
-            if index > 0 && !matches!(node.value, Value::Map(_) | Value::Null) {
+            let leads_on = match &node.value {
+                Value::Map(_) => true,
+                Value::List(_) => tree::index(segment).is_some(),
+                _ => node.is_nothing(),
+            };
+            if index > 0 && !leads_on {
                 self.expected_section(&path, node);
                 return None;
             }
             path = join(&path, segment);
             node = node.child(segment)?;
         }
-        (node.value != Value::Null).then_some(node)
+        (!node.is_nothing()).then_some(node)
     }
 
     fn scalar<T>(
@@ -259,9 +262,9 @@ impl<'a> Section<'a> {
         path: &str,
         node: &Node,
         read: &impl Fn(&Scalar) -> Result<T, Expected>,
-        shown: bool,
     ) -> Option<T> {
         let scalar = match &node.value {
+            _ if node.is_nothing() => return None,
             Value::Scalar(scalar) => scalar,
             Value::Null => return None,
             Value::Unresolved(reason) => {
@@ -277,8 +280,7 @@ impl<'a> Section<'a> {
         match read(scalar) {
             Ok(value) => Some(value),
             Err(Expected(expected)) => {
-                let given = if shown { format!("{:?}", shortened(&scalar.text)) } else { "this".to_owned() };
-                let text = format!("{path} must be {expected}, not {given}");
+                let text = format!("{path} must be {expected}, not {:?}", shortened(&scalar.text));
                 self.fault(path, node.place.clone(), text);
                 None
             }

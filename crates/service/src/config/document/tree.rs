@@ -1,5 +1,6 @@
 //! A configuration as a tree of values that know where they stand.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::config::{Mistake, Place};
@@ -81,6 +82,15 @@ impl Node {
         path.split('.').try_fold(self, |node, key| node.child(key))
     }
 
+    /// Whether nothing stands there. An empty text is as good as none, so that `${NAME:}` is the default.
+    pub(super) fn is_nothing(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Scalar(scalar) => scalar.text.is_empty(),
+            _ => false,
+        }
+    }
+
     /// How many levels stand below it.
     fn height(&self) -> usize {
         let tallest = match &self.value {
@@ -112,6 +122,15 @@ pub(super) fn index(key: &str) -> Option<usize> {
 /// Joins two parts of a path.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The key that is meant by a section's key with a single value behind it.
+pub(super) fn spelled_out<'a>(key: &'a str, node: &Node, shorthands: &[(&str, &str)]) -> Cow<'a, str> {
+    let shorthand = shorthands.iter().find(|(section, _)| *section == key);
+    match (shorthand, &node.value) {
+        (Some((section, short)), Value::Scalar(_)) => Cow::Owned(join(section, short)),
+        _ => Cow::Borrowed(key),
+    }
 }
 
 /// What happens when a value meets another one at the same key.

@@ -57,7 +57,10 @@ impl Walk<'_> {
 
     fn leads_to_known(&self, path: &str) -> bool {
         let start = format!("{path}.");
-        self.known.range(start.clone()..).next().is_some_and(|key| key.starts_with(&start))
+        let leads = |keys: &BTreeSet<String>| {
+            keys.range(start.clone()..).next().is_some_and(|key| key.starts_with(&start))
+        };
+        leads(self.known) || leads(self.open)
     }
 
     /// The key that may have been meant: one of the same section that is spelled nearly so, or the only one
@@ -69,12 +72,21 @@ impl Walk<'_> {
         if let Some(sibling) = nearest(key, siblings) {
             return Some(join(above, sibling));
         }
+        if let Some(dotted) = dotted_index(key) {
+            return Some(join(above, &dotted));
+        }
         let elsewhere: BTreeSet<&str> = self.known.iter().filter_map(|known| called(known, key)).collect();
         match elsewhere.len() {
             1 => elsewhere.first().map(|key| (*key).to_owned()),
             _ => None,
         }
     }
+}
+
+/// `name.0` for `name[0]`, which is how other programs write it.
+fn dotted_index(key: &str) -> Option<String> {
+    let (name, index) = key.strip_suffix(']')?.split_once('[')?;
+    index.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{name}.{index}"))
 }
 
 /// As much of a known key as ends in a part of this name.

@@ -18,9 +18,14 @@ const MOST_VALUES: usize = 50_000;
 pub(super) const LARGEST_FILE: usize = 4 * 1024 * 1024;
 
 /// Reads a file's bytes. What is wrong is told; what could be read is answered.
-pub(super) fn read(path: &Path, bytes: &[u8], mistakes: &mut Vec<Mistake>) -> Map {
-    let mut reader =
-        Reader { path, mistakes, open: Vec::new(), anchors: HashMap::new(), values: 0, root: None };
+pub(super) fn read(
+    path: &Path,
+    bytes: &[u8],
+    shorthands: &[(&str, &str)],
+    mistakes: &mut Vec<Mistake>,
+) -> Map {
+    let (open, anchors) = (Vec::new(), HashMap::new());
+    let mut reader = Reader { path, shorthands, mistakes, open, anchors, values: 0, root: None };
     if bytes.len() > LARGEST_FILE {
         reader.complain(1, format!("the file is larger than {LARGEST_FILE} bytes"));
         return Map::new();
@@ -51,6 +56,8 @@ enum Open {
 
 struct Reader<'a> {
     path: &'a Path,
+    /// Of the outermost map.
+    shorthands: &'a [(&'a str, &'a str)],
     mistakes: &'a mut Vec<Mistake>,
     open: Vec<Open>,
     /// By the parser's number: the value, and how many values it holds.
@@ -148,6 +155,7 @@ impl Reader<'_> {
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), size(&node)));
         }
+        let shorthands = if self.open.len() == 1 { self.shorthands } else { &[] };
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
@@ -166,6 +174,7 @@ impl Reader<'_> {
                 }
                 // The key's line is what people look for, even if the value begins on the next.
                 node.place = Place::File(self.path.to_owned(), line);
+                let key = tree::spelled_out(&key, &node, shorthands);
                 tree::insert(entries, &key, node, Meeting::Clash, self.mistakes);
             }
         }
