@@ -90,7 +90,7 @@ fn start(source: &Source, err: &mut dyn Write) -> ExitCode {
         Ok((config, warnings)) => {
             let told = Problems { mistakes: Vec::new(), warnings };
             say(err, &check::findings(&told), ExitCode::SUCCESS);
-            crate::daemon::run(config)
+            crate::daemon::run(&config)
         }
         Err(problems) => say(err, &check::findings(&problems), ExitCode::FAILURE),
     }

@@ -1,14 +1,333 @@
 //! The parts put together, from start to drain.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+mod settings;
+mod store;
+mod tls;
+mod welcome;
 
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_access::authority::{Authority, AuthorityError};
+use fleet_access::master_key::{MasterKey, MasterKeyError, MasterKeySource};
+use fleet_access::password::{PasswordError, PasswordOptions, Passwords};
+use fleet_access::replace_token::{Cost, CostError, ReplaceTokens};
+use fleet_access::seal::{Keyring, KeyringError};
+use fleet_access::signer::{Signer, SignerError};
+use fleet_access::slow::Workers;
+use fleet_service::drain::Drain;
+use fleet_service::logging::{self, Style};
+use fleet_service::notify;
+use fleet_service::signals::Signals;
+use fleet_service::tls::TlsError;
+use fleet_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::agents::{AgentsApi, AgentsHandler, beat};
+use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::config::logging::Level;
+use crate::fleet::Fleet;
+use crate::http::{Ending, Port, serve};
+use crate::management::{self, AdminError, Management, Users};
+use tls::Listening;
+
+/// The master key of a service that systemd gives one.
+const CREDENTIAL: &str = "master-key";
+/// The store is asked again this long after it did not answer at the start.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long the end may take after the grace.
+const END_MAX: Duration = Duration::from_secs(3);
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the data directory {} cannot be made (data_dir)", path.display())]
+    DataDir {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("there is no master key (master_key_file)")]
+    MasterKey(#[source] MasterKeyError),
+    #[error("the store cannot be used (store)")]
+    Store(#[source] fleet_store::Error),
+    #[error("secrets cannot be opened")]
+    Keyring(#[source] KeyringError),
+    #[error("there is no certificate authority")]
+    Authority(#[source] AuthorityError),
+    #[error("policies cannot be signed")]
+    Signer(#[source] SignerError),
+    #[error("TLS cannot be served on {place}")]
+    Tls {
+        place: &'static str,
+        #[source]
+        source: TlsError,
+    },
+    #[error("cannot listen on {address}")]
+    Bind {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("passwords cannot be checked")]
+    Passwords(#[source] PasswordError),
+    #[error("there is no administrator")]
+    Admin(#[source] AdminError),
+    #[error("inputs.0.server.pdkdf2 cannot be used")]
+    Cost(#[source] CostError),
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    #[error("{} cannot be written", path.display())]
+    WriteFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
 
 /// Runs the server until it is told to stop.
-pub(crate) fn run(config: Config) -> ExitCode {
-    let Config { version, .. } = config;
-    // Nobody is left to tell if this fails.
-    let _ = writeln!(io::stderr(), "fleet-server {version}: this build serves nothing");
-    ExitCode::FAILURE
+pub(crate) fn run(config: &Config) -> ExitCode {
+    let verbosity = match config.logging.level {
+        Level::Trace | Level::Debug => 1,
+        _ => 0,
+    };
+    let style = Style::detect(std::env::var("JOURNAL_STREAM").ok().as_deref());
+    if let Err(error) = logging::start(style, verbosity) {
+        error!(error = &error as &dyn std::error::Error, "the log was started before");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(Box::pin(Server::run(config)));
+            runtime.shutdown_timeout(END_MAX);
+            outcome
+        }
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "there is no runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "fleet-server cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is open before anybody is served.
+struct Server {
+    fleet: Arc<Fleet>,
+    authority: Authority,
+    passwords: Passwords,
+    users: Arc<Users>,
+    /// The administrator's password, if it was made up now.
+    password: Option<fleet_service::config::value::Secret>,
+}
+
+impl Server {
+    async fn run(config: &Config) -> Result<(), Error> {
+        let mut signals = Signals::listen().map_err(Error::Signals)?;
+        let agents = bind(&config.server.host, config.server.port).await?;
+        let management = bind(&config.management.host, config.management.port).await?;
+        let internal = bind_internal(config, &agents).await;
+        let opening = Server::open(config);
+        let server = tokio::select! {
+            server = Box::pin(opening) => server?,
+            _ = signals.stop() => return Ok(()),
+        };
+        let drain = Drain::new();
+        server.fleet.start(&drain);
+        drain.spawn("beat", {
+            let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
+            async move { token.run_until_cancelled(beat(fleet)).await }
+        });
+        tokio::select! {
+            () = server.fleet.ready() => {}
+            _ = signals.stop() => return Ok(()),
+        }
+        let serving = server.serve(config, agents, internal, management, &drain).await?;
+        notify::ready("serving");
+        info!(
+            version = crate::VERSION,
+            agents = %serving.agents,
+            management = %serving.management,
+            "fleet-server is running"
+        );
+        server.welcome(config, &serving).await;
+        signals.stop().await;
+        notify::stopping("draining");
+        info!(grace = ?config.server.timeouts.drain, "stopping: whoever asks is answered until the grace ends");
+        serving.end(config.server.timeouts.drain, &mut signals).await;
+        drain.start();
+        drain.finish(END_MAX, &mut signals).await;
+        Ok(())
+    }
+
+    async fn open(config: &Config) -> Result<Server, Error> {
+        make_data_dir(&config.data_dir)?;
+        let master = MasterKey::load(&master_key_source(config)).map_err(Error::MasterKey)?;
+        let store = store::open(&config.store).map_err(Error::Store)?;
+        store::wait_for(&*store, STORE_PAUSE).await;
+        let keyring = Keyring::open(Arc::clone(&store), master).await.map_err(Error::Keyring)?;
+        let authority = Authority::open(Arc::clone(&store), &keyring).await.map_err(Error::Authority)?;
+        let signer = Signer::open(Arc::clone(&store), &keyring).await.map_err(Error::Signer)?;
+        write_file(&config.data_dir.join("ca.pem"), authority.certificate_pem())?;
+        let passwords = Passwords::new(PasswordOptions::default(), Workers::for_this_machine());
+        let passwords = passwords.map_err(Error::Passwords)?;
+        let users = Arc::new(Users::new(&store));
+        let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
+        let password = password.map_err(Error::Admin)?;
+        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock));
+        Ok(Server { fleet, authority, passwords, users, password })
+    }
+
+    async fn serve(
+        &self,
+        config: &Config,
+        agents: TcpListener,
+        internal: Option<TcpListener>,
+        management: TcpListener,
+        drain: &Drain,
+    ) -> Result<Serving, Error> {
+        let ending = Ending::default();
+        let tracker = TaskTracker::new();
+        let listening = Listening { authority: &self.authority, names: &config.tls_names, drain };
+        let acceptor = listening.acceptor("inputs.0.server.ssl", &config.server.tls, true)?;
+        let pbkdf2 = &config.server.pbkdf2;
+        let cost = Cost::new(pbkdf2.iterations, pbkdf2.key_length as usize, pbkdf2.salt_length as usize);
+        let replace_tokens = ReplaceTokens::new(cost.map_err(Error::Cost)?, Workers::for_this_machine());
+        let api = AgentsApi::new(
+            Arc::clone(&self.fleet),
+            settings::agents(config),
+            replace_tokens,
+            ending.drain.clone(),
+        );
+        let handler = Arc::new(AgentsHandler(api));
+        let limits = settings::connections(config);
+        let serving = Serving {
+            agents: address(&agents),
+            management: address(&management),
+            is_encrypted: acceptor.is_some(),
+            ending: ending.clone(),
+            tracker: tracker.clone(),
+        };
+        for listener in [Some(agents), internal].into_iter().flatten() {
+            let port = Port { listener, tls: acceptor.clone() };
+            let (handler, limits) = (Arc::clone(&handler), limits.clone());
+            drain.spawn("agents-port", serve(port, handler, limits, ending.clone(), tracker.clone()));
+        }
+        let acceptor = listening.acceptor("management.ssl", &config.management.tls, false)?;
+        let router = Management {
+            fleet: Arc::clone(&self.fleet),
+            users: Arc::clone(&self.users),
+            passwords: self.passwords.clone(),
+            version: Arc::from(config.version.as_str()),
+        }
+        .router();
+        let port = management::Port {
+            listener: management,
+            tls: acceptor,
+            allows_plain: tls::allows_plain(&config.management),
+        };
+        drain.spawn("management-port", management::serve(port, router, ending.clone(), tracker.clone()));
+        Ok(serving)
+    }
+
+    /// Tells whoever started it for the first time what to do next.
+    async fn welcome(&self, config: &Config, serving: &Serving) {
+        let management = Management {
+            fleet: Arc::clone(&self.fleet),
+            users: Arc::clone(&self.users),
+            passwords: self.passwords.clone(),
+            version: Arc::from(config.version.as_str()),
+        };
+        let key = match management.ensure_policy().await {
+            Ok(key) => key,
+            Err(error) => {
+                warn!(%error, "there is no first policy yet: make one over the management API");
+                None
+            }
+        };
+        welcome::tell(config, serving, self.password.as_ref(), key.as_deref());
+    }
+}
+
+/// What is being served.
+struct Serving {
+    agents: SocketAddr,
+    management: SocketAddr,
+    is_encrypted: bool,
+    ending: Ending,
+    tracker: TaskTracker,
+}
+
+impl Serving {
+    /// Held check-ins are answered, requests that still come are too, until `grace` is over or nobody is left.
+    async fn end(self, grace: Duration, signals: &mut Signals) {
+        self.ending.drain.cancel();
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            _ = signals.stop() => warn!("asked again to stop: not waiting any longer"),
+        }
+        self.ending.end.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(END_MAX, self.tracker.wait()).await.is_err() {
+            warn!(connections = self.tracker.len(), "connections are cut off");
+        }
+    }
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|source| Error::Bind { address: format!("{host}:{port}"), source })
+}
+
+/// The port for the agent that supervises this server. Servers beside each other on one machine share it: the
+/// first has it.
+async fn bind_internal(config: &Config, agents: &TcpListener) -> Option<TcpListener> {
+    let port = config.server.internal_port;
+    if address(agents).port() == port {
+        return None;
+    }
+    match TcpListener::bind(("localhost", port)).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            warn!(port, %error, "localhost is not served for a supervising agent (inputs.0.server.internal_port)");
+            None
+        }
+    }
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    // A socket that is bound has an address; this is only told.
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+fn master_key_source(config: &Config) -> MasterKeySource {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match credentials.filter(|directory| directory.join(CREDENTIAL).exists()) {
+        Some(directory) => MasterKeySource::Credential { directory, name: CREDENTIAL.to_owned() },
+        None => MasterKeySource::FileOrNew(config.master_key_file.clone()),
+    }
+}
+
+/// For the server alone: keys and documents lie in it.
+fn make_data_dir(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path);
+    made.map_err(|source| Error::DataDir { path: path.to_owned(), source })
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(|source| Error::WriteFile { path: path.to_owned(), source })
 }

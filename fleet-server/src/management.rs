@@ -17,6 +17,7 @@ mod enrollment_keys;
 mod error;
 mod input;
 mod list;
+mod serve;
 mod service_tokens;
 
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use serde_json::{Value, json};
 use crate::fleet::Fleet;
 use error::ApiError;
 
-pub use auth::{ADMIN, Users};
+pub use auth::{ADMIN, AdminError, Users};
+pub use serve::{Port, serve};
 
 /// The largest body of a request in bytes.
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
@@ -51,6 +53,11 @@ pub struct Management {
 type Answer = Result<Json<Value>, ApiError>;
 
 impl Management {
+    /// Makes a first policy if there is none, and returns its enrolment key.
+    pub(crate) async fn ensure_policy(&self) -> Result<Option<String>, String> {
+        agent_policies::ensure_first(self).await.map_err(|error| error.to_string())
+    }
+
     /// The routes.
     pub fn router(self) -> Router {
         let routes = Router::new()

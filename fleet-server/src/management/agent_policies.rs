@@ -48,6 +48,9 @@ const IGNORED: [&str; 12] = [
     "has_fleet_server",
 ];
 
+/// The id of the policy that is made at the first start.
+const FIRST: &str = "default";
+
 struct Signing<'a>(&'a Signer);
 
 impl Sign for Signing<'_> {
@@ -147,6 +150,34 @@ pub(super) async fn create(
     deploy(&management, &policy).await?;
     enrollment_keys::make(&management, &id, "Default", None, None).await?;
     Ok(Json(json!({"item": shown(&management, &policy)})))
+}
+
+/// Makes a first policy if there is none. Returns its enrolment key.
+pub(super) async fn ensure_first(management: &Management) -> Result<Option<String>, ApiError> {
+    if !policies(management).list(Scope::All).await?.values.is_empty() {
+        return Ok(None);
+    }
+    let policy = AgentPolicy {
+        id: FIRST.to_owned(),
+        name: "Default".to_owned(),
+        namespace: "default".to_owned(),
+        description: "Made at the first start".to_owned(),
+        monitoring_enabled: Vec::new(),
+        inactivity_timeout: DEFAULT_INACTIVITY_TIMEOUT,
+        revision: 1,
+        updated_at: management.fleet.clock.now(),
+        updated_by: "fleet-server".to_owned(),
+        ..AgentPolicy::default()
+    };
+    match policies(management).put(FIRST, &policy, Expect::Absent, None, None).await {
+        Ok(_) => {}
+        // Another server is faster.
+        Err(WriteError::Conflict { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    deploy(management, &policy).await?;
+    let key = enrollment_keys::make(management, FIRST, "Default", None, None).await?;
+    Ok(enrollment_keys::text(management, &key))
 }
 
 pub(super) async fn update(

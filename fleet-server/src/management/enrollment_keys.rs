@@ -31,14 +31,16 @@ pub(super) struct Create {
     max_uses: Option<u64>,
 }
 
+/// What agents send. `None`: it was sealed with a key that is not there any more.
+pub(super) fn text(management: &Management, key: &EnrollmentKey) -> Option<String> {
+    let context = EnrollmentKey::api_key_context(&key.id);
+    let text = management.fleet.keyring.unseal_text(context, &key.api_key);
+    text.map(|text| text.reveal().to_owned()).ok()
+}
+
 /// A key as it is shown: with its secret, which people need again.
 fn shown(management: &Management, key: &EnrollmentKey) -> Value {
-    let api_key = management
-        .fleet
-        .keyring
-        .unseal_text(EnrollmentKey::api_key_context(&key.id), &key.api_key)
-        .map(|text| text.reveal().to_owned())
-        .ok();
+    let api_key = text(management, key);
     let mut value = json!({
         "id": key.id,
         "active": key.active,

@@ -1,0 +1,59 @@
+//! What the configuration means for the parts.
+
+use crate::agents::{Limits, RouteLimit, Settings};
+use crate::config::Config;
+use crate::config::limits::Limit;
+use crate::http;
+
+pub(super) fn agents(config: &Config) -> Settings {
+    let server = &config.server;
+    let limits = &server.limits;
+    Settings {
+        version: config.version.clone(),
+        long_poll: server.timeouts.checkin_long_poll,
+        jitter: server.timeouts.checkin_jitter,
+        max_poll: server.timeouts.checkin_max_poll,
+        read: server.timeouts.read,
+        // -1 is the usual level, -2 means Huffman codes alone.
+        compression_level: match server.compression_level {
+            -1 => 6,
+            -2 => 1,
+            level => u32::try_from(level).unwrap_or(1),
+        },
+        compression_threshold: usize::try_from(server.compression_threshold).unwrap_or(usize::MAX),
+        ignore_checkin_policy_id: server.feature_flags.ignore_checkin_policy_id,
+        limits: Limits {
+            enroll: route(&limits.enroll),
+            checkin: route(&limits.checkin),
+            ack: route(&limits.ack),
+            audit_unenroll: route(&limits.audit_unenroll),
+            status: route(&limits.status),
+        },
+    }
+}
+
+fn route(limit: &Limit) -> RouteLimit {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    RouteLimit {
+        interval: limit.interval,
+        burst: limit.burst,
+        max: limit.max,
+        max_body: bytes(limit.max_body_byte_size),
+        // Only check-ins have a limit of their own; others may not grow beyond what a plain one may be.
+        max_body_decoded: bytes(limit.max_body_decompressed.max(limit.max_body_byte_size)),
+    }
+}
+
+pub(super) fn connections(config: &Config) -> http::Limits {
+    let server = &config.server;
+    let requests = server.limits.max_connections;
+    http::Limits {
+        // A tenth more than the requests at a time, as in the original.
+        connections: requests + requests / 10,
+        max_header_bytes: server.limits.max_header_byte_size,
+        read_header: server.timeouts.read_header,
+        read: server.timeouts.read,
+        idle: server.timeouts.idle,
+        ..http::Limits::default()
+    }
+}

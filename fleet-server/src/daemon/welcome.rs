@@ -1,0 +1,53 @@
+//! What is told at the first start.
+
+use std::io::{self, Write};
+
+use fleet_service::config::value::Secret;
+
+use super::Serving;
+use crate::config::Config;
+use crate::management::ADMIN;
+
+/// This machine's name.
+pub(super) fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty() && name != "(none)").then(|| name.to_owned())
+}
+
+/// Tells the administrator's password if it was made up now, and how the first agent is enrolled if its policy
+/// was.
+pub(super) fn tell(
+    config: &Config,
+    serving: &Serving,
+    password: Option<&Secret>,
+    enrollment_key: Option<&str>,
+) {
+    let mut text = String::new();
+    let host = hostname().unwrap_or_else(|| "localhost".to_owned());
+    if let Some(password) = password {
+        text.push_str(&format!(
+            "\nThis is told only once.\n\n  Management  http://{}\n  User        {ADMIN}\n  Password    {}\n",
+            serving.management,
+            password.reveal(),
+        ));
+    }
+    if let Some(key) = enrollment_key {
+        let (scheme, trust) = if serving.is_encrypted {
+            let ca = config.data_dir.join("ca.pem");
+            ("https", format!(" --certificate-authorities {}", ca.display()))
+        } else {
+            ("http", " --insecure".to_owned())
+        };
+        text.push_str(&format!(
+            "\nTo enrol the first agent, on its machine:\n\n  elastic-agent enroll --url {scheme}://{host}:{} \
+             --enrollment-token {key}{trust}\n",
+            serving.agents.port(),
+        ));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+        // Nobody is left to tell if this fails.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
