@@ -24,7 +24,6 @@ use fleet_service::logging::{self, Style};
 use fleet_service::notify;
 use fleet_service::signals::Signals;
 use fleet_service::tls::TlsError;
-use fleet_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -154,7 +153,7 @@ impl Server {
             () = server.fleet.ready() => {}
             _ = signals.stop() => return Ok(()),
         }
-        let serving = server.serve(config, agents, internal, management, &drain).await?;
+        let serving = server.serve(config, agents, internal, management, &drain)?;
         notify::ready("serving");
         info!(
             version = crate::VERSION,
@@ -190,7 +189,7 @@ impl Server {
         Ok(Server { fleet, authority, passwords, users, password })
     }
 
-    async fn serve(
+    fn serve(
         &self,
         config: &Config,
         agents: TcpListener,

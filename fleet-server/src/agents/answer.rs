@@ -27,8 +27,11 @@ const END: &[u8] = b"}]}";
 pub(super) struct Answers {
     level: u32,
     /// The newest rendering of each policy, compressed.
-    shared: Mutex<HashMap<String, (Arc<Rendered>, Arc<Shared>)>>,
+    shared: Mutex<HashMap<String, Compressed>>,
 }
+
+/// What was rendered, and the same compressed.
+type Compressed = (Arc<Rendered>, Arc<Shared>);
 
 /// How an answer may be compressed.
 #[derive(Clone, Copy, Debug)]

@@ -10,9 +10,9 @@ const LARGEST_STORED: usize = 65_535;
 
 /// A part of a body that many answers have in common.
 #[derive(Debug)]
-pub struct Shared {
+pub(super) struct Shared {
     /// As it is.
-    pub plain: Bytes,
+    pub(super) plain: Bytes,
     /// Whole blocks of deflate, none of them the last.
     deflated: Bytes,
     crc: Crc,
@@ -21,7 +21,7 @@ pub struct Shared {
 impl Shared {
     /// Compresses `plain` at `level` (0 to 9).
     #[must_use]
-    pub fn new(plain: Bytes, level: u32) -> Shared {
+    pub(super) fn new(plain: Bytes, level: u32) -> Shared {
         let mut compress = Compress::new(Compression::new(level.min(9)), false);
         let mut deflated = Vec::with_capacity(plain.len() / 3 + 64);
         // A sync flush ends at a byte, so that other blocks can follow. It is done when there is room left.
@@ -43,7 +43,7 @@ impl Shared {
     /// The gzip stream of `before`, this, and `after`. `before` and `after` are stored as they are: they are
     /// short.
     #[must_use]
-    pub fn gzip(&self, before: &[u8], after: &[u8]) -> Vec<Bytes> {
+    pub(super) fn gzip(&self, before: &[u8], after: &[u8]) -> Vec<Bytes> {
         let mut crc = Crc::new();
         crc.update(before);
         crc.combine(&self.crc);

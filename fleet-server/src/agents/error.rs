@@ -14,7 +14,7 @@ const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Why a request is not granted. Each has a status and a name of its own, which clients know.
 #[derive(Debug, thiserror::Error)]
-pub enum ApiError {
+pub(super) enum ApiError {
     /// No such route.
     #[error("not found")]
     NoRoute,
@@ -81,9 +81,6 @@ pub enum ApiError {
     /// The server cannot do its work.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Only over TLS.
-    #[error("TLS is required for this")]
-    TlsRequired,
 }
 
 impl ApiError {
@@ -118,12 +115,11 @@ impl ApiError {
             ApiError::Rate => (StatusCode::TOO_MANY_REQUESTS, "RateLimit"),
             ApiError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
-            ApiError::TlsRequired => (StatusCode::NOT_IMPLEMENTED, "ErrTLSRequired"),
         }
     }
 
     /// As it is told.
-    pub fn response(&self) -> Response {
+    pub(super) fn response(&self) -> Response {
         let (status, name) = self.kind();
         if status.is_server_error() {
             warn!(error = self as &dyn std::error::Error, "a request of an agent cannot be answered");

@@ -90,11 +90,11 @@ async fn renew(
                     info!(until = %issued.not_after, "the server's certificate is renewed");
                 }
                 Err(error) => {
-                    error!(error = &error as &dyn std::error::Error, "the new certificate cannot be used")
+                    error!(error = &error as &dyn std::error::Error, "the new certificate cannot be used");
                 }
             },
             Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "the certificate cannot be renewed")
+                error!(error = &error as &dyn std::error::Error, "the certificate cannot be renewed");
             }
         }
     }

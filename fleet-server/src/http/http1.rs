@@ -14,7 +14,8 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-pub use body::Http1Body;
+pub(super) use body::Http1Body;
+use body::Owner;
 use head::{Head, HeadError};
 
 use super::response::{Outcome, Response};
@@ -120,7 +121,7 @@ impl<H: Handler> Connection<H> {
         };
         let close = !head.keep_alive;
         let Connection { transport, handler, buffer, .. } = self;
-        let mut body = Http1Body::new(transport, buffer, head.length, head.expects_continue);
+        let mut body = Owner::new(transport, buffer, head.length, head.expects_continue);
         let mut request = head.request;
         request.peer = self.peer;
         request.is_encrypted = body.is_encrypted();

@@ -99,8 +99,9 @@ fn shown(management: &Management, policy: &AgentPolicy) -> Value {
 pub(super) async fn list(State(management): State<Management>, Query(page): Query<Page>) -> Answer {
     let listing = policies(&management).list(Scope::All).await?;
     let total = listing.values.len();
-    let items = page.of(listing.values).iter().map(|policy| shown(&management, &policy.value)).collect();
-    Ok(Json(page.answer(items, total)))
+    let items: Vec<Value> =
+        page.of(listing.values).iter().map(|policy| shown(&management, &policy.value)).collect();
+    Ok(Json(page.answer(&items, total)))
 }
 
 pub(super) async fn get(State(management): State<Management>, Path(id): Path<String>) -> Answer {

@@ -126,8 +126,9 @@ pub(super) async fn list(State(management): State<Management>, Query(page): Quer
         .map_err(|error| ApiError::BadRequest(format!("[request query.kuery]: {error}")))?;
     let found = management.select(&query, page.show_inactive.unwrap_or(false));
     let total = found.len();
-    let items = page.of(found).iter().map(|(agent, status)| shown(agent, *status, None)).collect();
-    Ok(Json(page.answer(items, total)))
+    let items: Vec<Value> =
+        page.of(found).iter().map(|(agent, status)| shown(agent, *status, None)).collect();
+    Ok(Json(page.answer(&items, total)))
 }
 
 pub(super) async fn get(State(management): State<Management>, Path(id): Path<String>) -> Answer {

@@ -76,7 +76,7 @@ pub(super) async fn list(State(management): State<Management>, Query(page): Quer
     keys.sort_by(|a, b| (b.value.created_at, &b.id).cmp(&(a.value.created_at, &a.id)));
     let total = keys.len();
     let items: Vec<Value> = page.of(keys).iter().map(|key| shown(&management, &key.value)).collect();
-    let mut answer = page.answer(items, total);
+    let mut answer = page.answer(&items, total);
     answer["list"] = answer["items"].clone();
     Ok(Json(answer))
 }

@@ -32,7 +32,7 @@ impl Page {
     }
 
     /// The answer with a page of `total` items.
-    pub(super) fn answer(&self, items: Vec<Value>, total: usize) -> Value {
+    pub(super) fn answer(&self, items: &[Value], total: usize) -> Value {
         json!({"items": items, "total": total, "page": self.number(), "perPage": self.size()})
     }
 }

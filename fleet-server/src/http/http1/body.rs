@@ -59,8 +59,8 @@ pub(super) struct Owner<'a> {
     state: State,
 }
 
-impl Http1Body<'_> {
-    pub(super) fn new<'a>(
+impl<'a> Owner<'a> {
+    pub(super) fn new(
         transport: &'a mut Transport,
         buffer: &'a mut BytesMut,
         length: Length,
@@ -73,7 +73,9 @@ impl Http1Body<'_> {
         };
         Owner { transport, buffer, state: State { rest, expects_continue, broken: false } }
     }
+}
 
+impl Http1Body<'_> {
     /// The next part of the body, or `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         let result = self.try_chunk().await;
@@ -84,8 +86,11 @@ impl Http1Body<'_> {
     async fn try_chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         if self.state.expects_continue && self.state.rest != Rest::End {
             self.state.expects_continue = false;
-            self.transport.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(broken)?;
-            self.transport.flush().await.map_err(broken)?;
+            self.transport
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .await
+                .map_err(|error| broken(&error))?;
+            self.transport.flush().await.map_err(|error| broken(&error))?;
         }
         loop {
             match self.state.rest {
@@ -150,9 +155,9 @@ impl Http1Body<'_> {
 
     async fn fill(&mut self) -> Result<(), BodyError> {
         match self.transport.read_buf(self.buffer).await {
-            Ok(0) => Err(broken(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(broken(&io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(()),
-            Err(error) => Err(broken(error)),
+            Err(error) => Err(broken(&error)),
         }
     }
 }
@@ -195,7 +200,7 @@ fn size(line: &[u8]) -> Result<u64, BodyError> {
     size.ok_or_else(|| malformed("the size of a chunk is no number"))
 }
 
-fn broken(error: io::Error) -> BodyError {
+fn broken(error: &io::Error) -> BodyError {
     BodyError::Broken(error.to_string())
 }
 

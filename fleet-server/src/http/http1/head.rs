@@ -37,7 +37,7 @@ pub(super) enum HeadError {
     Malformed(String),
 }
 
-fn malformed(text: impl ToString) -> HeadError {
+fn malformed(text: &dyn std::fmt::Display) -> HeadError {
     HeadError::Malformed(text.to_string())
 }
 
@@ -49,20 +49,20 @@ pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Option<(Head, usize)>, 
         Ok(httparse::Status::Complete(length)) if length <= most => length,
         Ok(httparse::Status::Partial) if bytes.len() <= most => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
-        Err(error) => return Err(malformed(error)),
+        Err(error) => return Err(malformed(&error)),
     };
     let method = parsed.method.unwrap_or_default();
-    let method = Method::from_bytes(method.as_bytes()).map_err(malformed)?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|error| malformed(&error))?;
     let (path, query) = target(parsed.path.unwrap_or_default())?;
     let mut map = HeaderMap::with_capacity(parsed.headers.len());
     for header in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(malformed)?;
-        let value = HeaderValue::from_bytes(header.value).map_err(malformed)?;
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| malformed(&error))?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
         map.append(name, value);
     }
     let is_1_1 = parsed.version == Some(1);
     if is_1_1 && map.get_all(HOST).iter().count() != 1 {
-        return Err(malformed("one Host header is needed"));
+        return Err(malformed(&"one Host header is needed"));
     }
     let head = Head {
         length: body_length(&map)?,
@@ -81,7 +81,7 @@ fn target(text: &str) -> Result<(String, String), HeadError> {
         _ => text,
     };
     if !from_path.starts_with('/') && from_path != "*" {
-        return Err(malformed("the target is no path"));
+        return Err(malformed(&"the target is no path"));
     }
     let (path, query) = from_path.split_once('?').unwrap_or((from_path, ""));
     Ok((path.to_owned(), query.to_owned()))
@@ -94,20 +94,20 @@ fn body_length(headers: &HeaderMap) -> Result<Length, HeadError> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (lengths.next(), codings.next()) {
         (None, None) => Ok(Length::Known(0)),
-        (Some(_), Some(_)) => Err(malformed("both Content-Length and Transfer-Encoding")),
+        (Some(_), Some(_)) => Err(malformed(&"both Content-Length and Transfer-Encoding")),
         (Some(length), None) => {
             let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let known = digits.and_then(|text| text.parse().ok());
             match (known, lengths.next()) {
                 (Some(length), None) => Ok(Length::Known(length)),
-                _ => Err(malformed("Content-Length is not one number")),
+                _ => Err(malformed(&"Content-Length is not one number")),
             }
         }
         (None, Some(coding)) => {
             if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
                 Ok(Length::Chunked)
             } else {
-                Err(malformed("a Transfer-Encoding other than chunked"))
+                Err(malformed(&"a Transfer-Encoding other than chunked"))
             }
         }
     }
