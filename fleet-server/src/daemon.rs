@@ -19,6 +19,7 @@ use fleet_access::replace_token::{Cost, CostError, ReplaceTokens};
 use fleet_access::seal::{Keyring, KeyringError};
 use fleet_access::signer::{Signer, SignerError};
 use fleet_access::slow::Workers;
+use fleet_policy::keeper::{Realm, keep};
 use fleet_service::drain::Drain;
 use fleet_service::logging::{self, Style};
 use fleet_service::notify;
@@ -153,6 +154,16 @@ impl Server {
             () = server.fleet.ready() => {}
             _ = signals.stop() => return Ok(()),
         }
+        drain.spawn("keeper", {
+            let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
+            let keep_expired = config.server.gc.cleanup_after_expired;
+            async move {
+                let Fleet { agents, policies, actions, clock, .. } = &*fleet;
+                let realm = Realm { agents, policies, actions, keep_expired };
+                let name = welcome::hostname().unwrap_or_default();
+                token.run_until_cancelled(keep(realm, &name, || clock.now())).await
+            }
+        });
         let serving = server.serve(config, agents, internal, management, &drain)?;
         notify::ready("serving");
         info!(

@@ -249,9 +249,8 @@ mod tests {
         assert!(turn.is_some());
         assert!(sessions.count() > 900, "the others still wait");
         drop(turn);
-        for place in &mut places {
-            assert!(has_turn(place).await);
-        }
+        let turns = futures_util::future::join_all(places.iter_mut().map(has_turn)).await;
+        assert!(turns.into_iter().all(|has_turn| has_turn));
         giving.abort();
     }
 }

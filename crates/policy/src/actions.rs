@@ -6,7 +6,9 @@ mod stored;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use fleet_store::{Error, Expect, Listing, Revision, Store, Typed, TypedChange, WriteError};
+use fleet_store::{
+    Error, Expect, LeaseId, ListRequest, Listing, Revision, Store, Typed, TypedChange, Write, WriteError,
+};
 use tracing::error;
 
 use crate::documents::{
@@ -17,6 +19,9 @@ use crate::feed::{View, feed};
 use crate::timestamp::Timestamp;
 use index::Index;
 pub use stored::{Due, StoredAction};
+
+/// So many results are removed in one call of the store.
+const REMOVED_TOGETHER: usize = 500;
 
 /// Is told of the agents of each action that appears.
 pub type Listener = Box<dyn Fn(&StoredAction) + Send + Sync>;
@@ -131,16 +136,36 @@ impl Actions {
         }
     }
 
-    /// Removes what is over since before `moment`: actions whose expiration has passed, their targets.
-    pub async fn clean_up(&self, moment: Timestamp) -> Result<usize, WriteError> {
+    /// Removes what is over since before `moment`: actions whose expiration has passed, with their targets and
+    /// results. Only while the lease is held, if one is given.
+    pub async fn clean_up(&self, moment: Timestamp, lease: Option<LeaseId>) -> Result<usize, WriteError> {
         let over = self.read().expired_before(moment);
         for action in &over {
-            self.actions.delete(&action.document_id, Expect::Any, None).await?;
+            self.remove_results(&action.action.action_id, lease).await?;
             for part in 0..action.action.target_documents.unwrap_or(0) {
-                self.targets.delete(&targets_id(&action.document_id, part), Expect::Any, None).await?;
+                self.targets.delete(&targets_id(&action.document_id, part), Expect::Any, lease).await?;
             }
+            // Last, so that what is left of a clean-up that was cut short is found again.
+            self.actions.delete(&action.document_id, Expect::Any, lease).await?;
         }
         Ok(over.len())
+    }
+
+    async fn remove_results(&self, action_id: &str, lease: Option<LeaseId>) -> Result<(), WriteError> {
+        loop {
+            let request =
+                ListRequest { limit: Some(REMOVED_TOGETHER), ..ListRequest::prefix(format!("{action_id}:")) };
+            let (listing, next) = self.results.page(request).await.map_err(WriteError::NotDone)?;
+            let ids = listing.values.into_iter().map(|result| result.id);
+            let ids = ids.chain(listing.malformed.into_iter().map(|malformed| malformed.id));
+            let writes = ids.map(|id| Write::delete(id, Expect::Any)).collect();
+            for answer in self.results.write_many(writes, lease).await {
+                answer?;
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads whom an action is for, and lists it.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fleet_store::{
-    Error, ErrorKind, Expect, Listing, Revision, Scope, Store, Typed, TypedChange, Versioned, Write,
+    Error, ErrorKind, Expect, LeaseId, Listing, Revision, Scope, Store, Typed, TypedChange, Versioned, Write,
     WriteError,
 };
 
@@ -58,6 +58,12 @@ impl Agents {
             known: RwLock::default(),
             listener,
         }
+    }
+
+    /// Where they lie.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.agents.store()
     }
 
     /// Follows the agents in the store, for ever.
@@ -177,10 +183,13 @@ impl Agents {
     }
 
     /// Changes many agents, in few round trips; see [`Agents::change`]. Those that are not there are left out.
+    /// With `while_held`, only while that lease is held; those that others change meanwhile are then left for
+    /// the next time.
     pub async fn change_many(
         &self,
         ids: &[String],
         mut change: impl FnMut(&mut Agent) -> bool,
+        while_held: Option<LeaseId>,
     ) -> Result<(), WriteError> {
         for ids in ids.chunks(CHANGED_TOGETHER) {
             let mut changed: Vec<(String, Agent)> = Vec::with_capacity(ids.len());
@@ -194,7 +203,7 @@ impl Agents {
                     changed.push((id.clone(), agent));
                 }
             }
-            let answers = self.agents.write_many(writes, None).await;
+            let answers = self.agents.write_many(writes, while_held).await;
             for ((id, agent), answer) in changed.into_iter().zip(answers) {
                 match answer {
                     Ok(revision) => {
@@ -203,7 +212,9 @@ impl Agents {
                     }
                     Err(WriteError::Conflict { .. }) => {
                         self.refresh(&id).await.map_err(WriteError::NotDone)?;
-                        self.change(&id, &mut change).await?;
+                        if while_held.is_none() {
+                            self.change(&id, &mut change).await?;
+                        }
                     }
                     Err(error) => return Err(error),
                 }

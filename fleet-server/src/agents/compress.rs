@@ -30,8 +30,7 @@ impl Shared {
             let done = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
             let rest = plain.get(done..).unwrap_or_default();
             let status = compress.compress_vec(rest, &mut deflated, FlushCompress::Sync);
-            let is_stuck = !matches!(status, Ok(Status::Ok | Status::BufError));
-            if is_stuck || (rest.is_empty() || deflated.len() < deflated.capacity()) {
+            if !matches!(status, Ok(Status::Ok)) || deflated.len() < deflated.capacity() {
                 break;
             }
         }

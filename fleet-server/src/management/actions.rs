@@ -254,7 +254,7 @@ impl Management {
             true
         };
         if revoke {
-            self.fleet.agents.change_many(&agents, mark).await?;
+            self.fleet.agents.change_many(&agents, mark, None).await?;
         } else {
             self.mark(agents, mark);
         }
@@ -317,7 +317,7 @@ impl Management {
             agent.policy_id = Arc::clone(&policy);
             differs
         };
-        self.fleet.agents.change_many(&agents, give).await?;
+        self.fleet.agents.change_many(&agents, give, None).await?;
         let data = json!({"policy_id": policy_id});
         self.ask(Asked::new(ActionType::PolicyReassign, Some(data)), agents, caller).await
     }
@@ -398,7 +398,7 @@ impl Management {
     fn mark(&self, agents: Vec<String>, mark: impl FnMut(&mut Agent) -> bool + Send + 'static) {
         let fleet = Arc::clone(&self.fleet);
         tokio::spawn(async move {
-            if let Err(error) = fleet.agents.change_many(&agents, mark).await {
+            if let Err(error) = fleet.agents.change_many(&agents, mark, None).await {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "agents were asked, but are not all marked as such"

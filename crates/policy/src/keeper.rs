@@ -1,0 +1,171 @@
+//! What one server does for all: agents that are silent for too long are unenrolled, and what is over is
+//! removed.
+//!
+//! The keeper is whoever has put the document [`KEEPER`] on a lease of its own. What it writes is written only
+//! while that lease is held, so that a keeper that was replaced without knowing it can do no harm.
+
+use std::time::Duration;
+
+use fleet_store::{Collection, Error, Expect, Lease, LeaseId, RenewError, Typed, WriteError};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::actions::Actions;
+use crate::agents::Agents;
+use crate::documents::Agent;
+use crate::policies::Policies;
+use crate::status::OFFLINE_AFTER;
+use crate::timestamp::Timestamp;
+
+/// Who the keeper is.
+pub static KEEPERS: Collection = Collection { name: "keepers", indexed: &[] };
+/// The id of the one document in [`KEEPERS`].
+pub const KEEPER: &str = "keeper";
+
+/// A keeper that is silent for so long is replaced.
+const TTL: Duration = Duration::from_secs(15);
+/// The keeper renews its lease this often; others look this often whether there is one.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// What there is to do is looked for this often.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// The keeper's document.
+#[derive(Debug, Serialize, Deserialize)]
+struct Keeper {
+    /// The server's name, for people.
+    server: String,
+}
+
+/// What the keeper looks after.
+#[derive(Clone, Copy, Debug)]
+pub struct Realm<'a> {
+    /// The agents.
+    pub agents: &'a Agents,
+    /// Their policies.
+    pub policies: &'a Policies,
+    /// Their actions.
+    pub actions: &'a Actions,
+    /// Expired actions are kept for so long.
+    pub keep_expired: Duration,
+}
+
+/// Takes part in being the keeper, for ever. `now` tells the time of day.
+pub async fn keep(realm: Realm<'_>, server: &str, now: impl Fn() -> Timestamp) {
+    let store = realm.agents.store();
+    let keepers: Typed<Keeper> = Typed::new(std::sync::Arc::clone(store), &KEEPERS);
+    loop {
+        match claim(&keepers, server).await {
+            Ok(Some(lease)) => {
+                info!("this server removes what is over, for all");
+                if let Err(error) = serve(realm, &keepers, lease, &now).await {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "another server may remove what is over now"
+                    );
+                }
+                let _ = store.revoke(lease.id).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "cannot ask whether there is a keeper");
+            }
+        }
+        sleep(INTERVAL).await;
+    }
+}
+
+async fn claim(keepers: &Typed<Keeper>, server: &str) -> Result<Option<Lease>, Error> {
+    if keepers.store().get(&KEEPERS, KEEPER).await?.is_some() {
+        return Ok(None);
+    }
+    let lease = keepers.store().grant(TTL).await?;
+    let me = Keeper { server: server.to_owned() };
+    match keepers.put(KEEPER, &me, Expect::Absent, Some(lease.id), None).await {
+        Ok(_) => Ok(Some(lease)),
+        Err(error) => {
+            // Whether it was written or not: it goes with the lease.
+            keepers.store().revoke(lease.id).await?;
+            match error {
+                WriteError::NotDone(error) | WriteError::Unknown(error) => Err(error),
+                WriteError::Conflict { .. } | WriteError::LeaseLost => Ok(None),
+            }
+        }
+    }
+}
+
+/// Does the keeper's work until the lease is over.
+async fn serve(
+    realm: Realm<'_>,
+    keepers: &Typed<Keeper>,
+    lease: Lease,
+    now: &impl Fn() -> Timestamp,
+) -> Result<(), WriteError> {
+    let renewing = renew(keepers, lease);
+    let working = async {
+        loop {
+            round(realm, lease.id, now()).await?;
+            sleep(ROUND).await;
+        }
+    };
+    tokio::select! {
+        () = renewing => Err(WriteError::LeaseLost),
+        worked = working => worked,
+    }
+}
+
+/// Keeps the lease; returns when it is, or may be, over.
+async fn renew(keepers: &Typed<Keeper>, lease: Lease) {
+    let mut last = Instant::now();
+    loop {
+        sleep(INTERVAL).await;
+        let began = Instant::now();
+        match timeout(INTERVAL, keepers.store().renew(lease.id)).await {
+            Ok(Ok(())) => last = began,
+            Ok(Err(RenewError::Lost)) => return,
+            Ok(Err(RenewError::Failed(_))) | Err(_) if last.elapsed() < lease.ttl => {}
+            _ => return,
+        }
+    }
+}
+
+/// Everything that is to be done now, once.
+async fn round(realm: Realm<'_>, lease: LeaseId, now: Timestamp) -> Result<(), WriteError> {
+    let silent = silent_agents(realm, now);
+    if !silent.is_empty() {
+        let unenroll = |agent: &mut Agent| {
+            let was_active = agent.active;
+            agent.active = false;
+            agent.unenrolled_at = Some(now);
+            agent.unenrolled_reason = Some("timeout".into());
+            was_active
+        };
+        realm.agents.change_many(&silent, unenroll, Some(lease)).await?;
+        info!(agents = silent.len(), "agents that were silent for too long are unenrolled");
+    }
+    let moment = Timestamp::from_unix(now.unix().saturating_sub_unsigned(realm.keep_expired.as_secs()));
+    let removed = realm.actions.clean_up(moment, Some(lease)).await?;
+    if removed > 0 {
+        info!(actions = removed, "actions that expired long ago are removed");
+    }
+    realm.agents.forget_progress(|seq_no| !realm.actions.is_known(seq_no));
+    Ok(())
+}
+
+/// Agents that were silent for longer than the unenrolment timeout of their policy.
+fn silent_agents(realm: Realm<'_>, now: Timestamp) -> Vec<String> {
+    let mut silent = Vec::new();
+    realm.agents.for_each(|agent| {
+        if !agent.agent.active {
+            return;
+        }
+        let head = realm.policies.head(&agent.agent.policy_id);
+        let limit = head.map_or(Duration::ZERO, |head| head.unenroll_timeout);
+        let last = agent.state.last_checkin.unwrap_or(agent.agent.enrolled_at);
+        // An agent that is there is written only each BEAT: a shorter timeout would meet healthy ones.
+        if !limit.is_zero() && last.until(now) > limit.max(OFFLINE_AFTER) {
+            silent.push(agent.id.to_string());
+        }
+    });
+    silent
+}
