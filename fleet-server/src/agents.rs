@@ -29,6 +29,7 @@ use fleet_access::replace_token::ReplaceTokens;
 use fleet_protocol::agent::API_VERSION;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
@@ -154,6 +155,14 @@ impl AgentsApi {
             Route::Status => self.status(request).await.map(Outcome::Answer),
         }
     }
+}
+
+/// Reads a body, which is a JSON object. (An array of an object's values in their order would do for serde.)
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(ApiError::BadRequest("the body is not a JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| ApiError::BadRequest(error.to_string()))
 }
 
 fn check_api_version(request: &Request) -> Result<(), ApiError> {

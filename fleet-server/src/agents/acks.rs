@@ -9,7 +9,7 @@ use http::StatusCode;
 use tracing::info;
 
 use super::error::ApiError;
-use super::{AgentsApi, auth};
+use super::{AgentsApi, auth, object};
 use crate::http::{Body, Request, Response};
 
 /// A state is decided again so often when it changes at the same moment.
@@ -30,8 +30,7 @@ impl AgentsApi {
         let limit = &self.limits.ack.limit;
         let time = self.settings.read;
         let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
-        let asked: AckRequest<'_> =
-            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let asked: AckRequest<'_> = object(&body)?;
         if asked.events.len() > MOST_EVENTS {
             return Err(ApiError::BadRequest(format!("events may be {MOST_EVENTS} at a time")));
         }

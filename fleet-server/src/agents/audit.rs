@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::error::ApiError;
-use super::{AgentsApi, auth};
+use super::{AgentsApi, auth, object};
 use crate::http::{Body, Request, Response};
 
 /// Why an agent says that it is gone, and since when.
@@ -27,8 +27,7 @@ impl AgentsApi {
         let limit = &self.limits.audit_unenroll.limit;
         let time = self.settings.read;
         let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
-        let farewell: Farewell =
-            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let farewell: Farewell = object(&body)?;
         if agent.agent.audit_unenrolled_reason == Some(AuditReason::Orphaned) {
             return Err(ApiError::AuditConflict);
         }

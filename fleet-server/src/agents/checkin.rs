@@ -15,7 +15,7 @@ use tracing::warn;
 use super::answer::Encoding;
 use super::error::ApiError;
 use super::report::Large;
-use super::{AgentsApi, auth};
+use super::{AgentsApi, auth, object};
 use crate::http::{Body, Outcome, Request, Response};
 
 /// A state is decided again so often when it changes at the same moment.
@@ -49,8 +49,7 @@ impl AgentsApi {
         let limit = &self.limits.checkin.limit;
         let time = self.settings.read;
         let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
-        let said: CheckinRequest<'_> =
-            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let said: CheckinRequest<'_> = object(&body)?;
         let status = match said.status.as_deref() {
             None | Some("") => return Err(ApiError::BadRequest("checkin status missing".to_owned())),
             Some(text) => CheckinStatus::parse(text).ok_or_else(|| {

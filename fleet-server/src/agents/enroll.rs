@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::error::ApiError;
 use super::report::Large;
-use super::{AgentsApi, auth};
+use super::{AgentsApi, auth, object};
 use crate::http::{Body, Request, Response};
 
 /// The longest id of an agent in bytes.
@@ -42,8 +42,7 @@ impl AgentsApi {
         let limit = &self.limits.enroll.limit;
         let time = self.settings.read;
         let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
-        let asked: EnrollRequest<'_> =
-            serde_json::from_slice(&body).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let asked: EnrollRequest<'_> = object(&body)?;
         check(&asked)?;
         self.forget_attempt(asked.enrollment_id.as_deref()).await?;
         let take = self.take(&asked, &enrollment.policy_id).await?;

@@ -1,0 +1,14 @@
+//! Servers as programs, over real stores, and agents that speak to them over TLS.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod agent;
+mod checkins;
+mod enrolment;
+mod etcd;
+mod manager;
+mod refusals;
+mod server;
+mod servers;
+mod steps;
+mod stores;

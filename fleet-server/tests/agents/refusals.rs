@@ -1,0 +1,154 @@
+//! What is refused, and how: each route, each reason.
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, Way, enrolment, request};
+use crate::manager::Manager;
+use crate::server::Server;
+
+struct Case {
+    name: &'static str,
+    request: Request<Full<Bytes>>,
+    status: u16,
+    error: &'static str,
+}
+
+fn case(name: &'static str, request: Request<Full<Bytes>>, status: u16, error: &'static str) -> Case {
+    Case { name, request, status, error }
+}
+
+fn with(mut request: Request<Full<Bytes>>, header: &'static str, value: &str) -> Request<Full<Bytes>> {
+    request.headers_mut().insert(header, HeaderValue::from_str(value).unwrap());
+    request
+}
+
+fn without(mut request: Request<Full<Bytes>>, header: &str) -> Request<Full<Bytes>> {
+    request.headers_mut().remove(header);
+    request
+}
+
+fn raw(path: &str, key: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let mut request = without(request("POST", path, key, &Value::Null), "content-encoding");
+    *request.body_mut() = Full::new(body.into());
+    request
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_status_and_name() {
+    let server = Server::start(&[]);
+    let (way, manager) = (Way::to(&server), Manager::of(&server));
+    let (_, enrolment_key) = manager.make_policy("web").await;
+    let one = Agent::enrol(&way, &enrolment_key, "one").await;
+    let other = Agent::enrol(&way, &enrolment_key, "other").await;
+    let wrong = "d3Jvbmc6d3Jvbmc=";
+    let good = one.checkin_body();
+    let mut cases = vec![
+        case("no route", request("GET", "/nothing", wrong, &good), 404, "NotFound"),
+        case(
+            "wrong method",
+            request("GET", "/api/fleet/agents/enroll", wrong, &good),
+            405,
+            "MethodNotAllowed",
+        ),
+    ];
+    for path in [
+        "/api/fleet/agents/enroll".to_owned(),
+        one.path("checkin"),
+        one.path("acks"),
+        one.path("audit/unenroll"),
+    ] {
+        let is_enrolment = path.ends_with("enroll") && !path.contains("audit");
+        let key = if is_enrolment { &enrolment_key } else { &one.key };
+        let send = |key: &str| request("POST", &path, key, &good);
+        cases.extend([
+            case("no key", without(send(key), "authorization"), 401, "ErrNoAuthHeader"),
+            case("another scheme", with(send(key), "authorization", "Bearer x"), 400, "ErrMalformedHeader"),
+            case("no base64", send("%%%"), 400, "ErrMalformedToken"),
+            case("wrong key", send(wrong), 401, "ErrUnauthorized"),
+            case(
+                "version of another form",
+                with(send(key), "elastic-api-version", "1"),
+                400,
+                "ErrInvalidAPIVersionFormat",
+            ),
+            case(
+                "unknown version",
+                with(send(key), "elastic-api-version", "2022-01-01"),
+                400,
+                "ErrUnsupportedAPIVersion",
+            ),
+            case("no JSON", raw(&path, key, "{"), 400, "BadRequest"),
+            case("no object", raw(&path, key, "[]"), 400, "BadRequest"),
+            case("no gzip", with(raw(&path, key, "{}"), "content-encoding", "gzip"), 400, "BadRequest"),
+            case(
+                "unknown encoding",
+                with(raw(&path, key, "{}"), "content-encoding", "br"),
+                400,
+                "BadRequest",
+            ),
+            case("too large", raw(&path, key, vec![b' '; 3 << 20]), 413, "ErrPayloadSizeTooLarge"),
+        ]);
+        if !is_enrolment {
+            cases.push(case("another agent's key", send(&other.key), 403, "ErrAgentIdentity"));
+            let nobody = path.replace(&one.id, "nobody");
+            cases.push(case(
+                "no such agent",
+                request("POST", &nobody, &one.key, &good),
+                404,
+                "AgentNotFound",
+            ));
+        }
+    }
+    let checkin = |body: &Value| request("POST", &one.path("checkin"), &one.key, body);
+    let enroll = |body: &Value| request("POST", "/api/fleet/agents/enroll", &enrolment_key, body);
+    cases.extend([
+        case("no agent", with(checkin(&good), "user-agent", "curl/8"), 400, "InvalidUserAgent"),
+        case(
+            "old agent",
+            with(checkin(&good), "user-agent", "Elastic Agent v7.12.0"),
+            400,
+            "UnsupportedVersion",
+        ),
+        case("no status", checkin(&json!({"message": "x"})), 400, "BadRequest"),
+        case("unknown status", checkin(&json!({"status": "fine", "message": "x"})), 400, "BadRequest"),
+        case("bad poll", checkin(&json!({"status": "online", "poll_timeout": "soon"})), 400, "BadRequest"),
+        case("no type", enroll(&json!({"metadata": {}})), 400, "BadRequest"),
+        case("no metadata", enroll(&json!({"type": "PERMANENT"})), 400, "BadRequest"),
+        case("bad id", enroll(&json!({"type": "PERMANENT", "id": "a/b", "metadata": {}})), 400, "BadRequest"),
+        case(
+            "unknown action",
+            request("POST", &one.path("acks"), &one.key, &json!({"events": [{"action_id": "x"}]})),
+            404,
+            "",
+        ),
+    ]);
+    for Case { name, request, status, error } in cases {
+        let uri = request.uri().clone();
+        let answer = way.send(request).await;
+        assert_eq!(answer.status.as_u16(), status, "{name} {uri}: {}", answer.body);
+        assert_eq!(answer.body["error"].as_str().unwrap_or_default(), error, "{name} {uri}");
+    }
+    // Nobody else notices.
+    let mut one = one;
+    assert_eq!(one.checkin(&way).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn only_who_knows_the_password_manages() {
+    let server = Server::start(&[]);
+    let stranger = Manager::of(&server).with_password("wrong");
+    let (status, body) = stranger.ask("GET", "/api/fleet/agents", None).await;
+    assert_eq!((status, body["statusCode"].as_u64()), (StatusCode::UNAUTHORIZED, Some(401)));
+    assert_eq!(stranger.ask("GET", "/api/status", None).await.0, StatusCode::OK);
+    let manager = Manager::of(&server);
+    let way = Way::to(&server);
+    let refused = way.send(request("POST", "/api/fleet/agents/enroll", "x", &enrolment("x"))).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    let misspelt = json!({"name": "web", "namespace": "default", "descripton": "x"});
+    let (status, body) = manager.ask("POST", "/api/fleet/agent_policies", Some(&misspelt)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body["message"].as_str().unwrap().contains("descripton"), "{body}");
+}
