@@ -26,7 +26,8 @@ pub(super) fn read(overrides: &[String], shorthands: &[(&str, &str)], mistakes: 
             }
             Err(problem) => {
                 let text = format!(
-                    "{key} has a value that cannot be read: {problem}; a text that is meant as it stands goes into quotes"
+                    "{key} has a value that cannot be read: {problem}; a text that is meant as it stands goes \
+                     into quotes"
                 );
                 mistakes.push(Mistake { key: Some(key.to_owned()), place, text });
             }
