@@ -12,7 +12,6 @@ use fleet_service::tls::{Acceptor, Pem, Reload, ServerTls};
 use tracing::{error, info};
 
 use super::Error;
-use crate::config::management::Management;
 use crate::config::tls::ListenerTls;
 
 /// It is looked this often whether the server's own certificate must be renewed.
@@ -104,18 +103,6 @@ fn own_settings(issued: &ServerCertificate, alpn: &[Vec<u8>]) -> ServerTls {
     let certificate = Pem::Inline(Secret::new(issued.chain_pem.clone()));
     let key = Pem::Inline(issued.key_pem.clone());
     ServerTls { alpn: alpn.to_vec(), ..ServerTls::new(certificate, key) }
-}
-
-/// Whether management may be asked without TLS: where nobody between can listen, unless a certificate is
-/// configured.
-pub(super) fn allows_plain(management: &Management) -> bool {
-    let is_loopback = management.host == "localhost"
-        || management.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    match management.tls {
-        ListenerTls::Own => is_loopback,
-        ListenerTls::Off => true,
-        ListenerTls::Given(_) => false,
-    }
 }
 
 /// Names and addresses by which this machine is reached, as far as it knows, and those that are given.
