@@ -18,20 +18,8 @@ mod check;
 #[derive(Debug, Parser)]
 #[command(name = "fleet-server", disable_version_flag = true)]
 struct Arguments {
-    /// Read this file; the default is fleet-server.yml in the working directory, if it is there
-    #[arg(short, long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-
-    /// Set a key, over the file: -E inputs.0.server.port=8443. May be repeated; the last one wins
-    #[arg(
-        short = 'E',
-        long = "E",
-        value_name = "KEY=VALUE",
-        action = ArgAction::Append,
-        allow_hyphen_values = true,
-        global = true
-    )]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    flags: Flags,
 
     /// Run under an agent that sends the configuration (not supported yet)
     #[arg(long)]
@@ -45,10 +33,40 @@ struct Arguments {
     verb: Option<Verb>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+/// Where the configuration comes from. These may stand before the verb and behind it.
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// Read this file; the default is fleet-server.yml in the working directory, if it is there
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Set a key, over the file: -E inputs.0.server.port=8443. May be repeated; the last one wins
+    #[arg(
+        short = 'E',
+        long = "E",
+        value_name = "KEY=VALUE",
+        action = ArgAction::Append,
+        allow_hyphen_values = true
+    )]
+    overrides: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
 enum Verb {
     /// Read the configuration, tell every mistake and warning in it, and exit
-    CheckConfig,
+    CheckConfig(Flags),
+}
+
+impl Flags {
+    fn into_source(self) -> Source {
+        Source { file: self.config, overrides: self.overrides }
+    }
+
+    /// Together with those that stand further behind, which win.
+    fn then(mut self, later: Flags) -> Flags {
+        self.overrides.extend(later.overrides);
+        Flags { config: later.config.or(self.config), overrides: self.overrides }
+    }
 }
 
 /// The whole program.
@@ -75,13 +93,12 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: 
             "error: --agent-mode is not supported yet: run fleet-server by itself, with --config FILE\n";
         return say(err, text, ExitCode::FAILURE);
     }
-    let source = Source { file: arguments.config, overrides: arguments.overrides };
     match arguments.verb {
-        Some(Verb::CheckConfig) => {
-            let (report, is_good) = check::report(&source.load());
+        Some(Verb::CheckConfig(flags)) => {
+            let (report, is_good) = check::report(&arguments.flags.then(flags).into_source().load());
             say(out, &report, if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        None => start(&source, err),
+        None => start(&arguments.flags.into_source(), err),
     }
 }
 

@@ -246,7 +246,7 @@ impl Server {
         let port = management::Port {
             listener: management,
             tls: acceptor,
-            allows_plain: tls::allows_plain(&config.management),
+            allows_plain: config.management.allows_plain(),
         };
         drain.spawn("management-port", management::serve(port, router, ending.clone(), tracker.clone()));
         Ok(serving)

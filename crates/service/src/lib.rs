@@ -6,7 +6,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`config`] | an INI file under environment variables; all mistakes told at once |
+//! | [`config`] | an INI file, or nested keys in YAML, under the environment; all mistakes told at once |
 //! | [`listen`] | sockets from systemd and from addresses, unix and TCP, as one |
 //! | [`logging`] | log lines on stderr, for journald or for a person; the level can change at run time |
 //! | [`notify`] | telling systemd: ready, reloading, stopping, still alive |

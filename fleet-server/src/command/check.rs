@@ -63,17 +63,15 @@ fn summary(config: &Config) -> String {
         Some(Address::Tcp(host, port)) => join(host, *port),
         Some(Address::Unix(path)) => path.display().to_string(),
     };
+    let management = &config.management;
+    let management_tls = match &management.tls {
+        ListenerTls::Own if management.allows_plain() => "TLS or not, as asked: nobody between can listen",
+        other => tls(other),
+    };
     let rows = [
         ("agents", format!("{}, {}", join(&server.host, server.port), tls(&server.tls))),
         ("agents, local", join("localhost", server.internal_port)),
-        (
-            "management",
-            format!(
-                "{}, {}",
-                join(&config.management.host, config.management.port),
-                tls(&config.management.tls)
-            ),
-        ),
+        ("management", format!("{}, {}", join(&management.host, management.port), management_tls)),
         ("statistics", statistics),
         ("store", store),
         ("data", config.data_dir.display().to_string()),

@@ -4,48 +4,30 @@
 //! material says is for whoever builds a TLS configuration of it, but a file that cannot be read, or a key
 //! that others can, is a mistake here already.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_service::config::document::{Scalar, Section, TextFile, read};
-use fleet_service::config::value::{Expected, Secret};
+use fleet_service::config::value::Expected;
+use fleet_service::tls::Pem;
 
 mod names;
 mod roles;
 
+pub use fleet_service::tls::{ClientAuthentication, Passphrase};
 pub use names::{CipherSuite, Curve, Version};
-pub use roles::{ClientAuthentication, ClientTls, ListenerTls, Renegotiation, ServerTls};
+pub use roles::{ClientTls, ListenerTls, Renegotiation, ServerTls};
 
 pub(super) use roles::{read_client, read_listener};
-
-/// A certificate or a key: in a file, or in the configuration itself.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Material {
-    /// A PEM file.
-    File(PathBuf),
-    /// PEM text.
-    Inline(Secret),
-}
-
-impl fmt::Debug for Material {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Material::File(path) => f.debug_tuple("File").field(path).finish(),
-            Material::Inline(_) => f.write_str("Inline(\"…\")"),
-        }
-    }
-}
 
 /// Who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The certificate and its chain.
-    pub certificate: Material,
+    pub certificate: Pem,
     /// Its key.
-    pub key: Material,
+    pub key: Pem,
     /// What the key is encrypted with.
-    pub passphrase: Option<Secret>,
+    pub passphrase: Option<Passphrase>,
 }
 
 /// How much of the other side's certificate is checked.
@@ -75,7 +57,7 @@ pub struct Common {
     /// In the order given. Empty: the default ones.
     pub curves: Vec<Curve>,
     /// The authorities to trust. `None`: the system's.
-    pub authorities: Option<Vec<Material>>,
+    pub authorities: Option<Vec<Pem>>,
     /// SHA-256 of the public keys of authorities, one of which must be in the chain. Empty: any may.
     pub ca_sha256: Vec<[u8; 32]>,
     /// Refuse keys that are encrypted in the old form of PKCS#1.
@@ -151,10 +133,10 @@ fn usable<T>(
 
 /// As in the original, one that cannot be read is a mistake only if there is no other, or if nobody looks
 /// again later.
-fn authorities(section: &Section<'_>, reload: bool) -> Option<Vec<Material>> {
+fn authorities(section: &Section<'_>, reload: bool) -> Option<Vec<Pem>> {
     let key = "certificate_authorities";
     let given = section.has(key);
-    let authorities = section.list(key, Vec::new(), material);
+    let authorities = section.list(key, Vec::new(), pem);
     let problems: Vec<String> = authorities.iter().filter_map(unreadable).collect();
     let some_left = problems.len() < authorities.len();
     for problem in problems {
@@ -168,22 +150,20 @@ fn authorities(section: &Section<'_>, reload: bool) -> Option<Vec<Material>> {
     given.then_some(authorities)
 }
 
-/// The certificate and key, if there are any.
+/// The certificate and key, if there are any and they can be read.
 fn identity(section: &Section<'_>) -> Option<Identity> {
-    let certificate = section.optional("certificate", material);
-    let key = section.secret("key").map(|text| material_of(text.reveal()));
-    let passphrase = section.secret_or_file("key_passphrase", "key_passphrase_path", TextFile::Trimmed);
+    let certificate = section.optional("certificate", pem);
+    let key = section.secret("key").map(|text| Pem::from_setting(text.reveal().trim()));
+    let passphrase = passphrase(section);
     match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            if let Some(problem) = unreadable(&certificate) {
-                let text = format!("{}: {problem}", section.full_key("certificate"));
-                section.mistake("certificate", text);
+            let problem = unreadable(&certificate);
+            if let Some(problem) = &problem {
+                section.mistake("certificate", format!("{}: {problem}", section.full_key("certificate")));
             }
-            if let Material::File(path) = &key {
-                // Only looked at, to tell early: whoever reads it does so again.
-                let _ = section.secret_file("key", path);
-            }
-            Some(Identity { certificate, key, passphrase })
+            // Only looked at, to tell early: whoever reads it does so again.
+            let key_is_good = key.file().is_none_or(|path| section.secret_file("key", path).is_some());
+            (problem.is_none() && key_is_good).then_some(Identity { certificate, key, passphrase })
         }
         (Some(_), None) => {
             section.mistake("certificate", needs(section, "certificate", "key"));
@@ -197,29 +177,28 @@ fn identity(section: &Section<'_>) -> Option<Identity> {
     }
 }
 
+/// A file stays one, so that a new passphrase is seen together with the new key.
+fn passphrase(section: &Section<'_>) -> Option<Passphrase> {
+    let text = section.secret_or_file("key_passphrase", "key_passphrase_path", TextFile::Trimmed)?;
+    match section.optional("key_passphrase_path", read::path) {
+        Some(path) if !section.has("key_passphrase") => Some(Passphrase::File(path)),
+        _ => Some(Passphrase::Inline(text)),
+    }
+}
+
 fn needs(section: &Section<'_>, key: &str, other: &str) -> String {
     format!("{} needs {}: give both or none", section.full_key(key), section.full_key(other))
 }
 
 /// What keeps a file from being read.
-fn unreadable(material: &Material) -> Option<String> {
-    let Material::File(path) = material else { return None };
+fn unreadable(pem: &Pem) -> Option<String> {
+    let path = pem.file()?;
     let error = std::fs::metadata(path).and_then(|_| std::fs::File::open(path)).err()?;
     Some(format!("the file {} cannot be read: {error}", path.display()))
 }
 
-fn material(scalar: &Scalar) -> Result<Material, Expected> {
-    Ok(material_of(scalar.text()))
-}
-
-/// PEM text begins with a dash, or has line breaks; anything else is a path.
-fn material_of(text: &str) -> Material {
-    let trimmed = text.trim();
-    if trimmed.starts_with('-') || trimmed.contains('\n') || trimmed.contains("-----") {
-        Material::Inline(Secret::new(trimmed))
-    } else {
-        Material::File(PathBuf::from(trimmed))
-    }
+fn pem(scalar: &Scalar) -> Result<Pem, Expected> {
+    Ok(Pem::from_setting(scalar.text().trim()))
 }
 
 fn public_key_hash(scalar: &Scalar) -> Result<[u8; 32], Expected> {

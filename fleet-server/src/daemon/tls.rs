@@ -8,12 +8,11 @@ use fleet_access::authority::{Authority, ServerCertificate};
 use fleet_access::timestamp::Timestamp;
 use fleet_service::config::value::Secret;
 use fleet_service::drain::Drain;
-use fleet_service::tls::{Acceptor, ClientAuthentication, Passphrase, Pem, Reload, ServerTls};
+use fleet_service::tls::{Acceptor, Pem, Reload, ServerTls};
 use tracing::{error, info};
 
 use super::Error;
-use crate::config::management::Management;
-use crate::config::tls::{self, Curve, ListenerTls, Material, Version};
+use crate::config::tls::ListenerTls;
 
 /// It is looked this often whether the server's own certificate must be renewed.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
@@ -42,8 +41,8 @@ impl Listening<'_> {
             ListenerTls::Off => Ok(None),
             ListenerTls::Own => self.own(place, &alpn).map(Some),
             ListenerTls::Given(given) => {
-                let settings = ServerTls { alpn, ..given_settings(given) };
-                let started = Reload::start(settings).map_err(|source| Error::Tls { place, source });
+                let started =
+                    Reload::start(given.settings(alpn)).map_err(|source| Error::Tls { place, source });
                 let (acceptor, reload) = started?;
                 if let Some(interval) = given.common.reload {
                     self.drain.spawn("tls-reload", reload.run(interval, self.drain.token().clone()));
@@ -104,52 +103,6 @@ fn own_settings(issued: &ServerCertificate, alpn: &[Vec<u8>]) -> ServerTls {
     let certificate = Pem::Inline(Secret::new(issued.chain_pem.clone()));
     let key = Pem::Inline(issued.key_pem.clone());
     ServerTls { alpn: alpn.to_vec(), ..ServerTls::new(certificate, key) }
-}
-
-fn given_settings(given: &tls::ServerTls) -> ServerTls {
-    let common = &given.common;
-    let versions = [(Version::Tls12, "TLSv1.2"), (Version::Tls13, "TLSv1.3")];
-    let wanted = versions.iter().filter(|(version, _)| (common.oldest..=common.newest).contains(version));
-    ServerTls {
-        key_passphrase: given.identity.passphrase.clone().map(Passphrase::Inline),
-        client_authorities: common.authorities.iter().flatten().map(pem).collect(),
-        client_authentication: match given.client_authentication {
-            tls::ClientAuthentication::None => ClientAuthentication::None,
-            tls::ClientAuthentication::Optional => ClientAuthentication::Optional,
-            tls::ClientAuthentication::Required => ClientAuthentication::Required,
-        },
-        versions: wanted.map(|(_, name)| (*name).to_owned()).collect(),
-        cipher_suites: common.cipher_suites.iter().map(|suite| format!("0x{:04x}", suite.0)).collect(),
-        curves: common.curves.iter().map(|curve| curve_name(*curve).to_owned()).collect(),
-        ..ServerTls::new(pem(&given.identity.certificate), pem(&given.identity.key))
-    }
-}
-
-fn curve_name(curve: Curve) -> &'static str {
-    match curve {
-        Curve::P256 => "P-256",
-        Curve::P384 => "P-384",
-        Curve::X25519 => "X25519",
-    }
-}
-
-fn pem(material: &Material) -> Pem {
-    match material {
-        Material::File(path) => Pem::File(path.clone()),
-        Material::Inline(text) => Pem::Inline(text.clone()),
-    }
-}
-
-/// Whether management may be asked without TLS: where nobody between can listen, unless a certificate is
-/// configured.
-pub(super) fn allows_plain(management: &Management) -> bool {
-    let is_loopback = management.host == "localhost"
-        || management.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    match management.tls {
-        ListenerTls::Own => is_loopback,
-        ListenerTls::Off => true,
-        ListenerTls::Given(_) => false,
-    }
 }
 
 /// Names and addresses by which this machine is reached, as far as it knows, and those that are given.

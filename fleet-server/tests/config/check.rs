@@ -81,6 +81,21 @@ fn what_is_refused_has_exit_code_1() {
 }
 
 #[test]
+fn flags_may_stand_on_both_sides_of_the_verb() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a.yml", "b.yml"] {
+        std::fs::write(directory.path().join(name), format!("store.path: /{name}")).unwrap();
+    }
+    let before = ["-c", "a.yml", "-E", "management.port=7", "-E", "data_dir=/x", "check-config"];
+    let behind = ["--E=data_dir=/y", "-E", "http.enabled", "-c=b.yml"];
+    let output = run(directory.path(), &[before.as_slice(), behind.as_slice()].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    for expected in ["127.0.0.1:7,", "localhost:5066", "/y\n", "/b.yml"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
 fn version_and_help() {
     let directory = tempfile::tempdir().unwrap();
     for flag in ["-v", "--version"] {

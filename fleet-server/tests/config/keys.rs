@@ -140,13 +140,13 @@ const TLS_KEYS: &[(&str, &str, &str)] = &[
     ("certificate_authorities", "[$ca]", "/does/not/exist"),
     ("key_passphrase", "x", LIST),
     ("key_passphrase_path", "$secret", "/does/not/exist"),
-    ("disable_legacy_pem_support", "true", BAD),
-    ("ca_sha256", "'47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='", BAD),
     ("certificate_reload.enabled", "false", BAD),
     ("certificate_reload.reload_interval", "1m", BAD),
 ];
 
 const CLIENT_KEYS: &[(&str, &str, &str)] = &[
+    ("disable_legacy_pem_support", "true", BAD),
+    ("ca_sha256", "'47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='", BAD),
     ("ca_trusted_fingerprint", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "e3"),
     ("renegotiation", "once", BAD),
 ];
@@ -163,6 +163,7 @@ const ELSEWHERE: &[&str] = &[
     "store.etcd.ssl.{verification_mode,supported_protocols,cipher_suites,curve_types,ca_sha256}",
     "store.etcd.ssl.{key_passphrase,key_passphrase_path,disable_legacy_pem_support,ca_trusted_fingerprint}",
     "store.etcd.ssl.{renegotiation,certificate_reload.enabled,certificate_reload.reload_interval}",
+    "{inputs.0.server,management}.ssl.{ca_sha256,disable_legacy_pem_support}",
     "fleet.agent.logging.level",
     "http.named_pipe.{user,security_descriptor}",
     "output.elasticsearch.{username,password,api_key,bootstrap,max_retries}",

@@ -106,9 +106,17 @@ impl Material {
     fn new() -> Material {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
-        for (name, mode) in [("cert.pem", 0o644), ("key.pem", 0o600), ("ca.pem", 0o644), ("secret", 0o600)] {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let files = [
+            ("cert.pem", 0o644, certificate.as_str()),
+            ("key.pem", 0o600, &key),
+            ("ca.pem", 0o644, &certificate),
+            ("secret", 0o600, "text\n"),
+        ];
+        for (name, mode, text) in files {
             let path = directory.path().join(name);
-            std::fs::write(&path, "text\n").unwrap();
+            std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         }
         Material { directory }
@@ -116,6 +124,11 @@ impl Material {
 
     fn path(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
+    }
+
+    /// The content of a file, as a value in quotes.
+    fn inline(&self, name: &str) -> String {
+        format!("{:?}", std::fs::read_to_string(self.directory.path().join(name)).unwrap())
     }
 
     /// `text` with `$cert`, `$key`, `$ca` and `$secret` replaced by paths.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_server::config::logging::{Destination, Level};
 use fleet_server::config::statistics::Address;
 
-use crate::yaml;
+use crate::{Material, yaml};
 
 #[test]
 fn all_spellings_of_a_key_are_one() {
@@ -129,6 +129,20 @@ fn two_listeners_cannot_have_one_port() {
         ["test.yml:1: management.port is 8220, which inputs.0.server.port is as well: change one"]
     );
     assert_eq!(yaml("management.port: 0\ninputs.0.server.port: 0").config().management.port, 0);
+}
+
+#[test]
+fn only_loopback_may_be_asked_without_tls() {
+    let plain = |text: &str| yaml(text).config().management.allows_plain();
+    for text in ["", "management.host: '::1'", "management.host: localhost", "management.host: 127.0.0.9"] {
+        assert!(plain(text), "{text}");
+    }
+    for text in ["management.host: 0.0.0.0", "management.host: fleet.example"] {
+        assert!(!plain(text), "{text}");
+    }
+    assert!(plain("management: {host: 0.0.0.0, ssl.enabled: false}"));
+    let material = Material::new();
+    assert!(!plain(&material.fill("management.ssl: {certificate: $cert, key: $key}")));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use fleet_server::config::tls::{
-    CipherSuite, ClientAuthentication, Curve, ListenerTls, Material as Pem, ServerTls, Verification, Version,
+    CipherSuite, ClientAuthentication, Curve, ListenerTls, Passphrase, ServerTls, Verification, Version,
 };
+use fleet_service::config::value::Secret;
+use fleet_service::tls::Pem;
 
 use crate::{Material, World, yaml};
 
@@ -63,14 +65,71 @@ fn certificate_and_key_are_a_pair() {
 
 #[test]
 fn material_may_stand_in_the_file() {
-    let text = "inputs:\n- server.ssl:\n    certificate: |\n      -----BEGIN CERTIFICATE-----\n      eA==\n    key: |\n      -----BEGIN PRIVATE KEY-----\n      hidden\n    key_passphrase: hidden\n";
-    let config = yaml(text).config();
-    assert!(!format!("{config:?}").contains("hidden"));
+    let material = Material::new();
+    let (certificate, key) = (material.inline("cert.pem"), material.inline("key.pem"));
+    let text = format!(
+        "inputs.0.server.ssl: {{certificate: {certificate}, key: {key}, key_passphrase: hidden}}\n\
+         management.ssl.certificate: {certificate}\nmanagement.ssl.key: {key}"
+    );
+    let config = yaml(&text).config();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hidden") && !shown.contains("PRIVATE KEY"), "{shown}");
     let ListenerTls::Given(tls) = config.server.tls else { panic!("not given") };
-    assert!(matches!(tls.identity.certificate, Pem::Inline(_)));
+    assert!(tls.identity.certificate.file().is_none());
     let Pem::Inline(key) = tls.identity.key else { panic!("a file") };
-    assert_eq!(key.reveal(), "-----BEGIN PRIVATE KEY-----\nhidden");
-    assert_eq!(tls.identity.passphrase.unwrap().reveal(), "hidden");
+    assert!(key.reveal().starts_with("-----BEGIN PRIVATE KEY-----"));
+    assert_eq!(tls.identity.passphrase, Some(Passphrase::Inline(Secret::new("hidden"))));
+}
+
+#[test]
+fn what_is_given_is_what_listeners_take() {
+    let material = Material::new();
+    let ssl = "inputs.0.server.ssl";
+    let text = format!(
+        "{ssl}.certificate_authorities: $ca\n{ssl}.client_authentication: optional\n{ssl}.key_passphrase_path: $secret\n\
+         {ssl}.supported_protocols: TLSv1.3\n{ssl}.cipher_suites: TLS-AES-128-GCM-SHA256\n{ssl}.curve_types: X25519"
+    );
+    let settings = given(&material, &text).settings(vec![b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(settings.certificate.file(), Some(material.path("cert.pem").as_ref()));
+    assert_eq!(settings.key_passphrase, Some(Passphrase::File(material.path("secret").into())));
+    assert_eq!(settings.client_authorities.len(), 1);
+    assert_eq!(settings.client_authentication, ClientAuthentication::Optional);
+    assert_eq!(settings.alpn, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert_eq!(settings.versions, ["TLSv1.3", "TLSv1.3"]);
+    let loaded = settings.load().unwrap();
+    assert_eq!(loaded.config.alpn_protocols.len(), 2);
+}
+
+#[test]
+fn material_that_does_not_fit_is_told() {
+    let (one, other) = (Material::new(), Material::new());
+    let text = format!("management.ssl.certificate: $cert\nmanagement.ssl.key: {}", other.path("key.pem"));
+    let mistakes = yaml(&one.fill(&text)).mistakes();
+    assert!(mistakes[0].starts_with("test.yml:2: management.ssl.key: key"), "{mistakes:?}");
+    assert!(mistakes[0].contains("does not fit certificate"), "{mistakes:?}");
+    std::fs::write(one.path("cert.pem"), "no certificate").unwrap();
+    let mistakes = world(&one, "").mistakes();
+    assert!(
+        mistakes[0].starts_with("test.yml:1: inputs.0.server.ssl.certificate: certificate"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn what_listeners_do_not_do_is_a_mistake() {
+    let material = Material::new();
+    let refused = [
+        "ca_sha256: '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
+        "disable_legacy_pem_support: true",
+        "verification_mode: none\ninputs.0.server.ssl.certificate_authorities: $ca",
+    ];
+    for text in refused {
+        let key = text.split(':').next().unwrap();
+        let mistakes = world(&material, &format!("inputs.0.server.ssl.{text}")).mistakes();
+        let text =
+            format!("test.yml:3: inputs.0.server.ssl.{key} cannot be set to this for a listener: remove it");
+        assert_eq!(mistakes, [text]);
+    }
 }
 
 #[test]
@@ -83,11 +142,12 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn the_passphrase_is_trimmed() {
+fn the_passphrases_file_is_kept() {
     let material = Material::new();
     std::fs::write(material.path("secret"), "  pass \n\n").unwrap();
     let tls = given(&material, "inputs.0.server.ssl.key_passphrase_path: $secret");
-    assert_eq!(tls.identity.passphrase.unwrap().reveal(), "pass");
+    // The file is kept, to be read again with a new key; that it can be read is seen here.
+    assert_eq!(tls.identity.passphrase, Some(Passphrase::File(material.path("secret").into())));
 }
 
 #[test]
@@ -116,13 +176,20 @@ fn client_certificates_are_asked_for_when_authorities_are_given() {
 #[test]
 fn authorities_that_cannot_be_read() {
     let material = Material::new();
-    let key = "inputs.0.server.ssl.certificate_authorities";
-    let some = world(&material, &format!("{key}: [$ca, /none]"));
+    let key = "output.elasticsearch.ssl.certificate_authorities";
+    let client = |more: &str| yaml(&material.fill(&format!("store: embedded\n{more}")));
+    let some = client(&format!("{key}: [$ca, /none]"));
     assert!(some.warnings()[0].contains("the file /none cannot be read"), "{:?}", some.warnings());
-    let all = world(&material, &format!("{key}: [/none]"));
-    assert!(all.mistakes()[0].starts_with(&format!("test.yml:3: {key}: the file /none cannot be read")));
-    let fixed = format!("{key}: [$ca, /none]\ninputs.0.server.ssl.certificate_reload.enabled: false");
-    assert_eq!(world(&material, &fixed).mistakes().len(), 1);
+    let all = client(&format!("{key}: [/none]"));
+    assert!(all.mistakes()[0].starts_with(&format!("test.yml:2: {key}: the file /none cannot be read")));
+    let fixed = format!("{key}: [$ca, /none]\noutput.elasticsearch.ssl.certificate_reload.enabled: false");
+    assert_eq!(client(&fixed).mistakes().len(), 1);
+    // A listener takes all of them.
+    let listener = world(&material, "inputs.0.server.ssl.certificate_authorities: [$ca, /none]");
+    assert!(
+        listener.mistakes()[0]
+            .starts_with("test.yml:3: inputs.0.server.ssl.certificate_authorities: certificate_authorities")
+    );
 }
 
 #[test]

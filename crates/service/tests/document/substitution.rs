@@ -101,6 +101,9 @@ fn substitution_ends() {
         text.push_str(&format!("k{number}: ${{k{}}}${{k{}}}\n", number - 1, number - 1));
     }
     assert!(yaml(&text).text("k59").is_err());
+    // Many of a long one.
+    let long = format!("long: {}\nlist: [{}]", "x".repeat(1 << 20), vec!["'${long}'"; 1000].join(", "));
+    assert!(yaml(&long).list("list").unwrap_err().contains("yield more than 16777216 bytes"));
     let mut lists = "k0: [x]\n".to_owned();
     for number in 1..60 {
         lists.push_str(&format!("k{number}: ['${{k{}}}', '${{k{}}}']\n", number - 1, number - 1));

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use fleet_service::config::document::{Scalar, Section, TextFile, read};
 use fleet_service::config::value::{Expected, Secret};
+use fleet_service::tls::Pem;
 use fleet_store::etcd::Options;
 
-use crate::config::tls::{ClientTls, Material, Verification, Version, read_client};
+use crate::config::tls::{ClientTls, Verification, Version, read_client};
 
 /// How the etcd cluster is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +115,7 @@ fn warn_of_plain_text(section: &Section<'_>, etcd: &Etcd, has_tls: bool) {
 
 fn authorities(ssl: &Section<'_>, tls: Option<&ClientTls>) -> Option<PathBuf> {
     match tls?.common.authorities.as_deref()? {
-        [Material::File(path)] => Some(path.clone()),
+        [Pem::File(path)] => Some(path.clone()),
         _ => {
             let key = "certificate_authorities";
             ssl.mistake(key, format!("{} must be one file, with all authorities in it", ssl.full_key(key)));
@@ -126,8 +127,8 @@ fn authorities(ssl: &Section<'_>, tls: Option<&ClientTls>) -> Option<PathBuf> {
 fn identity(ssl: &Section<'_>, tls: Option<&ClientTls>) -> Option<(PathBuf, PathBuf)> {
     let identity = tls?.identity.as_ref()?;
     match (&identity.certificate, &identity.key) {
-        (Material::File(certificate), Material::File(key)) => Some((certificate.clone(), key.clone())),
-        (Material::File(_), Material::Inline(_)) => only_a_file(ssl, "key"),
+        (Pem::File(certificate), Pem::File(key)) => Some((certificate.clone(), key.clone())),
+        (Pem::File(_), Pem::Inline(_)) => only_a_file(ssl, "key"),
         _ => only_a_file(ssl, "certificate"),
     }
 }

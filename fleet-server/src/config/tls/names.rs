@@ -14,6 +14,17 @@ pub enum Version {
     Tls13,
 }
 
+impl Version {
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Version::Tls12 => "TLSv1.2",
+            Version::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
 /// A cipher suite, by its number in the registry of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CipherSuite(pub u16);
@@ -27,6 +38,18 @@ pub enum Curve {
     P384,
     /// Curve25519
     X25519,
+}
+
+impl Curve {
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Curve::P256 => "P-256",
+            Curve::P384 => "P-384",
+            Curve::X25519 => "X25519",
+        }
+    }
 }
 
 pub(super) fn version(scalar: &Scalar) -> Result<Option<Version>, Expected> {

@@ -2,8 +2,9 @@
 
 use fleet_service::config::document::{Scalar, Section, read};
 use fleet_service::config::value::Expected;
+use fleet_service::tls::{self, ClientAuthentication};
 
-use super::{Common, Identity, identity, read_common};
+use super::{Common, Identity, Verification, identity, read_common};
 
 /// How a listener does TLS.
 #[derive(Clone, Debug)]
@@ -27,15 +28,23 @@ pub struct ServerTls {
     pub common: Common,
 }
 
-/// Whether the other side must show a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuthentication {
-    /// It is not asked.
-    None,
-    /// It may; if it does, the certificate must be good.
-    Optional,
-    /// It must.
-    Required,
+impl ServerTls {
+    /// The same, as listeners take it, with these protocols offered, the preferred one first.
+    #[must_use]
+    pub fn settings(&self, alpn: Vec<Vec<u8>>) -> tls::ServerTls {
+        let Common { oldest, newest, cipher_suites, curves, authorities, .. } = &self.common;
+        tls::ServerTls {
+            certificate: self.identity.certificate.clone(),
+            key: self.identity.key.clone(),
+            key_passphrase: self.identity.passphrase.clone(),
+            client_authorities: authorities.clone().unwrap_or_default(),
+            client_authentication: self.client_authentication,
+            versions: [oldest, newest].map(|version| version.name().to_owned()).to_vec(),
+            cipher_suites: cipher_suites.iter().map(|suite| suite.0.to_string()).collect(),
+            curves: curves.iter().map(|curve| curve.name().to_owned()).collect(),
+            alpn,
+        }
+    }
 }
 
 /// A client's certificate, and whom it trusts.
@@ -84,7 +93,11 @@ pub(in crate::config) fn read_listener(section: &Section<'_>) -> ListenerTls {
         return ListenerTls::Off;
     }
     match identity {
-        Some(identity) => ListenerTls::Given(Box::new(ServerTls { identity, client_authentication, common })),
+        Some(identity) => {
+            let server = ServerTls { identity, client_authentication, common };
+            check(section, &server);
+            ListenerTls::Given(Box::new(server))
+        }
         None => {
             // Half a certificate was told already.
             if !section.has("certificate") && !section.has("key") {
@@ -97,6 +110,29 @@ pub(in crate::config) fn read_listener(section: &Section<'_>) -> ListenerTls {
             }
             ListenerTls::Own
         }
+    }
+}
+
+/// Tells what is not done, and what is wrong with the material itself.
+fn check(section: &Section<'_>, server: &ServerTls) {
+    let asks = server.client_authentication != ClientAuthentication::None;
+    let common = &server.common;
+    let refused = [
+        ("verification_mode", asks && common.verification == Verification::None),
+        ("ca_sha256", !common.ca_sha256.is_empty()),
+        ("disable_legacy_pem_support", common.disable_legacy_pem),
+    ];
+    for (key, is_refused) in refused {
+        if is_refused {
+            let text = format!("{} cannot be set to this for a listener: remove it", section.full_key(key));
+            section.mistake(key, text);
+        }
+    }
+    if let Err(error) = server.settings(Vec::new()).load() {
+        // The error begins with the setting that it is about.
+        let text = error.to_string();
+        let setting = text.split([' ', ':']).next().unwrap_or_default();
+        section.error(if section.has(setting) { setting } else { "certificate" }, &error);
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) fn read(overrides: &[String], shorthands: &[(&str, &str)], mistakes: 
             }
             Err(problem) => {
                 let text = format!(
-                    "{key} has a value that cannot be read: {problem}; a text that is meant as it stands goes into quotes"
+                    "{key} has a value that cannot be read: {problem}; a text that is meant as it stands goes \
+                     into quotes"
                 );
                 mistakes.push(Mistake { key: Some(key.to_owned()), place, text });
             }
@@ -51,7 +52,8 @@ fn parse(text: &str, place: &Place) -> Result<Node, String> {
     }
     match reader.rest {
         "" => Ok(reader.node(Value::List(items))),
-        rest => Err(format!("{rest:?} stands behind its end")),
+        // Not repeated, here as elsewhere: it may be a part of a password.
+        _ => Err("something stands behind its end".to_owned()),
     }
 }
 
@@ -122,7 +124,7 @@ impl Reader<'_> {
                 _ => self.until(&[':', ',', '}']),
             };
             if !self.take(':') {
-                return Err(format!("the key {key:?} in {{…}} has no : and value"));
+                return Err("a key in {…} has no : and value".to_owned());
             }
             let node = self.value(&[',', '}'], depth + 1)?;
             let mut mistakes = Vec::new();

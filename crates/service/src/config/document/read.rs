@@ -1,6 +1,7 @@
 //! Readers of single values of a document.
 //!
-//! They see no empty text, which is as good as none. Each answers the value, or what was [`Expected`] in its place, as a text that fits behind "must be".
+//! They see no empty text, which is as good as none. Each answers the value, or what was [`Expected`] in its
+//! place, as a text that fits behind "must be".
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -68,7 +69,8 @@ pub fn one_of<T: Clone>(words: &[(&str, T)]) -> impl Fn(&Scalar) -> Result<T, Ex
     }
 }
 
-/// A whole number in a range, also in quotes. `0600` and `0o600` are octal, `0x1f` and `0b11` what they are elsewhere.
+/// A whole number in a range, also in quotes. `0600` and `0o600` are octal, `0x1f` and `0b11` what they are
+/// elsewhere.
 pub fn integer<T>(range: RangeInclusive<T>) -> impl Fn(&Scalar) -> Result<T, Expected>
 where
     T: TryFrom<i64> + PartialOrd + Display,

@@ -32,7 +32,10 @@ pub enum SecretFileError {
         path: PathBuf,
     },
     /// Others than its owner may read or write it.
-    #[error("the file {} has the mode {mode:04o}, so that others can read or change it: run chmod 600 {}", .path.display(), .path.display())]
+    #[error(
+        "the file {path} has the mode {mode:04o}, so that others can read or change it: run chmod 600 {path}",
+        path = .path.display()
+    )]
     Mode {
         /// The file.
         path: PathBuf,

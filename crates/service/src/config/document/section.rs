@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
         match read_secret_file(path, self.document.credentials.as_deref()) {
             Ok(secret) => Some(secret),
             Err(error) => {
-                self.mistake(key, format!("{}: {}", join(&self.path, key), chain(&error)));
+                self.error(key, &error);
                 None
             }
         }
@@ -216,6 +216,11 @@ impl<'a> Section<'a> {
     /// Tells a mistake; it is placed where this key stands.
     pub fn mistake(&self, key: &str, text: impl Into<String>) {
         self.fault(&join(&self.path, key), self.place(key), text.into());
+    }
+
+    /// Tells an error, with everything that caused it, as a mistake that is placed where this key stands.
+    pub fn error(&self, key: &str, error: &dyn Error) {
+        self.mistake(key, format!("{}: {}", join(&self.path, key), chain(error)));
     }
 
     /// Tells something that does not keep the daemon from starting; it is placed where this key stands.

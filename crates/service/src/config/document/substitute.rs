@@ -11,20 +11,21 @@ use super::tree::{Map, Node, Scalar, Style, Value};
 /// The most work for one configuration, in values and references: a few lines that refer to each other in
 /// twos would otherwise never end.
 const MOST_STEPS: usize = 200_000;
-/// The longest text that may come out, in bytes.
-const LONGEST: usize = 1024 * 1024;
+/// The most text that may come out for one configuration, in bytes: four times what a file may have.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// How many references may be on the way to a value.
 const LONGEST_CHAIN: usize = 16;
 
 /// The same tree with everything substituted. What cannot be is [`Value::Unresolved`].
 pub(super) fn substitute(root: &Node, environment: &BTreeMap<String, String>) -> Node {
-    Substitution { root, environment, steps: 0, active: Vec::new() }.node(root)
+    Substitution { root, environment, steps: 0, bytes: 0, active: Vec::new() }.node(root)
 }
 
 struct Substitution<'a> {
     root: &'a Node,
     environment: &'a BTreeMap<String, String>,
     steps: usize,
+    bytes: usize,
     /// The keys that are being looked at, by name, each for the one before it.
     active: Vec<String>,
 }
@@ -107,12 +108,14 @@ impl<'a> Substitution<'a> {
     fn text(&mut self, parts: &[Part]) -> Result<String, String> {
         let mut text = String::new();
         for part in parts {
+            let before = text.len();
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Reference(reference) => text.push_str(&self.reference(reference)?),
             }
-            if text.len() > LONGEST {
-                return Err(format!("a substitution yields more than {LONGEST} bytes"));
+            self.bytes += text.len() - before;
+            if self.bytes > MOST_BYTES {
+                return Err(format!("the configuration's substitutions yield more than {MOST_BYTES} bytes"));
             }
         }
         Ok(text)

@@ -6,6 +6,9 @@ use super::tree::{Node, Value, join};
 use crate::config::nearest::nearest;
 use crate::config::settings::Warning;
 
+/// The longest key that is compared with the known ones, in bytes.
+const LONGEST_COMPARED: usize = 100;
+
 /// Warns of each topmost key that is not known and leads to none that is.
 pub(super) fn warn(
     root: &Node,
@@ -66,6 +69,10 @@ impl Walk<'_> {
     /// The key that may have been meant: one of the same section that is spelled nearly so, or the only one
     /// elsewhere that is called so.
     fn meant(&self, above: &str, key: &str) -> Option<String> {
+        // Comparing takes time with the length, and no known key is nearly as long.
+        if key.len() > LONGEST_COMPARED {
+            return None;
+        }
         let start = if above.is_empty() { String::new() } else { format!("{above}.") };
         let siblings: BTreeSet<&str> =
             self.known.iter().filter_map(|known| known.strip_prefix(&start)?.split('.').next()).collect();
