@@ -1,6 +1,6 @@
 //! Servers as programs, over real stores, and agents that speak to them over TLS.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod agent;
 mod checkins;

@@ -9,6 +9,10 @@ use crate::agent::{Agent, Way, enrolment, request};
 use crate::manager::Manager;
 use crate::server::Server;
 
+const ENROLL: &str = "/api/fleet/agents/enroll";
+/// A key that nobody has.
+const WRONG: &str = "d3Jvbmc6d3Jvbmc=";
+
 struct Case {
     name: &'static str,
     request: Request<Full<Bytes>>,
@@ -36,75 +40,34 @@ fn raw(path: &str, key: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     request
 }
 
-#[tokio::test]
-async fn each_refusal_has_its_status_and_name() {
-    let server = Server::start(&[]);
-    let (way, manager) = (Way::to(&server), Manager::of(&server));
-    let (_, enrolment_key) = manager.make_policy("web").await;
-    let one = Agent::enrol(&way, &enrolment_key, "one").await;
-    let other = Agent::enrol(&way, &enrolment_key, "other").await;
-    let wrong = "d3Jvbmc6d3Jvbmc=";
+/// What every route of agents refuses.
+fn of_each_route(path: &str, key: &str, good: &Value) -> Vec<Case> {
+    let send = |key: &str| request("POST", path, key, good);
+    let old_version = with(send(key), "elastic-api-version", "2022-01-01");
+    vec![
+        case("no key", without(send(key), "authorization"), 401, "ErrNoAuthHeader"),
+        case("another scheme", with(send(key), "authorization", "Bearer x"), 400, "ErrMalformedHeader"),
+        case("no base64", send("%%%"), 400, "ErrMalformedToken"),
+        case("wrong key", send(WRONG), 401, "ErrUnauthorized"),
+        case("no version", with(send(key), "elastic-api-version", "1"), 400, "ErrInvalidAPIVersionFormat"),
+        case("unknown version", old_version, 400, "ErrUnsupportedAPIVersion"),
+        case("no JSON", raw(path, key, "{"), 400, "BadRequest"),
+        case("no object", raw(path, key, "[]"), 400, "BadRequest"),
+        case("no gzip", with(raw(path, key, "{}"), "content-encoding", "gzip"), 400, "BadRequest"),
+        case("unknown encoding", with(raw(path, key, "{}"), "content-encoding", "br"), 400, "BadRequest"),
+        case("too large", raw(path, key, vec![b' '; 3 << 20]), 413, "ErrPayloadSizeTooLarge"),
+    ]
+}
+
+/// What the routes refuse each for itself.
+fn of_one_route(one: &Agent, enrolment_key: &str) -> Vec<Case> {
     let good = one.checkin_body();
-    let mut cases = vec![
-        case("no route", request("GET", "/nothing", wrong, &good), 404, "NotFound"),
-        case(
-            "wrong method",
-            request("GET", "/api/fleet/agents/enroll", wrong, &good),
-            405,
-            "MethodNotAllowed",
-        ),
-    ];
-    for path in [
-        "/api/fleet/agents/enroll".to_owned(),
-        one.path("checkin"),
-        one.path("acks"),
-        one.path("audit/unenroll"),
-    ] {
-        let is_enrolment = path.ends_with("enroll") && !path.contains("audit");
-        let key = if is_enrolment { &enrolment_key } else { &one.key };
-        let send = |key: &str| request("POST", &path, key, &good);
-        cases.extend([
-            case("no key", without(send(key), "authorization"), 401, "ErrNoAuthHeader"),
-            case("another scheme", with(send(key), "authorization", "Bearer x"), 400, "ErrMalformedHeader"),
-            case("no base64", send("%%%"), 400, "ErrMalformedToken"),
-            case("wrong key", send(wrong), 401, "ErrUnauthorized"),
-            case(
-                "version of another form",
-                with(send(key), "elastic-api-version", "1"),
-                400,
-                "ErrInvalidAPIVersionFormat",
-            ),
-            case(
-                "unknown version",
-                with(send(key), "elastic-api-version", "2022-01-01"),
-                400,
-                "ErrUnsupportedAPIVersion",
-            ),
-            case("no JSON", raw(&path, key, "{"), 400, "BadRequest"),
-            case("no object", raw(&path, key, "[]"), 400, "BadRequest"),
-            case("no gzip", with(raw(&path, key, "{}"), "content-encoding", "gzip"), 400, "BadRequest"),
-            case(
-                "unknown encoding",
-                with(raw(&path, key, "{}"), "content-encoding", "br"),
-                400,
-                "BadRequest",
-            ),
-            case("too large", raw(&path, key, vec![b' '; 3 << 20]), 413, "ErrPayloadSizeTooLarge"),
-        ]);
-        if !is_enrolment {
-            cases.push(case("another agent's key", send(&other.key), 403, "ErrAgentIdentity"));
-            let nobody = path.replace(&one.id, "nobody");
-            cases.push(case(
-                "no such agent",
-                request("POST", &nobody, &one.key, &good),
-                404,
-                "AgentNotFound",
-            ));
-        }
-    }
     let checkin = |body: &Value| request("POST", &one.path("checkin"), &one.key, body);
-    let enroll = |body: &Value| request("POST", "/api/fleet/agents/enroll", &enrolment_key, body);
-    cases.extend([
+    let enroll = |body: &Value| request("POST", ENROLL, enrolment_key, body);
+    let unknown = json!({"events": [{"action_id": "x"}]});
+    vec![
+        case("no route", request("GET", "/nothing", WRONG, &good), 404, "NotFound"),
+        case("wrong method", request("GET", ENROLL, WRONG, &good), 405, "MethodNotAllowed"),
         case("no agent", with(checkin(&good), "user-agent", "curl/8"), 400, "InvalidUserAgent"),
         case(
             "old agent",
@@ -118,13 +81,27 @@ async fn each_refusal_has_its_status_and_name() {
         case("no type", enroll(&json!({"metadata": {}})), 400, "BadRequest"),
         case("no metadata", enroll(&json!({"type": "PERMANENT"})), 400, "BadRequest"),
         case("bad id", enroll(&json!({"type": "PERMANENT", "id": "a/b", "metadata": {}})), 400, "BadRequest"),
-        case(
-            "unknown action",
-            request("POST", &one.path("acks"), &one.key, &json!({"events": [{"action_id": "x"}]})),
-            404,
-            "",
-        ),
-    ]);
+        case("unknown action", request("POST", &one.path("acks"), &one.key, &unknown), 404, ""),
+    ]
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_status_and_name() {
+    let server = Server::start(&[]);
+    let (way, manager) = (Way::to(&server), Manager::of(&server));
+    let (_, enrolment_key) = manager.make_policy("web").await;
+    let mut one = Agent::enrol(&way, &enrolment_key, "one").await;
+    let other = Agent::enrol(&way, &enrolment_key, "other").await;
+    let good = one.checkin_body();
+    let mut cases = of_one_route(&one, &enrolment_key);
+    cases.extend(of_each_route(ENROLL, &enrolment_key, &good));
+    for path in ["checkin", "acks", "audit/unenroll"].map(|last| one.path(last)) {
+        cases.extend(of_each_route(&path, &one.key, &good));
+        let stolen = request("POST", &path, &other.key, &good);
+        cases.push(case("another agent's key", stolen, 403, "ErrAgentIdentity"));
+        let nobody = path.replace(&one.id, "nobody");
+        cases.push(case("no such agent", request("POST", &nobody, &one.key, &good), 404, "AgentNotFound"));
+    }
     for Case { name, request, status, error } in cases {
         let uri = request.uri().clone();
         let answer = way.send(request).await;
@@ -132,7 +109,6 @@ async fn each_refusal_has_its_status_and_name() {
         assert_eq!(answer.body["error"].as_str().unwrap_or_default(), error, "{name} {uri}");
     }
     // Nobody else notices.
-    let mut one = one;
     assert_eq!(one.checkin(&way).await.status, StatusCode::OK);
 }
 

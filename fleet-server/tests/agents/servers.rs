@@ -26,7 +26,7 @@ async fn an_agent_moves_between_servers() {
     agent.apply(&to_first, &answer).await;
     let action = manager.action(&agent.id, "SETTINGS", json!({"log_level": "debug"})).await;
     let waiting = agent.checkin(&to_second).await;
-    assert_eq!(waiting.actions(), [action.clone()]);
+    assert_eq!(waiting.actions(), [action.as_str()]);
     assert_eq!(agent.ack(&to_first, &action, None).await.status, StatusCode::OK);
     // Held at one server, a revision saved at the other.
     let held = tokio::spawn({

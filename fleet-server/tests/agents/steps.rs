@@ -59,11 +59,11 @@ async fn an_action_is_delivered_once_and_counted() {
         agent.apply(&way, &first).await;
         let settings = manager.action(&agent.id, "SETTINGS", serde_json::json!({"log_level": "debug"})).await;
         let answer = agent.checkin(&way).await;
-        assert_eq!(answer.actions(), [settings.clone()]);
+        assert_eq!(answer.actions(), [settings.as_str()]);
         assert_eq!(answer.body["actions"][0]["data"]["log_level"], "debug");
         // Unacknowledged, but received: another action comes alone.
         let other = manager.action(&agent.id, "SETTINGS", serde_json::json!({"log_level": "info"})).await;
-        assert_eq!(agent.checkin(&way).await.actions(), [other.clone()]);
+        assert_eq!(agent.checkin(&way).await.actions(), [other.as_str()]);
         assert_eq!(agent.ack(&way, &settings, None).await.status, StatusCode::OK);
         assert_eq!(agent.ack(&way, &other, Some("no")).await.status, StatusCode::OK);
         // An agent that lost its token is not handed again what it acknowledged.
