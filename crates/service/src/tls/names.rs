@@ -169,7 +169,9 @@ mod tests {
             for name in *known {
                 assert_eq!(suite(name).unwrap(), *expected, "{name}");
             }
-            assert_eq!(suite(expected.suite().as_str().unwrap_or_default()).ok(), Some(*expected));
+            // rustls writes the version into the names of TLS 1.3, which nobody else does.
+            let iana = expected.suite().as_str().unwrap().replace("TLS13_", "TLS_");
+            assert_eq!(suite(&iana).unwrap(), *expected);
         }
         let rsa = suite("ECDHE-RSA-CHACHA20-POLY1205").unwrap();
         assert_eq!(rsa, cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256);
