@@ -28,6 +28,9 @@ const FIRST_READ: usize = 2048;
 /// A body that nobody wanted is read on up to this, so that the connection can be used again.
 const MOST_UNWANTED: usize = 64 * 1024;
 
+/// At the end of a connection this much is read at most.
+const MOST_LINGERING: usize = 16 * 1024 * 1024;
+
 /// One connection.
 pub(super) struct Connection<H> {
     transport: Transport,
@@ -60,7 +63,22 @@ impl<H: Handler> Connection<H> {
     /// Serves requests until either side ends it.
     pub(super) async fn run(mut self) {
         while matches!(self.one().await, Ok(Next::Request)) {}
-        let _ = timeout(self.limits.linger, self.transport.shutdown()).await;
+        let _ = timeout(self.limits.linger, self.end()).await;
+    }
+
+    /// Ends the connection so that the last answer arrives: what the client still sends is read for a while,
+    /// because closing a socket with unread bytes in it resets the connection and takes the answer with it.
+    async fn end(&mut self) -> io::Result<()> {
+        self.transport.shutdown().await?;
+        let mut left = MOST_LINGERING;
+        let mut unwanted = vec![0; 16 * 1024];
+        loop {
+            match self.transport.read(&mut unwanted).await? {
+                0 => return Ok(()),
+                count if count > left => return Ok(()),
+                count => left -= count,
+            }
+        }
     }
 
     /// Waits for a request and answers it. What it needs meanwhile is in a box of its own, so that a connection
