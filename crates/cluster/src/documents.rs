@@ -198,6 +198,18 @@ pub struct GlobalAssignmentDocument {
     pub units: BTreeMap<UnitName, GlobalAssignment>,
 }
 
+impl GlobalAssignmentDocument {
+    /// The same, but for units that are `here` the machine's metadata does not matter.
+    #[must_use]
+    pub fn kept_where(&self, here: impl Fn(&UnitName) -> bool) -> GlobalAssignmentDocument {
+        let mut kept = self.clone();
+        for (_, global) in kept.units.iter_mut().filter(|(name, _)| here(name)) {
+            global.requirements.metadata.clear();
+        }
+        kept
+    }
+}
+
 /// What a machine says of one unit: in [`STATES`] under [`state_id`], on the machine's presence lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateDocument {

@@ -20,6 +20,8 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 pub enum Known<T> {
     /// It has not been read yet. Not the same as absent: nothing may be concluded from it.
     NotYet,
+    /// There is one, but it cannot be understood, and nothing was known of it before.
+    Unreadable,
     /// There is no such document.
     Absent,
     /// This is it.
@@ -30,7 +32,7 @@ impl<T> Known<T> {
     /// The document; `None` when it is absent. `Err` when it is not known.
     pub fn known(&self) -> Result<Option<&T>, NotKnown> {
         match self {
-            Known::NotYet => Err(NotKnown),
+            Known::NotYet | Known::Unreadable => Err(NotKnown),
             Known::Absent => Ok(None),
             Known::Present(value) => Ok(Some(value)),
         }
@@ -41,8 +43,9 @@ impl<T> Known<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct NotKnown;
 
-/// Keeps `sender` at the document's content until nobody listens any more. A read error, or a document that
-/// cannot be read, changes nothing: what was known last stays. Without `watches` it reads each `beat`.
+/// Keeps `sender` at the document's content until nobody listens any more. A read error changes nothing, nor
+/// does a document that cannot be understood: what was known last stays. If nothing was known it is
+/// [`Known::Unreadable`]. Without `watches` it reads each `beat`.
 pub async fn follow<T>(
     typed: Typed<T>,
     id: String,
@@ -64,11 +67,7 @@ pub async fn follow<T>(
             };
             if let Err(trouble) = outcome {
                 if trouble.kind == ErrorKind::Corrupt {
-                    error!(
-                        id,
-                        error = &trouble as &dyn std::error::Error,
-                        "a document cannot be read: it is ignored"
-                    );
+                    tell_unreadable(&sender, &id, &trouble);
                 } else {
                     debug!(id, error = &trouble as &dyn std::error::Error, "not following now");
                 }
@@ -99,7 +98,7 @@ where
     let listing = typed.list(Scope::Id(id.to_owned())).await?;
     let mut watch = typed.watch(Scope::Id(id.to_owned()), listing.revision).await?;
     if let Some(malformed) = listing.malformed.into_iter().next() {
-        error!(id, error = %malformed.error, "a document cannot be read: it is ignored");
+        tell_unreadable(sender, id, &malformed.error);
     } else {
         let found = listing.values.into_iter().next();
         tell(sender, found.map_or(Known::Absent, |versioned| Known::Present(versioned.value)));
@@ -117,9 +116,7 @@ where
         match changes.into_iter().next_back() {
             Some(TypedChange::Put(versioned)) => tell(sender, Known::Present(versioned.value)),
             Some(TypedChange::Delete { .. }) => tell(sender, Known::Absent),
-            Some(TypedChange::Malformed(malformed)) => {
-                error!(id, error = %malformed.error, "a document cannot be read: it is ignored");
-            }
+            Some(TypedChange::Malformed(malformed)) => tell_unreadable(sender, id, &malformed.error),
             None => {}
         }
     }
@@ -127,6 +124,21 @@ where
 
 fn watch_ended(id: &str, error: WatchError) -> Error {
     Error::caused_by(ErrorKind::Unavailable, format!("watch {id}"), error)
+}
+
+fn tell_unreadable<T>(
+    sender: &watch::Sender<Known<T>>,
+    id: &str,
+    trouble: &(dyn std::error::Error + 'static),
+) {
+    error!(id, error = trouble, "a document cannot be read: what was known of it stays");
+    sender.send_if_modified(|current| {
+        let nothing_is_known = matches!(current, Known::NotYet);
+        if nothing_is_known {
+            *current = Known::Unreadable;
+        }
+        nothing_is_known
+    });
 }
 
 fn tell<T: PartialEq>(sender: &watch::Sender<Known<T>>, known: Known<T>) {

@@ -204,11 +204,19 @@ impl Agent {
         let globals = self.sources.globals.borrow_and_update();
         let overrides = self.sources.overrides.borrow_and_update();
         let info = self.sources.info.borrow_and_update();
-        let metadata = match overrides.known()? {
-            Some(overrides) => overrides.apply(&info.metadata),
-            None => info.metadata.clone(),
+        let (assignment, globals) = (assignment.known()?, globals.known()?);
+        let metadata = match &*overrides {
+            Known::NotYet => return Err(NotKnown),
+            Known::Present(overrides) => overrides.apply(&info.metadata),
+            Known::Absent => info.metadata.clone(),
+            // As if there were none, but for what is here already: it may be here because of them.
+            Known::Unreadable => {
+                let here = |name: &UnitName| self.slots.get(name).is_some_and(|slot| slot.actual.is_some());
+                let globals = globals.map(|globals| globals.kept_where(here));
+                return Ok(desired(&info.metadata, assignment, globals.as_ref()));
+            }
         };
-        Ok(desired(&metadata, assignment.known()?, globals.known()?))
+        Ok(desired(&metadata, assignment, globals))
     }
 
     fn begin_hand_over(&mut self) {

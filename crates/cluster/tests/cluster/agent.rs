@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use fleet_cluster::agent::{Agent, Outbox, Sources};
 use fleet_cluster::documents::{
-    AssignmentDocument, GlobalAssignmentDocument, MetadataDocument, TargetState, UNITS, UnitDocument,
+    AssignmentDocument, GlobalAssignment, GlobalAssignmentDocument, MetadataDocument, TargetState, UNITS,
+    UnitDocument,
 };
 use fleet_cluster::follow::Known;
 use fleet_cluster::presence::{MachineInfo, Membership};
 use fleet_simulation::systemd::{Act, Outcome};
 use fleet_simulation::{Condition, Script, Scripted, Scripts};
 use fleet_store::{Expect, LeaseId, Typed};
-use fleet_unit::{UnitFile, UnitName};
+use fleet_unit::{Requirements, UnitFile, UnitName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -140,6 +141,43 @@ async fn as_long_as_anything_is_not_known_nothing_is_touched() {
     bench.overrides.send_replace(Known::Absent);
     bench.begin();
     until("a goes", SOON, || bench.systemd.look().is_empty()).await;
+}
+
+/// Overrides that nobody can read count as none, but they may be why a global unit is here.
+#[tokio::test(start_paused = true)]
+async fn overrides_that_cannot_be_read_hold_nothing_up_and_stop_nothing() {
+    let mut bench = Bench::ready();
+    let wants = |metadata: &[(&str, &str)]| GlobalAssignment {
+        assignment: assignment(&file("one"), Launched, 0),
+        requirements: Requirements {
+            global: true,
+            metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), [(*v).to_owned()].into())).collect(),
+            ..Requirements::default()
+        },
+    };
+    let mut globals = GlobalAssignmentDocument::default();
+    globals.units.insert(name("here.service"), wants(&[("role", "web")]));
+    bench.store(&name("here.service"), &file("one")).await;
+    bench.globals.send_replace(Known::Present(globals.clone()));
+    let values = BTreeMap::from([("role".to_owned(), Some("web".to_owned()))]);
+    bench.overrides.send_replace(Known::Present(MetadataDocument { values }));
+    until("here runs", SOON, || bench.is_up("here.service")).await;
+    bench.end().await;
+    let before = bench.acts("here.service");
+    bench.overrides.send_replace(Known::Unreadable);
+    globals.units.insert(name("all.service"), wants(&[]));
+    globals.units.insert(name("elsewhere.service"), wants(&[("role", "web")]));
+    bench.store(&name("all.service"), &file("one")).await;
+    bench.globals.send_replace(Known::Present(globals));
+    bench.assign(&[("a.service", "one", Launched)]).await;
+    bench.begin();
+    until("the others run", SOON, || bench.is_up("a.service") && bench.is_up("all.service")).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(bench.acts("here.service"), before);
+    assert!(!bench.is_up("elsewhere.service"));
+    // Once they are known to be gone nothing is kept for their sake.
+    bench.overrides.send_replace(Known::Absent);
+    until("here goes", SOON, || !bench.is_up("here.service")).await;
 }
 
 #[tokio::test(start_paused = true)]
