@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_store::{Error, ErrorKind, Expect, Lease, LeaseId, Store, Typed, Versioned, WriteError};
+use fleet_store::{Error, ErrorKind, Expect, Lease, LeaseId, Store, Typed, WriteError};
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,13 @@ pub struct Presence {
     identity: Identity,
     heart: Heart,
     environment: Arc<Environment>,
+}
+
+/// What of a [`MachineDocument`] decides whose it is. The rest of it may be anything.
+#[derive(Deserialize)]
+struct Claim {
+    token: String,
+    lease: LeaseId,
 }
 
 enum Registration {
@@ -148,13 +156,28 @@ impl Presence {
     }
 
     async fn register(&self, info: &MachineInfo) -> Result<Registration, Error> {
-        let there = self.machines.get(&self.identity.machine.0).await?;
-        let (expect, former) = match &there {
+        let (expect, former) = match self.store.get(&MACHINES, &self.identity.machine.0).await? {
             None => (Expect::Absent, None),
-            Some(Versioned { value, revision, .. }) if value.token == self.identity.token => {
-                (Expect::Revision(*revision), Some(value.lease))
+            Some(there) => {
+                let expect = Expect::Revision(there.revision);
+                match serde_json::from_slice::<Claim>(&there.body) {
+                    Ok(claim) if claim.token == self.identity.token => (expect, Some(claim.lease)),
+                    Ok(claim) if self.stands(claim.lease).await? => return Ok(Registration::Refused),
+                    // A lease takes its documents with it when it ends: somebody has written this by hand.
+                    Ok(_) => {
+                        error!(machine = %self.identity.machine, "the machine's document is on no lease: it is replaced");
+                        (expect, None)
+                    }
+                    Err(error) => {
+                        error!(
+                            machine = %self.identity.machine,
+                            error = &error as &dyn std::error::Error,
+                            "the machine's document cannot be read: it is replaced"
+                        );
+                        (expect, None)
+                    }
+                }
             }
-            Some(_) => return Ok(Registration::Refused),
         };
         let since = Instant::now();
         let lease = self.store.grant(self.identity.ttl).await?;
@@ -174,6 +197,16 @@ impl Presence {
                     "register this machine: its document changed meanwhile",
                 ))
             }
+        }
+    }
+
+    /// Whether a lease stands. Asked by a write that does nothing: renewing it would keep it alive.
+    async fn stands(&self, lease: LeaseId) -> Result<bool, Error> {
+        let nothing = format!("{}/none", self.identity.machine);
+        match self.machines.delete(&nothing, Expect::Any, Some(lease)).await {
+            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(true),
+            Err(WriteError::LeaseLost) => Ok(false),
+            Err(WriteError::NotDone(error) | WriteError::Unknown(error)) => Err(error),
         }
     }
 
