@@ -266,6 +266,8 @@ impl Agent {
             if wanted.is_none() {
                 self.slots.remove(name);
                 self.outbox.set(name, None);
+            } else {
+                self.publish(name);
             }
             return;
         };
@@ -275,6 +277,18 @@ impl Agent {
                 slot.begin();
                 self.loading_since.get_or_insert(now);
                 self.loading.insert(name.clone());
+                match (slot.fetched.take(), wanted.cloned()) {
+                    (Some(file), Some(wanted)) if file.hash() == wanted.hash => {
+                        self.install(name.clone(), file, wanted);
+                    }
+                    _ => {
+                        self.to_fetch.insert(name.clone());
+                    }
+                }
+            }
+            // Nothing is stopped for a file that may not be there.
+            (Step::Unload, Some(actual)) if wanted.is_some_and(|wanted| slot.lacks_file(wanted, actual)) => {
+                slot.begin();
                 self.to_fetch.insert(name.clone());
             }
             (Step::Start, _) if gathering => {

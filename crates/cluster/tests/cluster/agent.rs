@@ -273,6 +273,58 @@ async fn a_file_that_is_not_the_assigned_one_is_not_installed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_unit_that_is_replaced_runs_until_its_new_file_is_there() {
+    for condition in [Condition::Refusing, Condition::Silent] {
+        let bench = Bench::ready();
+        bench.assign(&[("a.service", "one", Launched)]).await;
+        until("a runs", SOON, || bench.is_up("a.service")).await;
+        sleep(Duration::from_millis(10)).await;
+        let before = bench.acts("a.service");
+        bench.kit.link.set(condition);
+        bench.assign(&[("a.service", "two", Launched)]).await;
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(bench.acts("a.service"), before, "{condition:?}");
+        let error = |bench: &Bench| bench.outbox.look().0[&name("a.service")].error.clone();
+        assert!(error(&bench).is_some_and(|error| error.contains("fetch")), "{condition:?}");
+        bench.kit.link.set(Condition::Up);
+        let is_new = || bench.systemd.look().get(&name("a.service")).map(|look| look.hash);
+        until("two runs", SOON, || is_new() == Some(file("two").hash()) && bench.is_up("a.service")).await;
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(error(&bench), None);
+        // What is taken back meanwhile leaves nothing behind.
+        bench.kit.link.set(condition);
+        bench.assign(&[("a.service", "three", Launched)]).await;
+        sleep(SOON).await;
+        bench.assign(&[("a.service", "two", Launched)]).await;
+        sleep(SOON).await;
+        assert_eq!((error(&bench), bench.is_up("a.service")), (None, true));
+        bench.kit.link.set(Condition::Up);
+        sleep(SOON).await;
+        let ends = bench.acts("a.service").into_iter().filter(|act| *act == Act::Ended).count();
+        assert_eq!(ends, 1);
+    }
+}
+
+/// The store may go away between a unit's end and the installation of its new file.
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_has_begun_needs_no_store() {
+    let bench = Bench::ready();
+    bench.assign(&[("a.service", "one", Launched)]).await;
+    until("a runs", SOON, || bench.is_up("a.service")).await;
+    let stopping = Duration::from_secs(1);
+    bench.scripts.set(&name("a.service"), Script { stopping, ..Script::default() });
+    bench.assign(&[("a.service", "two", Launched)]).await;
+    sleep(stopping / 2).await;
+    bench.kit.link.set(Condition::Silent);
+    until("two runs", SOON, || {
+        let look = bench.systemd.look();
+        look.get(&name("a.service"))
+            .is_some_and(|look| look.hash == file("two").hash() && look.process.is_some())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_step_is_tried_again_after_pauses_that_grow() {
     let bench = Bench::ready();
     bench.scripts.set(&name("a.service"), Script { install: Outcome::Fails, ..Script::default() });
