@@ -137,6 +137,9 @@ pub struct MachineDocument {
     pub lease: LeaseId,
     /// The presence lease's time to live, in milliseconds: how long others wait before they give it up.
     pub ttl_ms: u64,
+    /// Whether it has been registered for that long without a break: then the store has not been away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
 }
 
 /// Metadata set at run time: in [`MACHINE_METADATA`].

@@ -58,6 +58,7 @@ impl<'a> Term<'a> {
         for document in metadata.values {
             term.overrides.insert(MachineId(document.id), document.value);
         }
+        let store_was_there = store_was_there(&engine.options.machine, &machines.values);
         for document in machines.values {
             term.set_machine(&MachineId(document.id), Some(document.value));
         }
@@ -77,7 +78,7 @@ impl<'a> Term<'a> {
         for document in units.values {
             term.set_unit(document, false);
         }
-        term.hold_machines(elected);
+        term.hold_machines(elected, store_was_there);
         debug!(machines = term.machines.len(), units = term.revisions.len(), "the cluster was read");
         Ok(term)
     }
@@ -106,8 +107,9 @@ impl<'a> Term<'a> {
 
     /// A leader that finds machines away may find them so because the store was away, for them as for
     /// everybody: they get time to come back before their units are moved. It suspects that when it has only
-    /// just become a member itself, when it is not one, and when most machines are away.
-    fn hold_machines(&mut self, elected: Instant) {
+    /// just become a member itself and nobody shows that the store was there, when it is no member, and when
+    /// most machines are away.
+    fn hold_machines(&mut self, elected: Instant, store_was_there: bool) {
         let away: Vec<MachineId> = self
             .planner
             .machines_with_units()
@@ -115,10 +117,10 @@ impl<'a> Term<'a> {
             .cloned()
             .collect();
         let grace = self.engine.options.grace;
-        let joined = self.engine.joined + grace;
+        let joined = if store_was_there { self.engine.joined } else { self.engine.joined + grace };
         let is_member = self.machines.contains_key(&self.engine.options.machine);
         let suspicious = !is_member || away.len() > self.machines.len();
-        let until = if suspicious { joined.max(elected + grace) } else { joined };
+        let until = if suspicious { self.engine.joined.max(elected) + grace } else { joined };
         let waits = !away.is_empty() && until > Instant::now();
         if waits {
             warn!(away = away.len(), there = self.machines.len(), "machines are away: waiting for them");
@@ -340,6 +342,14 @@ impl<'a> Term<'a> {
             self.planner.set_machine(machine, merged);
         }
     }
+}
+
+/// Whether this machine, or most of the others that are there, have been members for longer than a machine
+/// that is only late would take: then who is away is not away because the store was.
+fn store_was_there(me: &MachineId, machines: &[Versioned<MachineDocument>]) -> bool {
+    let (mine, others): (Vec<_>, Vec<_>) = machines.iter().partition(|machine| machine.id == me.0);
+    let settled = others.iter().filter(|machine| machine.value.settled).count();
+    mine.iter().any(|machine| machine.value.settled) || settled * 2 > others.len()
 }
 
 fn tell(malformed: &Malformed, what: &str) {

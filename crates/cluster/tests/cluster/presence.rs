@@ -104,6 +104,37 @@ async fn a_restarted_daemon_takes_over_and_another_machine_is_refused() {
     assert!(matches!(*stranger.membership.borrow(), Membership::Member { .. }));
 }
 
+/// A restarted fleetd takes over what is known of its registration; one that was given up begins anew.
+#[tokio::test(start_paused = true)]
+async fn who_was_registered_for_long_enough_says_so() {
+    let kit = Kit::new();
+    let settled = async || document(&kit).await.unwrap().settled;
+    let first = begin(&kit, "mine");
+    first.member().await;
+    sleep(TTL).await;
+    assert!(!settled().await);
+    first.end().await;
+    let second = begin(&kit, "mine");
+    second.member().await;
+    sleep(TTL).await;
+    assert!(!settled().await, "nobody knows for how long it was registered before");
+    sleep(Duration::from_secs(1)).await;
+    assert!(settled().await);
+    second.info.send_replace(info("192.0.2.2"));
+    sleep(Duration::from_millis(10)).await;
+    assert!(settled().await);
+    second.end().await;
+    let third = begin(&kit, "mine");
+    third.member().await;
+    assert!(settled().await);
+    kit.link.set(Condition::Silent);
+    sleep(TTL + SOON).await;
+    kit.link.set(Condition::Up);
+    sleep(SOON * 2).await;
+    third.member().await;
+    assert!(!settled().await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_document_that_nobody_can_answer_for_is_replaced() {
     let stranger = "{\"token\":\"other\",\"lease\":4711,\"version\":\"2.0.0\",\"ttl_ms\":10000}";
