@@ -33,7 +33,7 @@ impl Agent {
                 self.notices = Some(notices);
                 self.read_states();
             }
-            // A task panicked: that is a bug, and the unit stays busy. Say so loudly.
+            // Tasks guard what may panic in them.
             Err(error) => tracing::error!(%error, "a task of the agent failed"),
         }
     }
@@ -84,7 +84,7 @@ impl Agent {
                         Step::Note => debug!(unit = %name, "noted"),
                         _ => info!(unit = %name, ?step, "done"),
                     }
-                    slot.succeeded();
+                    slot.succeeded_in(step);
                 }
                 Some(error) => {
                     let text = chain(&error);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_store::{Error as StoreError, Typed};
+use fleet_store::{Error as StoreError, ErrorKind, Typed};
 use fleet_unit::{UnitFile, UnitName};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::decide::{Actual, Step, desired, next_step};
+use super::guard::guarded;
 use super::outbox::Outbox;
 use super::slot::Slot;
 use super::work::{self, Done};
@@ -315,7 +316,8 @@ impl Agent {
                 Step::Stop | Step::Unload => None,
                 _ => permits.acquire().await.ok(),
             };
-            let done = work::carry_out(&*systemd, &name, step, actual, restarts).await;
+            let done = guarded(work::carry_out(&*systemd, &name, step, actual, restarts)).await;
+            let done = done.unwrap_or_else(|error| Done::broken(step, actual, error));
             Event::Stepped(name, step, done)
         });
     }
@@ -329,7 +331,9 @@ impl Agent {
         let units = self.units.clone();
         self.tasks.spawn(async move {
             let ids: Vec<String> = names.iter().map(ToString::to_string).collect();
-            let found = units.get_many(&ids).await;
+            let found = guarded(units.get_many(&ids)).await.unwrap_or_else(|error| {
+                Err(StoreError::caused_by(ErrorKind::Unavailable, "get the unit files", error))
+            });
             let documents = found.map(|found| {
                 found.into_iter().map(|versioned| versioned.map(|versioned| versioned.value)).collect()
             });
@@ -341,7 +345,8 @@ impl Agent {
         let (systemd, permits) = (Arc::clone(&self.systemd), Arc::clone(&self.permits));
         self.tasks.spawn(async move {
             let _permit = permits.acquire().await.ok();
-            let done = work::load(&*systemd, &name, &file, &wanted).await;
+            let done = guarded(work::load(&*systemd, &name, &file, &wanted)).await;
+            let done = done.unwrap_or_else(|error| Done::broken_load(file.hash(), error));
             Event::Stepped(name, Step::Load, done)
         });
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_unit::UnitFile;
 use tokio::time::Instant;
 
-use super::decide::Actual;
+use super::decide::{Actual, Step};
 use crate::documents::{Assignment, MachineId, StateDocument, TargetState};
 use crate::systemd::UnitState;
 
@@ -79,7 +79,14 @@ impl Slot {
         self.retry_at
     }
 
-    /// The last step worked.
+    /// A step worked. Taking away what another one has left half done is no success of that one.
+    pub(super) fn succeeded_in(&mut self, step: Step) {
+        let failures = if step == Step::Unload { self.failures } else { 0 };
+        self.succeeded();
+        self.failures = failures;
+    }
+
+    /// Nothing is left to be done.
     pub(super) fn succeeded(&mut self) {
         self.busy = false;
         self.failures = 0;

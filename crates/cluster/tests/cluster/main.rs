@@ -14,6 +14,7 @@ mod kit;
 mod leadership;
 #[cfg(test)]
 mod outbox;
+mod panics;
 #[cfg(test)]
 mod planner;
 #[cfg(test)]
