@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_store::{Collection, LeaseId};
+use fleet_store::{Collection, LeaseId, Revision};
 use fleet_unit::{Requirements, UnitFile, UnitHash, UnitName, UnitOption};
 use serde::{Deserialize, Serialize};
 
@@ -108,12 +108,25 @@ pub struct UnitDocument {
     /// Where the engine has placed it. Never set for a global unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineId>,
-    /// How often a restart was asked for: a machine that has carried out fewer restarts it.
+    /// The number of the last restart that was asked for: a machine that has carried out lower ones only
+    /// restarts it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
 }
 
 impl UnitDocument {
+    /// Asks for a restart. `revision` is that of the document as it was read.
+    ///
+    /// The numbers of a unit begin with a revision, so that they are higher than those of any unit of this
+    /// name before: who did not notice that the unit was destroyed and made again does not take a new number
+    /// for one that he has seen.
+    pub fn ask_for_restart(&mut self, revision: Revision) {
+        self.restarts = match self.restarts {
+            0 => revision.0.max(1),
+            last => last.saturating_add(1),
+        };
+    }
+
     /// The unit file.
     pub fn file(&self) -> UnitFile {
         UnitFile::from_options(self.options.clone())
@@ -228,7 +241,7 @@ pub struct StateDocument {
     pub active: String,
     /// systemd's `SubState`.
     pub sub: String,
-    /// How many restarts have been carried out; compare [`UnitDocument::restarts`].
+    /// The number of the last restart that has been carried out; compare [`UnitDocument::restarts`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
     /// Why the last thing that the agent tried with this unit failed.

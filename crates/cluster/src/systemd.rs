@@ -61,7 +61,7 @@ pub struct Record {
     /// Loaded or launched; [`TargetState::Inactive`] from before the unit is stopped until that is done, so
     /// that whoever finds it knows that it was interrupted.
     pub current: TargetState,
-    /// How many of the restarts that were asked for have been carried out.
+    /// The number of the last restart that has been carried out.
     pub restarts: u64,
 }
 
