@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::leadership::{self, Leadership};
 use super::metrics::Metrics;
-use super::term::Term;
+use super::term::{Again, Term};
 use crate::documents::{
     ASSIGNMENTS, AssignmentDocument, ENGINE, GLOBALS, GlobalAssignmentDocument, LeaderDocument,
     MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument, UNITS, UnitDocument,
@@ -22,6 +22,13 @@ use crate::presence::Membership;
 
 /// After trouble with the store the election starts again after up to this long.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+
+/// After a watch has failed everything is read again after up to this long; it doubles with each failure …
+const REREAD_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// … up to this: so long a unit may wait for its place while every watch fails.
+const REREAD_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Watches that have stood for so long are steady again.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// How an engine behaves.
 #[derive(Clone, Debug)]
@@ -169,14 +176,27 @@ impl Engine {
 
     async fn lead(&self, lease: LeaseId) -> TermEnd {
         let elected = Instant::now();
+        let mut pause = REREAD_PAUSE_MIN;
         loop {
-            match Term::begin(self, lease, elected).await {
-                Ok(mut term) => match term.run().await {
-                    Ok(()) => debug!("reading everything again"),
-                    Err(end) => return end,
-                },
+            let begun = Instant::now();
+            let outcome = match Term::begin(self, lease, elected).await {
+                Ok(mut term) => term.run().await,
+                Err(end) => return end,
+            };
+            match outcome {
+                Ok(Again::Beat) => pause = REREAD_PAUSE_MIN,
+                // One watch that fails is read after at once; watches that fail again and again must not keep
+                // leader and store busy with reading everything.
+                Ok(Again::WatchEnded) => {
+                    if begun.elapsed() >= STEADY {
+                        pause = REREAD_PAUSE_MIN;
+                    }
+                    self.environment.pause_up_to(pause).await;
+                    pause = (pause * 2).min(REREAD_PAUSE_MAX);
+                }
                 Err(end) => return end,
             }
+            debug!("reading everything again");
         }
     }
 }
