@@ -241,7 +241,8 @@ impl Parts<'_> {
             info,
         };
         let (store, machine, publisher) = (Arc::clone(&self.store), id.clone(), outbox.clone());
-        self.spawn(async move { publisher.publish(&store, &machine, membership).await });
+        let environment = Arc::clone(&self.machine.environment);
+        self.spawn(async move { publisher.publish(&store, &machine, membership, &environment).await });
         let units = Typed::new(Arc::clone(&self.store), &UNITS);
         let systemd = Arc::clone(&self.machine.systemd);
         let agent = Agent::new(id.clone(), systemd, units, outbox.clone(), sources);

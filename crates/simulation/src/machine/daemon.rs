@@ -169,7 +169,8 @@ impl Parts {
     ) -> Agent {
         let (store, id, publisher) = (Arc::clone(&self.store), self.id.clone(), outbox.clone());
         let publishing = membership.clone();
-        self.spawn(async move { publisher.publish(&store, &id, publishing).await });
+        let environment = Arc::clone(&self.environment);
+        self.spawn(async move { publisher.publish(&store, &id, publishing, &environment).await });
         let units = Typed::new(Arc::clone(&self.store), &UNITS);
         let systemd = Arc::clone(&machine.systemd);
         Agent::new(self.id.clone(), systemd, units, outbox.clone(), sources).only_as_member(membership)
