@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_cluster::environment::Environment;
+use fleet_cluster::node::{self, Failure};
 use fleet_cluster::presence::Membership;
 use fleet_cluster::systemd::{Operation, Systemd};
 use fleet_service::listen::{ListenError, Listener};
@@ -65,6 +66,9 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
+    /// A part of the daemon is gone.
+    #[error("fleetd cannot go on; units are left running")]
+    Failed(#[source] Failure),
 }
 
 impl Daemon {
@@ -74,20 +78,32 @@ impl Daemon {
         let exporter = Arc::new(Exporter::new());
         let machine = self.machine(&exporter).await?;
         let opened = store::open(&self.options, None, &machine.store_observer).map_err(Error::Store)?;
+        // What can fail comes before this machine is registered.
+        let listeners = bind(self.listeners, &self.options).await?;
         let mut generation = Generation::begin(&machine, &self.options, opened, Membership::Joining)
             .map_err(Error::Generation)?;
         let (api, site_api) = watch::channel(Arc::clone(&generation.api));
         let site = Site::new(site_api, exporter, HeaderValue::from_static(SERVER));
-        let web = Web::start(self.listeners, &self.options, site).await?;
+        let web = Web::start(listeners, &site);
         let watchdog = CancellationToken::new();
         let _watchdog_ends_with_us = watchdog.clone().drop_guard();
         tokio::spawn(notify::keep_watchdog(watchdog));
         notify::ready("running");
-        info!(version = VERSION, machine = %machine.id, "fleetd is running");
+        info!(version = VERSION, machine = %machine.node.id, "fleetd is running");
 
         let mut options = self.options;
         loop {
-            match signals.next().await {
+            let signal = tokio::select! {
+                biased;
+                failure = generation.failed() => {
+                    notify::stopping("a part of fleetd is gone; units are left running");
+                    generation.end().await;
+                    web.finish().await;
+                    return Err(Error::Failed(failure));
+                }
+                signal = signals.next() => signal,
+            };
+            match signal {
                 Signal::User1 => state_dump::print(generation.outbox()),
                 Signal::Hangup => {
                     let Some(reload) = announce_reload(&self.reload, &machine, &options, &generation) else {
@@ -101,7 +117,7 @@ impl Daemon {
                 Signal::Terminate | Signal::Interrupt => break,
             }
         }
-        let hands_over = options.stop_units_on_shutdown && is_stopped_for_good(&*machine.systemd).await;
+        let hands_over = options.stop_units_on_shutdown && is_stopped_for_good(&*machine.node.systemd).await;
         notify::stopping(if hands_over { "handing units over" } else { "leaving units running" });
         tokio::select! {
             () = finish(generation, hands_over) => {}
@@ -123,14 +139,9 @@ impl Daemon {
         })
         .await
         .map_err(Error::Systemd)?;
-        Ok(Machine {
-            id,
-            token,
-            systemd: Arc::new(systemd),
-            environment,
-            metrics: exporter.engine(),
-            store_observer: exporter.store_observer(),
-        })
+        let (systemd, metrics) = (Arc::new(systemd), exporter.engine());
+        let node = node::Machine { id, token, systemd, environment, metrics };
+        Ok(Machine { node, store_observer: exporter.store_observer() })
     }
 }
 
@@ -233,24 +244,27 @@ struct Web {
     tasks: TaskTracker,
 }
 
+/// The sockets that systemd has passed, and those of the configuration.
+async fn bind(passed: Vec<Listener>, options: &Options) -> Result<Vec<Listener>, Error> {
+    let mut listeners = passed;
+    for address in &options.listen {
+        listeners.push(Listener::bind(address).await.map_err(Error::Listen)?);
+    }
+    if listeners.is_empty() {
+        warn!("the API is not served: systemd has passed no socket (fleet.socket), and `listen` is not set");
+    }
+    Ok(listeners)
+}
+
 impl Web {
-    async fn start(passed: Vec<Listener>, options: &Options, site: Site) -> Result<Web, Error> {
-        let mut listeners = passed;
-        for address in &options.listen {
-            listeners.push(Listener::bind(address).await.map_err(Error::Listen)?);
-        }
-        if listeners.is_empty() {
-            warn!(
-                "the API is not served: systemd has passed no socket (fleet.socket), and `listen` is not set"
-            );
-        }
+    fn start(listeners: Vec<Listener>, site: &Site) -> Web {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         for listener in listeners {
             info!(address = listener.address(), "serving the API");
             tasks.spawn(serve(Arc::new(listener), site.clone(), stop.clone()));
         }
         tasks.close();
-        Ok(Web { stop, tasks })
+        Web { stop, tasks }
     }
 
     async fn finish(self) {

@@ -16,6 +16,7 @@
 //! | [`heart`] | keeping leases alive, apart from all other work |
 //! | [`follow`] | following one document |
 //! | [`environment`] | chance |
+//! | [`node`] | all of these, wired together: what a machine runs over one store |
 //! | [`presence`] | being a member of the cluster: registration, heartbeat |
 
 pub mod agent;
@@ -24,5 +25,6 @@ pub mod engine;
 pub mod environment;
 pub mod follow;
 pub mod heart;
+pub mod node;
 pub mod presence;
 pub mod systemd;

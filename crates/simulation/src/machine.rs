@@ -9,6 +9,7 @@ use std::time::Duration;
 use fleet_cluster::agent::Outbox;
 use fleet_cluster::documents::MachineId;
 use fleet_cluster::environment::Environment;
+use fleet_cluster::node::Failure;
 use fleet_cluster::presence::{MachineInfo, Membership};
 
 use crate::client::Client;
@@ -101,13 +102,28 @@ impl Machine {
 
     /// What the agent wants others to see.
     pub fn outbox(&self) -> Option<&Outbox> {
-        Some(&self.daemon.as_ref()?.outbox)
+        Some(self.daemon.as_ref()?.outbox())
     }
 
     /// The daemon dies in the middle of whatever it does.
     pub async fn crash(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             daemon.crash().await;
+        }
+    }
+
+    /// The heart of the daemon stops beating.
+    pub fn stop_heart(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.stop_heart();
+        }
+    }
+
+    /// Waits until the daemon cannot go on. For ever if it does not run.
+    pub async fn failed(&mut self) -> Failure {
+        match &mut self.daemon {
+            Some(daemon) => daemon.failed().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -130,8 +146,8 @@ impl Machine {
     /// The daemon stops every unit and leaves the cluster. `false`: not within `limit`; it was killed.
     pub async fn hand_over(&mut self, limit: Duration) -> bool {
         let Some(mut daemon) = self.daemon.take() else { return true };
-        if tokio::time::timeout(limit, daemon.hand_over(&self.client)).await.is_ok() {
-            daemon.end().await;
+        if tokio::time::timeout(limit, daemon.stop_units()).await.is_ok() {
+            daemon.leave().await;
             return true;
         }
         daemon.crash().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleet_cluster::documents::TargetState;
+use fleet_cluster::node::Failure;
 use fleet_simulation::{Condition, Settings};
 use tokio::time::{Instant, sleep};
 
@@ -183,6 +184,23 @@ async fn machines_that_are_late_after_an_outage_lose_nothing() {
             assert_eq!(world.processes(), before, "{late}, {delay:?}, {restarts}");
         }
     }
+}
+
+/// A daemon without a heart would lose its registration again and again: it says so, and a new one takes over.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_whose_heart_stops_ends_and_touches_nothing() {
+    let mut world = busy(2, settings()).await;
+    sleep(TTL).await;
+    let before = world.processes();
+    assert!(tokio::time::timeout(TTL * 3, world.machines[0].failed()).await.is_err());
+    world.machines[0].stop_heart();
+    let failure = tokio::time::timeout(Duration::from_secs(1), world.machines[0].failed()).await;
+    assert_eq!(failure, Ok(Failure::Heart));
+    world.machines[0].stop().await;
+    world.machines[0].start();
+    world.settle("a new daemon", SOON).await;
+    sleep(TTL * 2).await;
+    assert_eq!(world.processes(), before);
 }
 
 #[tokio::test(start_paused = true)]
