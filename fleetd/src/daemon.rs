@@ -7,7 +7,6 @@ use std::time::Duration;
 use fleet_cluster::environment::Environment;
 use fleet_cluster::node::{self, Failure};
 use fleet_cluster::presence::Membership;
-use fleet_cluster::systemd::{Operation, Systemd};
 use fleet_service::listen::{ListenError, Listener};
 use fleet_service::logging::Verbosity;
 use fleet_service::notify;
@@ -23,6 +22,7 @@ use crate::config::Options;
 use crate::exporter::Exporter;
 use crate::generation::{self, Generation, Machine};
 use crate::serve::{Site, serve};
+use crate::supervisor::Supervisor;
 use crate::{VERSION, identity, state_dump, store};
 
 /// How long requests under way get to finish at the end.
@@ -80,6 +80,7 @@ impl Daemon {
         let opened = store::open(&self.options, None, &machine.store_observer).map_err(Error::Store)?;
         // What can fail comes before this machine is registered.
         let listeners = bind(self.listeners, &self.options).await?;
+        let supervisor = Supervisor::find(&*machine.node.systemd).await;
         let mut generation = Generation::begin(&machine, &self.options, opened, Membership::Joining)
             .map_err(Error::Generation)?;
         let (api, site_api) = watch::channel(Arc::clone(&generation.api));
@@ -88,7 +89,7 @@ impl Daemon {
         let watchdog = CancellationToken::new();
         let _watchdog_ends_with_us = watchdog.clone().drop_guard();
         tokio::spawn(notify::keep_watchdog(watchdog));
-        notify::ready("running");
+        supervisor.ready("running");
         info!(version = VERSION, machine = %machine.node.id, "fleetd is running");
 
         let mut options = self.options;
@@ -96,7 +97,7 @@ impl Daemon {
             let signal = tokio::select! {
                 biased;
                 failure = generation.failed() => {
-                    notify::stopping("a part of fleetd is gone; units are left running");
+                    supervisor.stopping("a part of fleetd is gone; units are left running");
                     generation.end().await;
                     web.finish().await;
                     return Err(Error::Failed(failure));
@@ -106,19 +107,22 @@ impl Daemon {
             match signal {
                 Signal::User1 => state_dump::print(generation.outbox()),
                 Signal::Hangup => {
-                    let Some(reload) = announce_reload(&self.reload, &machine, &options, &generation) else {
+                    let Some(reload) =
+                        announce_reload(supervisor, &self.reload, &machine, &options, &generation)
+                    else {
                         continue;
                     };
                     self.verbosity.set(reload.options.verbosity);
                     options = reload.options.clone();
                     generation = replace(&machine, generation, reload, &api).await?;
-                    notify::ready("running");
+                    supervisor.ready("running");
                 }
                 Signal::Terminate | Signal::Interrupt => break,
             }
         }
-        let hands_over = options.stop_units_on_shutdown && is_stopped_for_good(&*machine.node.systemd).await;
-        notify::stopping(if hands_over { "handing units over" } else { "leaving units running" });
+        let hands_over =
+            options.stop_units_on_shutdown && supervisor.is_stopped_for_good(&*machine.node.systemd).await;
+        supervisor.stopping(if hands_over { "handing units over" } else { "leaving units running" });
         tokio::select! {
             () = finish(generation, hands_over) => {}
             _ = signals.stop() => warn!("asked again to stop: not waiting any longer"),
@@ -155,16 +159,17 @@ struct Reloaded {
 /// Reads the configuration again and opens its store, beside the one in use: what cannot be used is told, and
 /// nothing is given up for it. While both configurations mean the same store the API goes on answering.
 fn announce_reload(
+    supervisor: Supervisor,
     reload: &Reload,
     machine: &Machine,
     before: &Options,
     running: &Generation,
 ) -> Option<Reloaded> {
     info!("Reloading configuration");
-    notify::reloading();
+    supervisor.reloading();
     let keep_on = |why: &str| {
         error!("{why}: going on with the old configuration");
-        notify::ready("running; the configuration on disk cannot be used");
+        supervisor.ready("running; the configuration on disk cannot be used");
     };
     let Some(options) = reload() else {
         keep_on("the configuration has mistakes");
@@ -206,27 +211,6 @@ async fn replace(
         .map_err(Error::Generation)?;
     api.send_replace(Arc::clone(&generation.api));
     Ok(generation)
-}
-
-/// Whether this is the end for good, so that others must take the units over, or a restart.
-///
-/// systemd is asked which job our service has. Without systemd, or when a person runs fleetd at a terminal,
-/// an end is taken for one for good, as the original does. A signal to the service that systemd knows nothing
-/// of, is not: systemd will start it again.
-async fn is_stopped_for_good(systemd: &dyn Systemd) -> bool {
-    let in_service = std::env::var_os("INVOCATION_ID").is_some();
-    match systemd.own_job().await {
-        Ok(Some(Operation::Stop)) => true,
-        Ok(Some(Operation::Restart | Operation::Start)) => false,
-        Ok(None) => !in_service,
-        Err(error) => {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "systemd does not say why: units are left running"
-            );
-            false
-        }
-    }
 }
 
 async fn finish(generation: Generation, hands_over: bool) {

@@ -8,7 +8,9 @@ use fleet_cluster::agent::{Agent, Outbox, Sources};
 use fleet_cluster::documents::{AssignmentDocument, TargetState, UNITS, UnitDocument};
 use fleet_cluster::follow::Known;
 use fleet_cluster::presence::MachineInfo;
-use fleet_cluster::systemd::{Error, InstalledUnit, Job, Notice, Operation, Record, Systemd, UnitState};
+use fleet_cluster::systemd::{
+    Error, InstalledUnit, Job, Notice, Operation, OwnService, Record, Systemd, UnitState,
+};
 use fleet_simulation::{Scripted, Scripts};
 use fleet_store::{Expect, Typed};
 use fleet_unit::{UnitFile, UnitName};
@@ -81,8 +83,8 @@ impl Systemd for Buggy {
         self.systemd.subscribe().await
     }
 
-    async fn own_job(&self) -> Result<Option<Operation>, Error> {
-        self.systemd.own_job().await
+    async fn own_service(&self) -> Result<Option<OwnService>, Error> {
+        self.systemd.own_service().await
     }
 }
 
