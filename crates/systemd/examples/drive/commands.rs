@@ -59,7 +59,7 @@ pub(crate) async fn run(manager: &Manager, words: &[String]) -> Result<(), Failu
             manager.record(&UnitName::parse(name)?, Record { current, restarts: restarts.parse()? }).await?;
         }
         ["own-job"] => {
-            println!("own job: {:?}", manager.own_service().await?.and_then(|service| service.job))
+            println!("own job: {:?}", manager.own_service().await?.and_then(|service| service.job));
         }
         ["own-job-at-term"] => {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
