@@ -11,6 +11,7 @@ use fleet_cluster::agent::Outbox;
 use fleet_cluster::node::{self, Failure, Node};
 use fleet_cluster::presence::{MachineInfo, Membership};
 use fleet_store::Store;
+use fleet_store::contract::MAX_BODY;
 use fleet_store::decorate::Observer;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -68,6 +69,7 @@ impl Generation {
             watches: !options.disable_watches,
             engine: !options.disable_engine,
             history: options.etcd_compaction.then_some(HISTORY),
+            document_max: MAX_BODY,
         };
         let node = Node::begin(&machine.node, &settings, opened.store, heart, info, membership);
         let api = Arc::new(Api::new(node.store(), node.membership().clone(), options.token_limit));

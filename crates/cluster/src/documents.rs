@@ -5,8 +5,8 @@
 //! | `units` | unit name | API (body, desired state), leader (placement) | - |
 //! | `machines` | machine id | the machine | its presence lease |
 //! | `machine-metadata` | machine id | API | - |
-//! | `assignments` | machine id | leader | - |
-//! | `globals` | [`GLOBALS_ID`] | leader | - |
+//! | `assignments` | machine id, and parts below it | leader | - |
+//! | `globals` | [`GLOBALS_ID`], and parts below it | leader | - |
 //! | `states` | `<unit>/<machine id>` | the machine | its presence lease |
 //! | `engine` | [`LEADER`] | the leader | its leadership lease |
 //!
@@ -35,7 +35,7 @@ pub const ENGINE: Collection = Collection { name: "engine", indexed: &[] };
 
 /// Id of the document in [`ENGINE`] that names the leader.
 pub const LEADER: &str = "leader";
-/// Id of the one document in [`GLOBALS`].
+/// Id of the one set in [`GLOBALS`].
 pub const GLOBALS_ID: &str = "all";
 
 /// A place as it is logged: the machine's id, or `-`.
@@ -191,12 +191,21 @@ pub struct Assignment {
     pub conflicts: Vec<String>,
 }
 
-/// What one machine runs: in [`ASSIGNMENTS`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AssignmentDocument {
-    /// The units that are placed on the machine.
-    pub units: BTreeMap<UnitName, Assignment>,
+/// A set of units, with something about each. In the store it may be divided: see [`sets`](crate::sets).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitSet<U> {
+    /// The units.
+    pub units: BTreeMap<UnitName, U>,
 }
+
+impl<U> Default for UnitSet<U> {
+    fn default() -> UnitSet<U> {
+        UnitSet { units: BTreeMap::new() }
+    }
+}
+
+/// What one machine runs, the units that are placed on it: in [`ASSIGNMENTS`].
+pub type AssignmentDocument = UnitSet<Assignment>;
 
 /// A global unit, with what a machine must know to decide whether it runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,12 +216,9 @@ pub struct GlobalAssignment {
     pub requirements: Requirements,
 }
 
-/// What every machine decides for itself: in [`GLOBALS`] under [`GLOBALS_ID`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GlobalAssignmentDocument {
-    /// Global units that are to be loaded or launched.
-    pub units: BTreeMap<UnitName, GlobalAssignment>,
-}
+/// What every machine decides for itself, the global units that are to be loaded or launched: in [`GLOBALS`]
+/// under [`GLOBALS_ID`].
+pub type GlobalAssignmentDocument = UnitSet<GlobalAssignment>;
 
 impl GlobalAssignmentDocument {
     /// The same, but for units that are `here` the machine's metadata does not matter.

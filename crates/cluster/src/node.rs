@@ -21,9 +21,10 @@ use crate::documents::{ASSIGNMENTS, GLOBALS, GLOBALS_ID, MACHINE_METADATA, Machi
 use crate::engine::metrics::Metrics;
 use crate::engine::reconciler::{Engine, Options as EngineOptions};
 use crate::environment::Environment;
-use crate::follow::{Known, follow};
+use crate::follow::{Known, Source, follow};
 use crate::heart::Heart;
 use crate::presence::{Identity, MachineInfo, Membership, Presence, leave};
+use crate::sets::Sets;
 use crate::systemd::Systemd;
 
 /// How long the parts get to end, and the store to be told that this machine leaves.
@@ -59,6 +60,8 @@ pub struct Options {
     pub engine: bool,
     /// How much history the store keeps; `None`: somebody else sees to that.
     pub history: Option<Duration>,
+    /// The largest derived document that the engine writes, in bytes; at most what the store takes.
+    pub document_max: usize,
 }
 
 /// A running node. Dropping it aborts its parts.
@@ -280,9 +283,9 @@ impl Wiring<'_> {
     ) -> Agent {
         let id = self.machine.id.clone();
         let sources = Sources {
-            assignment: self.follow(&ASSIGNMENTS, &id.0),
-            globals: self.follow(&GLOBALS, GLOBALS_ID),
-            overrides: self.follow(&MACHINE_METADATA, &id.0),
+            assignment: self.follow(Sets::new(self.typed(&ASSIGNMENTS)), &id.0),
+            globals: self.follow(Sets::new(self.typed(&GLOBALS)), GLOBALS_ID),
+            overrides: self.follow(self.typed(&MACHINE_METADATA), &id.0),
             info,
         };
         let units = Typed::new(Arc::clone(&self.store), &UNITS);
@@ -290,15 +293,15 @@ impl Wiring<'_> {
         Agent::new(id, systemd, units, outbox.clone(), sources).only_as_member(membership)
     }
 
-    fn follow<T>(&mut self, collection: &'static Collection, id: &str) -> watch::Receiver<Known<T>>
-    where
-        T: Serialize + DeserializeOwned + PartialEq + Send + Sync + 'static,
-    {
+    fn typed<T: Serialize + DeserializeOwned>(&self, collection: &'static Collection) -> Typed<T> {
+        Typed::new(Arc::clone(&self.store), collection)
+    }
+
+    fn follow<S: Source + 'static>(&mut self, source: S, id: &str) -> watch::Receiver<Known<S::Value>> {
         let (sender, receiver) = watch::channel(Known::NotYet);
-        let typed = Typed::new(Arc::clone(&self.store), collection);
         let environment = Arc::clone(&self.machine.environment);
         let (id, watches, beat) = (id.to_owned(), self.options.watches, self.options.interval);
-        self.spawn("follower", async move { follow(typed, id, watches, beat, &environment, sender).await });
+        self.spawn("follower", async move { follow(source, id, watches, beat, &environment, sender).await });
         receiver
     }
 
@@ -311,6 +314,7 @@ impl Wiring<'_> {
             watches: self.options.watches,
             grace: self.options.ttl,
             history: self.options.history,
+            document_max: self.options.document_max,
         };
         let (store, environment) = (Arc::clone(&self.store), Arc::clone(&self.machine.environment));
         let metrics = Arc::clone(&self.machine.metrics);

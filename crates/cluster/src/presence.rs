@@ -132,7 +132,7 @@ impl Presence {
                     info!(machine = %self.identity.machine, "registered");
                     let registered = Instant::now();
                     membership.send_replace(Membership::Member { lease: lease.id, former });
-                    let updates = self.update(info.clone(), lease, settled);
+                    let updates = self.update(info.clone(), lease, settled, membership.subscribe());
                     if stay(pulse, updates, &membership, &stop).await {
                         return;
                     }
@@ -242,8 +242,14 @@ impl Presence {
     }
 
     /// Writes what this machine says of itself whenever that changes, and once that it has settled.
-    async fn update(&self, mut info: watch::Receiver<MachineInfo>, lease: Lease, mut settled: bool) {
-        let settles = Instant::now() + lease.ttl;
+    async fn update(
+        &self,
+        mut info: watch::Receiver<MachineInfo>,
+        lease: Lease,
+        mut settled: bool,
+        mut membership: watch::Receiver<Membership>,
+    ) {
+        let mut settles = Instant::now() + lease.ttl;
         let (mut open, mut due) = (true, false);
         loop {
             if !std::mem::take(&mut due) {
@@ -255,7 +261,18 @@ impl Presence {
                             continue;
                         }
                     }
-                    () = tokio::time::sleep_until(settles), if !settled => settled = true,
+                    // The store was away, for others perhaps as well: it begins anew when that is over.
+                    Ok(()) = membership.changed(), if !settled => {
+                        settles = Instant::now() + lease.ttl;
+                        continue;
+                    }
+                    () = tokio::time::sleep_until(settles), if !settled => {
+                        if *membership.borrow() == Membership::Late {
+                            settles = Instant::now() + lease.ttl;
+                            continue;
+                        }
+                        settled = true;
+                    }
                     else => return std::future::pending().await,
                 }
             }

@@ -12,6 +12,8 @@ use fleet_cluster::environment::Environment;
 use fleet_cluster::node::Failure;
 use fleet_cluster::presence::{MachineInfo, Membership};
 
+use fleet_store::contract::MAX_BODY;
+
 use crate::client::Client;
 use crate::link::Link;
 use crate::memory::Memory;
@@ -29,13 +31,15 @@ pub struct Settings {
     pub watches: bool,
     /// The contrary of fleetd's `disable_engine`.
     pub engine: bool,
+    /// The largest derived document, in bytes.
+    pub document_max: usize,
 }
 
 impl Default for Settings {
     /// fleetd's defaults.
     fn default() -> Settings {
         let (ttl, interval) = (Duration::from_secs(30), Duration::from_secs(2));
-        Settings { ttl, interval, watches: true, engine: true }
+        Settings { ttl, interval, watches: true, engine: true, document_max: MAX_BODY }
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::planner::Planner;
 use super::reconciler::{Engine, TermEnd};
+use super::shelf::Shelf;
 use crate::documents::{
     AssignmentDocument, GlobalAssignmentDocument, MachineDocument, MachineId, MetadataDocument, UnitDocument,
 };
@@ -42,6 +43,9 @@ pub(super) struct Term<'a> {
     /// What the store holds of the derived documents.
     pub(super) published: BTreeMap<MachineId, AssignmentDocument>,
     pub(super) published_globals: Option<GlobalAssignmentDocument>,
+    /// What the store holds of them beside their heads.
+    pub(super) assignment_parts: Shelf,
+    pub(super) global_parts: Shelf,
     /// Units whose documents cannot be read. What runs of them goes on running.
     pub(super) quarantined: BTreeSet<String>,
     /// Machines of which something cannot be read, and in which collection: their units stay where they are,

@@ -19,3 +19,4 @@ mod panics;
 mod planner;
 #[cfg(test)]
 mod presence;
+mod sets;

@@ -46,6 +46,7 @@ impl Daemon {
             watches: settings.watches,
             engine: settings.engine,
             history: Some(HISTORY),
+            document_max: settings.document_max,
         };
         let store: Arc<dyn Store> = Arc::new(machine.client.clone());
         let (heart, beating) = heart();
