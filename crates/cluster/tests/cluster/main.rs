@@ -14,9 +14,11 @@ mod kit;
 mod leadership;
 #[cfg(test)]
 mod outbox;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod planner;
 #[cfg(test)]
 mod presence;
+#[cfg(test)]
 mod sets;

@@ -186,6 +186,35 @@ async fn machines_that_are_late_after_an_outage_lose_nothing() {
     }
 }
 
+/// Being registered while the store is away proves nothing: only time in which it answers counts.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_late_after_two_outages_loses_nothing() {
+    for late in 0..3 {
+        let mut world = busy(3, settings()).await;
+        sleep(TTL * 3).await;
+        let before = world.processes();
+        world.set_links(Condition::Silent);
+        sleep(TTL * 3).await;
+        for index in (0..3).filter(|index| *index != late) {
+            world.machines[index].link.set(Condition::Up);
+        }
+        // Time enough for the others to register, and then the store is away again, with its leases.
+        sleep(Duration::from_millis(1500)).await;
+        world.memory.freeze();
+        world.set_links(Condition::Refusing);
+        sleep(TTL * 2).await;
+        world.memory.thaw();
+        for index in (0..3).filter(|index| *index != late) {
+            world.machines[index].link.set(Condition::Up);
+        }
+        sleep(Duration::from_secs(5)).await;
+        world.machines[late].link.set(Condition::Up);
+        world.settle("the late one is back", SOON + SOON).await;
+        sleep(TTL * 2).await;
+        assert_eq!(world.processes(), before, "{late}");
+    }
+}
+
 /// A daemon without a heart would lose its registration again and again: it says so, and a new one takes over.
 #[tokio::test(start_paused = true)]
 async fn a_daemon_whose_heart_stops_ends_and_touches_nothing() {
