@@ -4,6 +4,7 @@
 //! parse, keeps fleetd from starting, and all mistakes are told at once.
 
 mod etcd;
+mod user;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -148,33 +149,13 @@ pub fn load(
     settings.deprecated("enable_grpc", "machines meet in the store alone");
     settings.deprecated("verify_units", "units are not signed");
     settings.deprecated("authorized_keys_file", "units are not signed");
-    if options.systemd_user {
-        use_directories_of_the_user(&mut options, environment);
+    if options.systemd_user
+        && let Err(mistake) =
+            user::use_directories(&mut options, environment, user::RUNTIME_DIRECTORIES.as_ref())
+    {
+        settings.mistake("systemd_user", mistake);
     }
     settings.finish().map(|warnings| (options, warnings))
-}
-
-/// With the user's systemd, what would lie in a directory of the system's lies in one of the user's, unless
-/// the configuration says where (XDG Base Directory Specification, 0.8).
-fn use_directories_of_the_user(options: &mut Options, environment: &BTreeMap<String, String>) {
-    let directory = |variable: &str| {
-        environment.get(variable).map(PathBuf::from).filter(|directory| directory.is_absolute())
-    };
-    let defaults = Options::default();
-    if options.units_directory == defaults.units_directory
-        && let Some(runtime) = directory("XDG_RUNTIME_DIR")
-    {
-        options.units_directory = runtime.join("fleet/units");
-    }
-    if let Some(runtime) = directory("XDG_RUNTIME_DIR") {
-        options.runtime_directory = runtime.join("fleet");
-    }
-    let state = || directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
-    if options.store_path == defaults.store_path
-        && let Some(state) = state()
-    {
-        options.store_path = state.join("fleet");
-    }
 }
 
 /// Sets an option, if it is given and right.

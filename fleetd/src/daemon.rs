@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_cluster::environment::Environment;
+use fleet_cluster::node::{self, Failure};
 use fleet_cluster::presence::Membership;
-use fleet_cluster::systemd::{Operation, Systemd};
 use fleet_service::listen::{ListenError, Listener};
 use fleet_service::logging::Verbosity;
 use fleet_service::notify;
@@ -22,6 +22,7 @@ use crate::config::Options;
 use crate::exporter::Exporter;
 use crate::generation::{self, Generation, Machine};
 use crate::serve::{Site, serve};
+use crate::supervisor::Supervisor;
 use crate::{VERSION, identity, state_dump, store};
 
 /// How long requests under way get to finish at the end.
@@ -65,6 +66,9 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
+    /// A part of the daemon is gone.
+    #[error("fleetd cannot go on; units are left running")]
+    Failed(#[source] Failure),
 }
 
 impl Daemon {
@@ -74,35 +78,51 @@ impl Daemon {
         let exporter = Arc::new(Exporter::new());
         let machine = self.machine(&exporter).await?;
         let opened = store::open(&self.options, None, &machine.store_observer).map_err(Error::Store)?;
+        // What can fail comes before this machine is registered.
+        let listeners = bind(self.listeners, &self.options).await?;
+        let supervisor = Supervisor::find(&*machine.node.systemd).await;
         let mut generation = Generation::begin(&machine, &self.options, opened, Membership::Joining)
             .map_err(Error::Generation)?;
         let (api, site_api) = watch::channel(Arc::clone(&generation.api));
         let site = Site::new(site_api, exporter, HeaderValue::from_static(SERVER));
-        let web = Web::start(self.listeners, &self.options, site).await?;
+        let web = Web::start(listeners, &site);
         let watchdog = CancellationToken::new();
         let _watchdog_ends_with_us = watchdog.clone().drop_guard();
         tokio::spawn(notify::keep_watchdog(watchdog));
-        notify::ready("running");
-        info!(version = VERSION, machine = %machine.id, "fleetd is running");
+        supervisor.ready("running");
+        info!(version = VERSION, machine = %machine.node.id, "fleetd is running");
 
         let mut options = self.options;
         loop {
-            match signals.next().await {
+            let signal = tokio::select! {
+                biased;
+                failure = generation.failed() => {
+                    supervisor.stopping("a part of fleetd is gone; units are left running");
+                    generation.end().await;
+                    web.finish().await;
+                    return Err(Error::Failed(failure));
+                }
+                signal = signals.next() => signal,
+            };
+            match signal {
                 Signal::User1 => state_dump::print(generation.outbox()),
                 Signal::Hangup => {
-                    let Some(reload) = announce_reload(&self.reload, &machine, &options, &generation) else {
+                    let Some(reload) =
+                        announce_reload(supervisor, &self.reload, &machine, &options, &generation)
+                    else {
                         continue;
                     };
                     self.verbosity.set(reload.options.verbosity);
                     options = reload.options.clone();
                     generation = replace(&machine, generation, reload, &api).await?;
-                    notify::ready("running");
+                    supervisor.ready("running");
                 }
                 Signal::Terminate | Signal::Interrupt => break,
             }
         }
-        let hands_over = options.stop_units_on_shutdown && is_stopped_for_good(&*machine.systemd).await;
-        notify::stopping(if hands_over { "handing units over" } else { "leaving units running" });
+        let hands_over =
+            options.stop_units_on_shutdown && supervisor.is_stopped_for_good(&*machine.node.systemd).await;
+        supervisor.stopping(if hands_over { "handing units over" } else { "leaving units running" });
         tokio::select! {
             () = finish(generation, hands_over) => {}
             _ = signals.stop() => warn!("asked again to stop: not waiting any longer"),
@@ -123,14 +143,9 @@ impl Daemon {
         })
         .await
         .map_err(Error::Systemd)?;
-        Ok(Machine {
-            id,
-            token,
-            systemd: Arc::new(systemd),
-            environment,
-            metrics: exporter.engine(),
-            store_observer: exporter.store_observer(),
-        })
+        let (systemd, metrics) = (Arc::new(systemd), exporter.engine());
+        let node = node::Machine { id, token, systemd, environment, metrics };
+        Ok(Machine { node, store_observer: exporter.store_observer() })
     }
 }
 
@@ -144,16 +159,17 @@ struct Reloaded {
 /// Reads the configuration again and opens its store, beside the one in use: what cannot be used is told, and
 /// nothing is given up for it. While both configurations mean the same store the API goes on answering.
 fn announce_reload(
+    supervisor: Supervisor,
     reload: &Reload,
     machine: &Machine,
     before: &Options,
     running: &Generation,
 ) -> Option<Reloaded> {
     info!("Reloading configuration");
-    notify::reloading();
+    supervisor.reloading();
     let keep_on = |why: &str| {
         error!("{why}: going on with the old configuration");
-        notify::ready("running; the configuration on disk cannot be used");
+        supervisor.ready("running; the configuration on disk cannot be used");
     };
     let Some(options) = reload() else {
         keep_on("the configuration has mistakes");
@@ -197,27 +213,6 @@ async fn replace(
     Ok(generation)
 }
 
-/// Whether this is the end for good, so that others must take the units over, or a restart.
-///
-/// systemd is asked which job our service has. Without systemd, or when a person runs fleetd at a terminal,
-/// an end is taken for one for good, as the original does. A signal to the service that systemd knows nothing
-/// of, is not: systemd will start it again.
-async fn is_stopped_for_good(systemd: &dyn Systemd) -> bool {
-    let in_service = std::env::var_os("INVOCATION_ID").is_some();
-    match systemd.own_job().await {
-        Ok(Some(Operation::Stop)) => true,
-        Ok(Some(Operation::Restart | Operation::Start)) => false,
-        Ok(None) => !in_service,
-        Err(error) => {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "systemd does not say why: units are left running"
-            );
-            false
-        }
-    }
-}
-
 async fn finish(generation: Generation, hands_over: bool) {
     if hands_over {
         generation.hand_over().await;
@@ -233,24 +228,27 @@ struct Web {
     tasks: TaskTracker,
 }
 
+/// The sockets that systemd has passed, and those of the configuration.
+async fn bind(passed: Vec<Listener>, options: &Options) -> Result<Vec<Listener>, Error> {
+    let mut listeners = passed;
+    for address in &options.listen {
+        listeners.push(Listener::bind(address).await.map_err(Error::Listen)?);
+    }
+    if listeners.is_empty() {
+        warn!("the API is not served: systemd has passed no socket (fleet.socket), and `listen` is not set");
+    }
+    Ok(listeners)
+}
+
 impl Web {
-    async fn start(passed: Vec<Listener>, options: &Options, site: Site) -> Result<Web, Error> {
-        let mut listeners = passed;
-        for address in &options.listen {
-            listeners.push(Listener::bind(address).await.map_err(Error::Listen)?);
-        }
-        if listeners.is_empty() {
-            warn!(
-                "the API is not served: systemd has passed no socket (fleet.socket), and `listen` is not set"
-            );
-        }
+    fn start(listeners: Vec<Listener>, site: &Site) -> Web {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         for listener in listeners {
             info!(address = listener.address(), "serving the API");
             tasks.spawn(serve(Arc::new(listener), site.clone(), stop.clone()));
         }
         tasks.close();
-        Ok(Web { stop, tasks })
+        Web { stop, tasks }
     }
 
     async fn finish(self) {

@@ -15,6 +15,7 @@
 //! | [`store`] | opening the store that the configuration names |
 //! | [`identity`] | who this machine is |
 //! | `heart_thread` | a thread for the heartbeat alone |
+//! | `supervisor` | the service manager that started this process |
 //! | `state_dump` | what `SIGUSR1` prints |
 
 pub mod api;
@@ -28,6 +29,7 @@ pub mod identity;
 pub mod serve;
 mod state_dump;
 pub mod store;
+mod supervisor;
 
 /// The version of this fleetd.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -11,6 +11,7 @@
 mod adopt;
 pub mod decide;
 mod events;
+mod guard;
 pub mod outbox;
 pub mod reconciler;
 mod slot;

@@ -5,8 +5,8 @@
 //! | `units` | unit name | API (body, desired state), leader (placement) | - |
 //! | `machines` | machine id | the machine | its presence lease |
 //! | `machine-metadata` | machine id | API | - |
-//! | `assignments` | machine id | leader | - |
-//! | `globals` | [`GLOBALS_ID`] | leader | - |
+//! | `assignments` | machine id, and parts below it | leader | - |
+//! | `globals` | [`GLOBALS_ID`], and parts below it | leader | - |
 //! | `states` | `<unit>/<machine id>` | the machine | its presence lease |
 //! | `engine` | [`LEADER`] | the leader | its leadership lease |
 //!
@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_store::{Collection, LeaseId};
+use fleet_store::{Collection, LeaseId, Revision};
 use fleet_unit::{Requirements, UnitFile, UnitHash, UnitName, UnitOption};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub const ENGINE: Collection = Collection { name: "engine", indexed: &[] };
 
 /// Id of the document in [`ENGINE`] that names the leader.
 pub const LEADER: &str = "leader";
-/// Id of the one document in [`GLOBALS`].
+/// Id of the one set in [`GLOBALS`].
 pub const GLOBALS_ID: &str = "all";
 
 /// A place as it is logged: the machine's id, or `-`.
@@ -108,12 +108,25 @@ pub struct UnitDocument {
     /// Where the engine has placed it. Never set for a global unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineId>,
-    /// How often a restart was asked for: a machine that has carried out fewer restarts it.
+    /// The number of the last restart that was asked for: a machine that has carried out lower ones only
+    /// restarts it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
 }
 
 impl UnitDocument {
+    /// Asks for a restart. `revision` is that of the document as it was read.
+    ///
+    /// The numbers of a unit begin with a revision, so that they are higher than those of any unit of this
+    /// name before: who did not notice that the unit was destroyed and made again does not take a new number
+    /// for one that he has seen.
+    pub fn ask_for_restart(&mut self, revision: Revision) {
+        self.restarts = match self.restarts {
+            0 => revision.0.max(1),
+            last => last.saturating_add(1),
+        };
+    }
+
     /// The unit file.
     pub fn file(&self) -> UnitFile {
         UnitFile::from_options(self.options.clone())
@@ -137,6 +150,9 @@ pub struct MachineDocument {
     pub lease: LeaseId,
     /// The presence lease's time to live, in milliseconds: how long others wait before they give it up.
     pub ttl_ms: u64,
+    /// Whether it has been registered for that long without a break: then the store has not been away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
 }
 
 /// Metadata set at run time: in [`MACHINE_METADATA`].
@@ -175,12 +191,21 @@ pub struct Assignment {
     pub conflicts: Vec<String>,
 }
 
-/// What one machine runs: in [`ASSIGNMENTS`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AssignmentDocument {
-    /// The units that are placed on the machine.
-    pub units: BTreeMap<UnitName, Assignment>,
+/// A set of units, with something about each. In the store it may be divided: see [`sets`](crate::sets).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitSet<U> {
+    /// The units.
+    pub units: BTreeMap<UnitName, U>,
 }
+
+impl<U> Default for UnitSet<U> {
+    fn default() -> UnitSet<U> {
+        UnitSet { units: BTreeMap::new() }
+    }
+}
+
+/// What one machine runs, the units that are placed on it: in [`ASSIGNMENTS`].
+pub type AssignmentDocument = UnitSet<Assignment>;
 
 /// A global unit, with what a machine must know to decide whether it runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,11 +216,20 @@ pub struct GlobalAssignment {
     pub requirements: Requirements,
 }
 
-/// What every machine decides for itself: in [`GLOBALS`] under [`GLOBALS_ID`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GlobalAssignmentDocument {
-    /// Global units that are to be loaded or launched.
-    pub units: BTreeMap<UnitName, GlobalAssignment>,
+/// What every machine decides for itself, the global units that are to be loaded or launched: in [`GLOBALS`]
+/// under [`GLOBALS_ID`].
+pub type GlobalAssignmentDocument = UnitSet<GlobalAssignment>;
+
+impl GlobalAssignmentDocument {
+    /// The same, but for units that are `here` the machine's metadata does not matter.
+    #[must_use]
+    pub fn kept_where(&self, here: impl Fn(&UnitName) -> bool) -> GlobalAssignmentDocument {
+        let mut kept = self.clone();
+        for (_, global) in kept.units.iter_mut().filter(|(name, _)| here(name)) {
+            global.requirements.metadata.clear();
+        }
+        kept
+    }
 }
 
 /// What a machine says of one unit: in [`STATES`] under [`state_id`], on the machine's presence lease.
@@ -213,7 +247,7 @@ pub struct StateDocument {
     pub active: String,
     /// systemd's `SubState`.
     pub sub: String,
-    /// How many restarts have been carried out; compare [`UnitDocument::restarts`].
+    /// The number of the last restart that has been carried out; compare [`UnitDocument::restarts`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
     /// Why the last thing that the agent tried with this unit failed.

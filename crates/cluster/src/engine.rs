@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod planner;
 mod reading;
 pub mod reconciler;
+mod shelf;
 mod term;
 
 pub use explain::Reason;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_store::{Error, ErrorKind, Scope, Typed, TypedChange, WatchError};
+use fleet_store::{Error, ErrorKind, Scope, Typed, TypedChange, Versioned, WatchError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 pub enum Known<T> {
     /// It has not been read yet. Not the same as absent: nothing may be concluded from it.
     NotYet,
+    /// There is one, but it cannot be understood, and nothing was known of it before.
+    Unreadable,
     /// There is no such document.
     Absent,
     /// This is it.
@@ -30,7 +32,7 @@ impl<T> Known<T> {
     /// The document; `None` when it is absent. `Err` when it is not known.
     pub fn known(&self) -> Result<Option<&T>, NotKnown> {
         match self {
-            Known::NotYet => Err(NotKnown),
+            Known::NotYet | Known::Unreadable => Err(NotKnown),
             Known::Absent => Ok(None),
             Known::Present(value) => Ok(Some(value)),
         }
@@ -41,34 +43,60 @@ impl<T> Known<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct NotKnown;
 
-/// Keeps `sender` at the document's content until nobody listens any more. A read error, or a document that
-/// cannot be read, changes nothing: what was known last stays. Without `watches` it reads each `beat`.
-pub async fn follow<T>(
-    typed: Typed<T>,
+/// Documents that can be followed.
+pub trait Source: Send + Sync {
+    /// What is watched.
+    type Document: Serialize + DeserializeOwned + Send;
+    /// What is told.
+    type Value: PartialEq + Send + Sync;
+
+    /// The documents.
+    fn documents(&self) -> &Typed<Self::Document>;
+
+    /// What a document of this id stands for. An error is a reason to read the document again.
+    fn complete(
+        &self,
+        id: &str,
+        document: Self::Document,
+    ) -> impl Future<Output = Result<Self::Value, Error>> + Send;
+}
+
+impl<T: Serialize + DeserializeOwned + PartialEq + Send + Sync> Source for Typed<T> {
+    type Document = T;
+    type Value = T;
+
+    fn documents(&self) -> &Typed<T> {
+        self
+    }
+
+    async fn complete(&self, _: &str, document: T) -> Result<T, Error> {
+        Ok(document)
+    }
+}
+
+/// Keeps `sender` at the document's content until nobody listens any more. A read error changes nothing, nor
+/// does a document that cannot be understood: what was known last stays. If nothing was known it is
+/// [`Known::Unreadable`]. Without `watches` it reads each `beat`.
+pub async fn follow<S: Source>(
+    source: S,
     id: String,
     watches: bool,
     beat: Duration,
     environment: &Environment,
-    sender: watch::Sender<Known<T>>,
-) where
-    T: Serialize + DeserializeOwned + PartialEq,
-{
+    sender: watch::Sender<Known<S::Value>>,
+) {
     loop {
         let round = async {
             let outcome = if watches {
-                read_and_watch(&typed, &id, &sender).await
+                read_and_watch(&source, &id, &sender).await
             } else {
-                let outcome = read(&typed, &id, &sender).await;
+                let outcome = read(&source, &id, &sender).await;
                 tokio::time::sleep(beat).await;
                 outcome
             };
             if let Err(trouble) = outcome {
                 if trouble.kind == ErrorKind::Corrupt {
-                    error!(
-                        id,
-                        error = &trouble as &dyn std::error::Error,
-                        "a document cannot be read: it is ignored"
-                    );
+                    tell_unreadable(&sender, &id, &trouble);
                 } else {
                     debug!(id, error = &trouble as &dyn std::error::Error, "not following now");
                 }
@@ -83,26 +111,38 @@ pub async fn follow<T>(
     }
 }
 
-async fn read<T>(typed: &Typed<T>, id: &str, sender: &watch::Sender<Known<T>>) -> Result<(), Error>
-where
-    T: Serialize + DeserializeOwned + PartialEq,
-{
-    let found = typed.get(id).await?;
-    tell(sender, found.map_or(Known::Absent, |versioned| Known::Present(versioned.value)));
+async fn read<S: Source>(source: &S, id: &str, sender: &watch::Sender<Known<S::Value>>) -> Result<(), Error> {
+    let found = source.documents().get(id).await?;
+    take(source, id, found, sender).await
+}
+
+/// Tells what a document that was read stands for.
+async fn take<S: Source>(
+    source: &S,
+    id: &str,
+    found: Option<Versioned<S::Document>>,
+    sender: &watch::Sender<Known<S::Value>>,
+) -> Result<(), Error> {
+    let known = match found {
+        Some(versioned) => Known::Present(source.complete(id, versioned.value).await?),
+        None => Known::Absent,
+    };
+    tell(sender, known);
     Ok(())
 }
 
-async fn read_and_watch<T>(typed: &Typed<T>, id: &str, sender: &watch::Sender<Known<T>>) -> Result<(), Error>
-where
-    T: Serialize + DeserializeOwned + PartialEq,
-{
+async fn read_and_watch<S: Source>(
+    source: &S,
+    id: &str,
+    sender: &watch::Sender<Known<S::Value>>,
+) -> Result<(), Error> {
+    let typed = source.documents();
     let listing = typed.list(Scope::Id(id.to_owned())).await?;
     let mut watch = typed.watch(Scope::Id(id.to_owned()), listing.revision).await?;
     if let Some(malformed) = listing.malformed.into_iter().next() {
-        error!(id, error = %malformed.error, "a document cannot be read: it is ignored");
+        tell_unreadable(sender, id, &malformed.error);
     } else {
-        let found = listing.values.into_iter().next();
-        tell(sender, found.map_or(Known::Absent, |versioned| Known::Present(versioned.value)));
+        take(source, id, listing.values.into_iter().next(), sender).await?;
     }
     loop {
         let changes = match tokio::time::timeout(REREAD_INTERVAL, watch.next()).await {
@@ -115,11 +155,9 @@ where
             }
         };
         match changes.into_iter().next_back() {
-            Some(TypedChange::Put(versioned)) => tell(sender, Known::Present(versioned.value)),
+            Some(TypedChange::Put(versioned)) => take(source, id, Some(versioned), sender).await?,
             Some(TypedChange::Delete { .. }) => tell(sender, Known::Absent),
-            Some(TypedChange::Malformed(malformed)) => {
-                error!(id, error = %malformed.error, "a document cannot be read: it is ignored");
-            }
+            Some(TypedChange::Malformed(malformed)) => tell_unreadable(sender, id, &malformed.error),
             None => {}
         }
     }
@@ -127,6 +165,21 @@ where
 
 fn watch_ended(id: &str, error: WatchError) -> Error {
     Error::caused_by(ErrorKind::Unavailable, format!("watch {id}"), error)
+}
+
+fn tell_unreadable<T>(
+    sender: &watch::Sender<Known<T>>,
+    id: &str,
+    trouble: &(dyn std::error::Error + 'static),
+) {
+    error!(id, error = trouble, "a document cannot be read: what was known of it stays");
+    sender.send_if_modified(|current| {
+        let nothing_is_known = matches!(current, Known::NotYet);
+        if nothing_is_known {
+            *current = Known::Unreadable;
+        }
+        nothing_is_known
+    });
 }
 
 fn tell<T: PartialEq>(sender: &watch::Sender<Known<T>>, known: Known<T>) {

@@ -75,6 +75,11 @@ impl Heart {
         let _ = self.requests.send(keep).await;
         Pulse { lease: lease.id, health: receiver, released }
     }
+
+    /// Waits until nothing beats any more. Cancel-safe.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
+    }
 }
 
 impl Pulse {

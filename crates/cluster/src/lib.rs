@@ -15,7 +15,9 @@
 //! | [`agent`] | running units: decisions, reconciler, state publisher |
 //! | [`heart`] | keeping leases alive, apart from all other work |
 //! | [`follow`] | following one document |
+//! | [`sets`] | sets of units that may be larger than one document |
 //! | [`environment`] | chance |
+//! | [`node`] | all of these, wired together: what a machine runs over one store |
 //! | [`presence`] | being a member of the cluster: registration, heartbeat |
 
 pub mod agent;
@@ -24,5 +26,7 @@ pub mod engine;
 pub mod environment;
 pub mod follow;
 pub mod heart;
+pub mod node;
 pub mod presence;
+pub mod sets;
 pub mod systemd;

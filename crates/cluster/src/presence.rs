@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_store::{Error, ErrorKind, Expect, Lease, LeaseId, Store, Typed, Versioned, WriteError};
+use fleet_store::{Error, ErrorKind, Expect, Lease, LeaseId, Store, Typed, WriteError};
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,8 +73,26 @@ pub struct Presence {
     environment: Arc<Environment>,
 }
 
+/// What of a [`MachineDocument`] decides whose it is. The rest of it may be anything.
+#[derive(Deserialize)]
+struct Claim {
+    token: String,
+    lease: LeaseId,
+    #[serde(default)]
+    settled: bool,
+}
+
+/// Where this machine's document goes.
+struct Place {
+    expect: Expect,
+    /// The lease of what lies there, if it is this machine's.
+    former: Option<LeaseId>,
+    /// See [`MachineDocument::settled`].
+    settled: bool,
+}
+
 enum Registration {
-    Done { pulse: Pulse, lease: Lease, former: Option<LeaseId> },
+    Done { pulse: Pulse, lease: Lease, former: Option<LeaseId>, settled: bool },
     Refused,
 }
 
@@ -107,13 +126,14 @@ impl Presence {
                 outcome = self.register(&current) => outcome,
             };
             match outcome {
-                Ok(Registration::Done { pulse, lease, former }) => {
+                Ok(Registration::Done { pulse, lease, former, settled }) => {
                     refused = false;
                     trouble = None;
                     info!(machine = %self.identity.machine, "registered");
                     let registered = Instant::now();
                     membership.send_replace(Membership::Member { lease: lease.id, former });
-                    if self.stay(pulse, lease, &info, &membership, &stop).await {
+                    let updates = self.update(info.clone(), lease, settled, membership.subscribe());
+                    if stay(pulse, updates, &membership, &stop).await {
                         return;
                     }
                     membership.send_replace(Membership::Joining);
@@ -148,19 +168,16 @@ impl Presence {
     }
 
     async fn register(&self, info: &MachineInfo) -> Result<Registration, Error> {
-        let there = self.machines.get(&self.identity.machine.0).await?;
-        let (expect, former) = match &there {
-            None => (Expect::Absent, None),
-            Some(Versioned { value, revision, .. }) if value.token == self.identity.token => {
-                (Expect::Revision(*revision), Some(value.lease))
-            }
-            Some(_) => return Ok(Registration::Refused),
-        };
+        let Some(place) = self.find_place().await? else { return Ok(Registration::Refused) };
+        let Place { expect, former, settled } = place;
         let since = Instant::now();
         let lease = self.store.grant(self.identity.ttl).await?;
-        let document = self.document(info, lease);
+        let document = self.document(info, lease, settled);
         match self.machines.put(&self.identity.machine.0, &document, expect, Some(lease.id), None).await {
-            Ok(_) => Ok(Registration::Done { pulse: self.heart.keep(lease, since).await, lease, former }),
+            Ok(_) => {
+                let pulse = self.heart.keep(lease, since).await;
+                Ok(Registration::Done { pulse, lease, former, settled })
+            }
             // If it was written, the next attempt finds our own token.
             Err(WriteError::Unknown(error)) => Err(error),
             Err(WriteError::NotDone(error)) => {
@@ -177,7 +194,42 @@ impl Presence {
         }
     }
 
-    fn document(&self, info: &MachineInfo, lease: Lease) -> MachineDocument {
+    /// What is to be replaced by this machine's document; `None`: another machine's, which has the same id.
+    async fn find_place(&self) -> Result<Option<Place>, Error> {
+        let Some(there) = self.store.get(&MACHINES, &self.identity.machine.0).await? else {
+            return Ok(Some(Place { expect: Expect::Absent, former: None, settled: false }));
+        };
+        let expect = Expect::Revision(there.revision);
+        match serde_json::from_slice::<Claim>(&there.body) {
+            Ok(claim) if claim.token == self.identity.token => {
+                return Ok(Some(Place { expect, former: Some(claim.lease), settled: claim.settled }));
+            }
+            Ok(claim) if self.stands(claim.lease).await? => return Ok(None),
+            // A lease takes its documents with it when it ends: somebody has written this by hand.
+            Ok(_) => error!(
+                machine = %self.identity.machine,
+                "the machine's document is on no lease: it is replaced"
+            ),
+            Err(error) => error!(
+                machine = %self.identity.machine,
+                error = &error as &dyn std::error::Error,
+                "the machine's document cannot be read: it is replaced"
+            ),
+        }
+        Ok(Some(Place { expect, former: None, settled: false }))
+    }
+
+    /// Whether a lease stands. Asked by a write that does nothing: renewing it would keep it alive.
+    async fn stands(&self, lease: LeaseId) -> Result<bool, Error> {
+        let nothing = format!("{}/none", self.identity.machine);
+        match self.machines.delete(&nothing, Expect::Any, Some(lease)).await {
+            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(true),
+            Err(WriteError::LeaseLost) => Ok(false),
+            Err(WriteError::NotDone(error) | WriteError::Unknown(error)) => Err(error),
+        }
+    }
+
+    fn document(&self, info: &MachineInfo, lease: Lease, settled: bool) -> MachineDocument {
         MachineDocument {
             public_ip: info.public_ip.clone(),
             metadata: info.metadata.clone(),
@@ -185,64 +237,92 @@ impl Presence {
             token: self.identity.token.clone(),
             lease: lease.id,
             ttl_ms: u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX),
+            settled,
         }
     }
 
-    /// Stays registered until the lease is lost (`false`) or `stop` (`true`).
-    async fn stay(
+    /// Writes what this machine says of itself whenever that changes, and once that it has settled.
+    async fn update(
         &self,
-        mut pulse: Pulse,
+        mut info: watch::Receiver<MachineInfo>,
         lease: Lease,
-        info: &watch::Receiver<MachineInfo>,
-        membership: &watch::Sender<Membership>,
-        stop: &CancellationToken,
-    ) -> bool {
-        let member = membership.borrow().clone();
-        let updates = self.update(info.clone(), lease);
-        tokio::pin!(updates);
+        mut settled: bool,
+        mut membership: watch::Receiver<Membership>,
+    ) {
+        let mut settles = Instant::now() + lease.ttl;
+        let (mut open, mut due) = (true, false);
         loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return true,
-                health = pulse.changed() => match health {
-                    Health::Held { .. } => {
-                        membership.send_if_modified(|current| {
-                            let was_late = *current == Membership::Late;
-                            if was_late {
-                                info!("the store answers again");
-                                current.clone_from(&member);
-                            }
-                            was_late
-                        });
+            if !std::mem::take(&mut due) {
+                tokio::select! {
+                    biased;
+                    changed = info.changed(), if open => {
+                        open = changed.is_ok();
+                        if !open {
+                            continue;
+                        }
                     }
-                    Health::Late => {
-                        warn!("Server monitor triggered: Monitor timed out before successful heartbeat");
-                        membership.send_replace(Membership::Late);
+                    // The store was away, for others perhaps as well: it begins anew when that is over.
+                    Ok(()) = membership.changed(), if !settled => {
+                        settles = Instant::now() + lease.ttl;
+                        continue;
                     }
-                    Health::Lost => {
-                        warn!("the store has given this machine up; registering again, units go on running");
-                        return false;
+                    () = tokio::time::sleep_until(settles), if !settled => {
+                        if *membership.borrow() == Membership::Late {
+                            settles = Instant::now() + lease.ttl;
+                            continue;
+                        }
+                        settled = true;
                     }
-                },
-                () = &mut updates => {}
+                    else => return std::future::pending().await,
+                }
             }
-        }
-    }
-
-    /// Writes what this machine says of itself whenever that changes.
-    async fn update(&self, mut info: watch::Receiver<MachineInfo>, lease: Lease) {
-        loop {
-            if info.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            let (id, document) = (&self.identity.machine.0, self.document(&info.borrow_and_update(), lease));
+            let document = self.document(&info.borrow_and_update(), lease, settled);
+            let id = &self.identity.machine.0;
             let written = self.machines.put(id, &document, Expect::Any, Some(lease.id), Some(lease.id)).await;
             // When the lease is over this machine registers again, with what it says of itself then.
             if let Err(error) = written {
                 warn!(error = &error as &dyn std::error::Error, "the machine's document was not updated");
-                info.mark_changed();
+                due = true;
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
+        }
+    }
+}
+
+/// Stays registered until the lease is lost (`false`) or `stop` (`true`).
+async fn stay(
+    mut pulse: Pulse,
+    updates: impl Future<Output = ()>,
+    membership: &watch::Sender<Membership>,
+    stop: &CancellationToken,
+) -> bool {
+    let member = membership.borrow().clone();
+    tokio::pin!(updates);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return true,
+            health = pulse.changed() => match health {
+                Health::Held { .. } => {
+                    membership.send_if_modified(|current| {
+                        let was_late = *current == Membership::Late;
+                        if was_late {
+                            info!("the store answers again");
+                            current.clone_from(&member);
+                        }
+                        was_late
+                    });
+                }
+                Health::Late => {
+                    warn!("Server monitor triggered: Monitor timed out before successful heartbeat");
+                    membership.send_replace(Membership::Late);
+                }
+                Health::Lost => {
+                    warn!("the store has given this machine up; registering again, units go on running");
+                    return false;
+                }
+            },
+            () = &mut updates => {}
         }
     }
 }

@@ -40,8 +40,9 @@ pub trait Systemd: Send + Sync {
     /// One subscriber: a second call ends the first.
     async fn subscribe(&self) -> Result<mpsc::Receiver<Notice>, Error>;
 
-    /// What systemd is doing with the service that this process runs in, if it is one.
-    async fn own_job(&self) -> Result<Option<Operation>, Error>;
+    /// The service that this process is the main process of, or a child of that; `None`: it is neither, even
+    /// if some service's process has started it.
+    async fn own_service(&self) -> Result<Option<OwnService>, Error>;
 }
 
 /// A unit whose file is in the units directory.
@@ -61,7 +62,7 @@ pub struct Record {
     /// Loaded or launched; [`TargetState::Inactive`] from before the unit is stopped until that is done, so
     /// that whoever finds it knows that it was interrupted.
     pub current: TargetState,
-    /// How many of the restarts that were asked for have been carried out.
+    /// The number of the last restart that has been carried out.
     pub restarts: u64,
 }
 
@@ -74,6 +75,13 @@ pub enum Operation {
     Stop,
     /// Stop it if it runs, then start it.
     Restart,
+}
+
+/// The service that this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnService {
+    /// What systemd is doing with it.
+    pub job: Option<Operation>,
 }
 
 /// A job that systemd has accepted.

@@ -9,7 +9,10 @@ use std::time::Duration;
 use fleet_cluster::agent::Outbox;
 use fleet_cluster::documents::MachineId;
 use fleet_cluster::environment::Environment;
+use fleet_cluster::node::Failure;
 use fleet_cluster::presence::{MachineInfo, Membership};
+
+use fleet_store::contract::MAX_BODY;
 
 use crate::client::Client;
 use crate::link::Link;
@@ -28,13 +31,15 @@ pub struct Settings {
     pub watches: bool,
     /// The contrary of fleetd's `disable_engine`.
     pub engine: bool,
+    /// The largest derived document, in bytes.
+    pub document_max: usize,
 }
 
 impl Default for Settings {
     /// fleetd's defaults.
     fn default() -> Settings {
         let (ttl, interval) = (Duration::from_secs(30), Duration::from_secs(2));
-        Settings { ttl, interval, watches: true, engine: true }
+        Settings { ttl, interval, watches: true, engine: true, document_max: MAX_BODY }
     }
 }
 
@@ -101,13 +106,28 @@ impl Machine {
 
     /// What the agent wants others to see.
     pub fn outbox(&self) -> Option<&Outbox> {
-        Some(&self.daemon.as_ref()?.outbox)
+        Some(self.daemon.as_ref()?.outbox())
     }
 
     /// The daemon dies in the middle of whatever it does.
     pub async fn crash(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             daemon.crash().await;
+        }
+    }
+
+    /// The heart of the daemon stops beating.
+    pub fn stop_heart(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.stop_heart();
+        }
+    }
+
+    /// Waits until the daemon cannot go on. For ever if it does not run.
+    pub async fn failed(&mut self) -> Failure {
+        match &mut self.daemon {
+            Some(daemon) => daemon.failed().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -130,8 +150,8 @@ impl Machine {
     /// The daemon stops every unit and leaves the cluster. `false`: not within `limit`; it was killed.
     pub async fn hand_over(&mut self, limit: Duration) -> bool {
         let Some(mut daemon) = self.daemon.take() else { return true };
-        if tokio::time::timeout(limit, daemon.hand_over(&self.client)).await.is_ok() {
-            daemon.end().await;
+        if tokio::time::timeout(limit, daemon.stop_units()).await.is_ok() {
+            daemon.leave().await;
             return true;
         }
         daemon.crash().await;

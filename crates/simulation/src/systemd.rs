@@ -14,7 +14,9 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleet_cluster::systemd::{Error, InstalledUnit, Job, Notice, Operation, Record, Systemd, UnitState};
+use fleet_cluster::systemd::{
+    Error, InstalledUnit, Job, Notice, Operation, OwnService, Record, Systemd, UnitState,
+};
 use fleet_unit::{UnitFile, UnitHash, UnitName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -386,8 +388,8 @@ impl Systemd for Scripted {
         Ok(receiver)
     }
 
-    async fn own_job(&self) -> Result<Option<Operation>, Error> {
-        self.shared.begin("read the own job").await?;
+    async fn own_service(&self) -> Result<Option<OwnService>, Error> {
+        self.shared.begin("find the own service").await?;
         Ok(None)
     }
 }

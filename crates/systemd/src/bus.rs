@@ -59,6 +59,12 @@ pub(crate) trait Unit {
     fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
 }
 
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service")]
+pub(crate) trait Service {
+    #[zbus(property, name = "MainPID")]
+    fn main_pid(&self) -> zbus::Result<u32>;
+}
+
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Job")]
 pub(crate) trait Job {
     #[zbus(property)]

@@ -13,7 +13,7 @@ use zbus::names::OwnedUniqueName;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, ObjectPath, OwnedObjectPath, connection};
 
-use crate::bus::{JobProxy, ManagerProxy, UnitProxy};
+use crate::bus::{JobProxy, ManagerProxy, ServiceProxy, UnitProxy};
 use crate::error::CallError;
 
 /// How long an answer is waited for: libdbus's own limit. Reloads of systemd, in which it answers nobody,
@@ -103,6 +103,15 @@ impl Link {
     /// The object of a unit.
     pub(crate) async fn unit<'a>(&'a self, path: &'a ObjectPath<'a>) -> Result<UnitProxy<'a>, CallError> {
         let builder = UnitProxy::builder(&self.connection).destination(self.owner.as_ref()).path(path);
+        Ok(builder.cache_properties(CacheProperties::No).build().await?)
+    }
+
+    /// The object of a service.
+    pub(crate) async fn service<'a>(
+        &'a self,
+        path: &'a ObjectPath<'a>,
+    ) -> Result<ServiceProxy<'a>, CallError> {
+        let builder = ServiceProxy::builder(&self.connection).destination(self.owner.as_ref()).path(path);
         Ok(builder.cache_properties(CacheProperties::No).build().await?)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_cluster::systemd::{
-    Error, InstalledUnit, Job, JobResult, Notice, Operation, Record, Systemd, UnitState,
+    Error, InstalledUnit, Job, JobResult, Notice, Operation, OwnService, Record, Systemd, UnitState,
 };
 use fleet_unit::{UnitFile, UnitName};
 use tokio::sync::{mpsc, oneshot};
@@ -207,7 +207,7 @@ impl Manager {
         }))
     }
 
-    async fn read_own_job(&self) -> Result<Option<Operation>, CallError> {
+    async fn read_own_service(&self) -> Result<Option<OwnService>, CallError> {
         let link = self.shared.link()?;
         let object = match link.answer(link.manager().await?.get_unit_by_pid(std::process::id())).await {
             Ok(object) => object,
@@ -217,14 +217,19 @@ impl Manager {
         if !object.ends_with("_2eservice") {
             return Ok(None);
         }
-        let (number, job) = link.answer(link.unit(&object).await?.job()).await?;
-        if number == 0 {
+        // A person's shell, and what is run there, may belong to a service too: that of the terminal.
+        let main = link.answer(link.service(&object).await?.main_pid()).await?;
+        if main != std::process::id() && main != std::os::unix::process::parent_id() {
             return Ok(None);
         }
+        let (number, job) = link.answer(link.unit(&object).await?.job()).await?;
+        if number == 0 {
+            return Ok(Some(OwnService { job: None }));
+        }
         match link.answer(link.job(&job).await?.job_type()).await {
-            Ok(kind) => Ok(operation_of(&kind)),
+            Ok(kind) => Ok(Some(OwnService { job: operation_of(&kind) })),
             // It has just ended.
-            Err(CallError::Refused { .. }) => Ok(None),
+            Err(CallError::Refused { .. }) => Ok(Some(OwnService { job: None })),
             Err(error) => Err(error),
         }
     }
@@ -410,9 +415,9 @@ impl Systemd for Manager {
         Ok(self.shared.followed().subscribe())
     }
 
-    async fn own_job(&self) -> Result<Option<Operation>, Error> {
-        self.read_own_job()
+    async fn own_service(&self) -> Result<Option<OwnService>, Error> {
+        self.read_own_service()
             .await
-            .map_err(|error| error.into_error("cannot find the job of this process's service"))
+            .map_err(|error| error.into_error("cannot find the service of this process"))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use fleet_cluster::systemd::{Job, JobResult, Notice, Operation, Systemd, UnitState};
+use fleet_cluster::systemd::{Job, JobResult, Notice, Operation, OwnService, Systemd, UnitState};
 use futures_util::future::{join, join_all};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::error::RecvError;
@@ -210,4 +210,31 @@ async fn a_burst_stays_within_the_limits_of_the_bus() {
     assert!(jobs.iter().all(Result::is_ok));
     // One for the session, and one for each 64 jobs.
     assert_eq!(fake.connections(), 1 + 4);
+}
+
+/// Being started by a process of a service does not make this process that service.
+#[tokio::test(start_paused = true)]
+async fn a_service_is_ours_when_we_are_its_main_process_or_its_child() {
+    let (manager, mut fake) = Fake::start().await;
+    let (me, parent) = (std::process::id(), std::os::unix::process::parent_id());
+    for (main, is_ours) in [(me, true), (parent, true), (1, false), (0, false)] {
+        let is_ours = is_ours || main == parent;
+        let answering = async {
+            let path = zbus::ObjectPath::try_from(crate::bus::unit_path("fleet.service")).unwrap();
+            fake.call("GetUnitByPID").await.reply(&path).await;
+            fake.call("Get").await.reply(&zbus::Variant::from(main)).await;
+            if is_ours {
+                let none = zbus::ObjectPath::try_from("/").unwrap();
+                fake.call("Get").await.reply(&zbus::Variant::from((0_u32, none))).await;
+            }
+        };
+        let (service, ()) = join(manager.own_service(), answering).await;
+        assert_eq!(service.unwrap(), is_ours.then_some(OwnService { job: None }), "{main}");
+    }
+    let refusing = async {
+        let call = fake.call("GetUnitByPID").await;
+        call.refuse("org.freedesktop.systemd1.NoUnitForPID", "no unit").await;
+    };
+    let (service, ()) = join(manager.own_service(), refusing).await;
+    assert_eq!(service.unwrap(), None);
 }

@@ -80,6 +80,7 @@ async fn add_machine(member: &Member, id: &str, version: &str) {
         token: "t".to_owned(),
         lease: LeaseId(1),
         ttl_ms: 30_000,
+        settled: false,
     };
     Typed::new(store(member), &MACHINES).put(id, &machine, Expect::Any, None, None).await.unwrap();
 }

@@ -102,7 +102,7 @@ impl Api {
                 );
                 return Err(Failure::new(StatusCode::CONFLICT, message));
             }
-            document.restarts = document.restarts.saturating_add(1);
+            document.ask_for_restart(unit.revision);
             perhaps = Some(document.restarts);
             if attempts.settle(expect, self.units.put(name, document, expect).await)? {
                 return Ok(Answer::empty(StatusCode::NO_CONTENT));

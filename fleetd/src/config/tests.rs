@@ -7,13 +7,15 @@ use std::time::Duration;
 use fleet_service::config::Secret;
 use fleet_service::listen::Address;
 
-use super::{Options, StoreKind, load};
+use super::{Options, StoreKind, load, user};
 
 type Loaded = Result<(Options, Vec<String>), Vec<String>>;
 
 fn load_from(file: &str, variables: &[(&str, &str)]) -> Loaded {
-    let environment =
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    // Where the user's systemd is used, it matters whether there is one.
+    let session = [("XDG_RUNTIME_DIR", "/run/user/1000")];
+    let variables = session.iter().chain(variables);
+    let environment = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     match load(Some((Path::new("fleet.conf"), file)), &environment) {
         Ok((options, warnings)) => Ok((options, warnings.iter().map(ToString::to_string).collect())),
         Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
@@ -78,7 +80,16 @@ fn rows() -> Vec<Row> {
         ("disable_engine", "true", with(|o| o.disable_engine = true), yes_no),
         ("disable_watches", "t", with(|o| o.disable_watches = true), yes_no),
         ("units_directory", "/run/x/", with(|o| o.units_directory = "/run/x/".into()), &["units"]),
-        ("systemd_user", "1", with(|o| o.systemd_user = true), yes_no),
+        (
+            "systemd_user",
+            "1",
+            with(|o| {
+                o.systemd_user = true;
+                o.runtime_directory = "/run/user/1000/fleet".into();
+                o.units_directory = "/run/user/1000/fleet/units".into();
+            }),
+            yes_no,
+        ),
         (
             "listen",
             "unix:/run/fleet.sock, 127.0.0.1:49153",
@@ -297,4 +308,27 @@ fn the_systemd_of_a_user_means_directories_of_the_user() {
     );
     let system = of("");
     assert_eq!(system.units_directory, Path::new("/run/fleet/units/"));
+}
+
+#[test]
+fn a_user_without_the_variable_has_a_directory_of_its_own_or_is_told_so() {
+    let shared = tempfile::tempdir().unwrap();
+    let of = |shared: &Path| {
+        let mut options = Options::default();
+        user::use_directories(&mut options, &BTreeMap::new(), shared).map(|()| options)
+    };
+    let refused = of(shared.path()).unwrap_err();
+    assert!(refused.contains("XDG_RUNTIME_DIR"), "{refused}");
+    // Whoever runs the tests owns what they make.
+    let user = std::os::unix::fs::MetadataExt::uid(&shared.path().metadata().unwrap());
+    let own = shared.path().join(user.to_string());
+    std::fs::create_dir(&own).unwrap();
+    let options = of(shared.path()).unwrap();
+    assert_eq!(options.runtime_directory, own.join("fleet"));
+    assert_eq!(options.units_directory, own.join("fleet/units"));
+    // A relative path is none.
+    let environment = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), "run".to_owned())]);
+    let mut options = Options::default();
+    user::use_directories(&mut options, &environment, shared.path()).unwrap();
+    assert_eq!(options.runtime_directory, own.join("fleet"));
 }

@@ -103,6 +103,7 @@ impl World {
             token: "0".repeat(32),
             lease: LeaseId(1),
             ttl_ms: 30_000,
+            settled: false,
         };
         let machines = Typed::new(Arc::clone(&self.store), &MACHINES);
         machines.put(&machine(number).0, &document, Expect::Any, None, None).await.unwrap();

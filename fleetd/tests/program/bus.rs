@@ -36,6 +36,17 @@ struct State {
     /// Jobs, as `StartUnit a.service`.
     jobs: Vec<String>,
     connections: Vec<Connection>,
+    /// The service that fleetd is in.
+    service: Option<Service>,
+}
+
+/// A service that has a process of fleetd's.
+#[derive(Clone, Copy)]
+pub(crate) struct Service {
+    /// Its main process; `None`: whoever asks.
+    pub(crate) main: Option<u32>,
+    /// The type of its job.
+    pub(crate) job: Option<&'static str>,
 }
 
 impl Bus {
@@ -61,6 +72,11 @@ impl Bus {
     /// The jobs since the last look, in their order.
     pub(crate) fn take_jobs(&self) -> Vec<String> {
         std::mem::take(&mut self.systemd.state.lock().unwrap().jobs)
+    }
+
+    /// From now on fleetd is a process of this service.
+    pub(crate) fn set_service(&self, service: Service) {
+        self.systemd.state.lock().unwrap().service = Some(service);
     }
 
     /// The units that are active.
@@ -146,11 +162,36 @@ impl Systemd {
                 match property {
                     "LoadState" => call.reply(&Variant::from("loaded")).await,
                     "NeedDaemonReload" => call.reply(&Variant::from(false)).await,
+                    "MainPID" | "Job" | "JobType" => self.tell_service(call, property).await,
                     other => panic!("property {other}"),
                 }
             }
-            "GetUnitByPID" => call.refuse("systemd1.NoUnitForPID").await,
+            "GetUnitByPID" => {
+                let asked: u32 = call.message.body().deserialize().unwrap();
+                let service = {
+                    let mut state = self.state.lock().unwrap();
+                    if let Some(service) = &mut state.service {
+                        service.main.get_or_insert(asked);
+                    }
+                    state.service
+                };
+                match service {
+                    Some(_) => call.reply(&unit_path("fleet.service")).await,
+                    None => call.refuse("systemd1.NoUnitForPID").await,
+                }
+            }
             other => panic!("method {other}"),
+        }
+    }
+
+    async fn tell_service(&self, call: &Call<'_>, property: &str) {
+        let service = self.state.lock().unwrap().service.unwrap();
+        let job =
+            ObjectPath::try_from(if service.job.is_some() { "/org/freedesktop/systemd1/job/1" } else { "/" });
+        match property {
+            "MainPID" => call.reply(&Variant::from(service.main.unwrap())).await,
+            "Job" => call.reply(&Variant::from((u32::from(service.job.is_some()), job.unwrap()))).await,
+            _ => call.reply(&Variant::from(service.job.unwrap())).await,
         }
     }
 

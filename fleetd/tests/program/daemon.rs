@@ -63,12 +63,18 @@ impl Machine {
 
     /// Starts fleetd, and waits until it is a member.
     pub(crate) async fn start(&self) -> Daemon {
+        self.start_with(&[]).await
+    }
+
+    /// Starts fleetd with some variables more.
+    pub(crate) async fn start_with(&self, variables: &[(&str, &str)]) -> Daemon {
         let log = self.path("log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_fleetd"))
             .arg("--config")
             .arg(self.path("fleet.conf"))
             .env_clear()
             .envs(self.environment())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::OpenOptions::new().append(true).create(true).open(&log).unwrap())

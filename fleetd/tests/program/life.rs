@@ -1,8 +1,11 @@
 //! From start to end, with every signal between.
 
+use std::os::unix::net::UnixDatagram;
+
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::bus::Service;
 use crate::daemon::{Daemon, Machine};
 use crate::wait_for;
 
@@ -11,8 +14,11 @@ const HELLO: &str = r#"{"desiredState":"launched","options":[
 
 /// A machine that runs `hello.service`.
 async fn running() -> (Machine, Daemon) {
-    let machine = Machine::new();
-    let daemon = machine.start().await;
+    running_with(Machine::new(), &[]).await
+}
+
+async fn running_with(machine: Machine, variables: &[(&str, &str)]) -> (Machine, Daemon) {
+    let daemon = machine.start_with(variables).await;
     assert_eq!(daemon.ask("PUT", "/fleet/v1/units/hello.service", HELLO).await, (201, String::new()));
     // The agent is done with it when it says so; systemd's state is known a moment before.
     wait_for("the unit is launched", async || {
@@ -121,6 +127,55 @@ async fn an_end_for_good_hands_units_over() {
         assert_eq!(machine.bus.take_jobs(), ["StopUnit hello.service"]);
         assert!(!machine.path("run/units/hello.service").exists());
         assert!(!machine.path("fleet.sock").exists(), "its socket is gone");
+    }
+}
+
+/// A person starts fleetd where a service's variables are inherited: it is that service by no means, even while
+/// that one is being restarted.
+#[tokio::test]
+async fn variables_of_another_service_mean_nothing() {
+    for service in [None, Some(Service { main: Some(1), job: Some("restart") })] {
+        let machine = Machine::new();
+        if let Some(service) = service {
+            machine.bus.set_service(service);
+        }
+        let path = machine.path("notify");
+        let notified = UnixDatagram::bind(&path).unwrap();
+        let inherited = [
+            ("NOTIFY_SOCKET", path.to_str().unwrap()),
+            ("INVOCATION_ID", "0123456789abcdef0123456789abcdef"),
+            ("JOURNAL_STREAM", "8:1234"),
+            ("LISTEN_PID", "1"),
+            ("LISTEN_FDS", "3"),
+            ("WATCHDOG_PID", "1"),
+            ("WATCHDOG_USEC", "1000"),
+        ];
+        let (machine, mut daemon) = running_with(machine, &inherited).await;
+        daemon.signal(Signal::TERM);
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+        assert_eq!(machine.bus.take_jobs(), ["StopUnit hello.service"], "it ends for good");
+        notified.set_nonblocking(true).unwrap();
+        assert!(notified.recv(&mut [0; 100]).is_err(), "the other service's state is not its own to tell");
+    }
+}
+
+#[tokio::test]
+async fn a_service_tells_how_it_is_and_asks_why_it_ends() {
+    for (job, jobs) in
+        [(Some("stop"), vec!["StopUnit hello.service"]), (Some("restart"), vec![]), (None, vec![])]
+    {
+        let machine = Machine::new();
+        machine.bus.set_service(Service { main: None, job });
+        let path = machine.path("notify");
+        let notified = UnixDatagram::bind(&path).unwrap();
+        let (machine, mut daemon) = running_with(machine, &[("NOTIFY_SOCKET", path.to_str().unwrap())]).await;
+        let mut told = [0; 100];
+        notified.set_nonblocking(true).unwrap();
+        let size = notified.recv(&mut told).unwrap();
+        assert!(told[..size].starts_with(b"READY=1"), "{:?}", String::from_utf8_lossy(&told[..size]));
+        daemon.signal(Signal::TERM);
+        assert!(daemon.ended().await.success(), "{}", daemon.log());
+        assert_eq!(machine.bus.take_jobs(), jobs, "{job:?}");
     }
 }
 

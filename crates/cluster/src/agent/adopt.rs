@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::decide::Actual;
+use super::guard::guarded;
 use super::reconciler::{Agent, Event};
 use super::slot::Slot;
 use crate::documents::TargetState;
@@ -38,7 +39,7 @@ impl Agent {
         let mut asked = stream::iter(installed.into_iter().map(|unit| {
             let systemd = Arc::clone(&systemd);
             async move {
-                let state = systemd.state(&unit.name).await;
+                let state = guarded(systemd.state(&unit.name)).await.and_then(|state| state);
                 (unit, state)
             }
         }))
@@ -95,7 +96,7 @@ impl Agent {
         let (systemd, permits, name) = (Arc::clone(&self.systemd), Arc::clone(&self.permits), name.clone());
         self.tasks.spawn(async move {
             let permit = permits.acquire().await.ok();
-            let state = systemd.state(&name).await;
+            let state = guarded(systemd.state(&name)).await.and_then(|state| state);
             drop(permit);
             if state.is_err() {
                 tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -107,7 +108,7 @@ impl Agent {
 
 async fn subscribe(systemd: &dyn Systemd) -> mpsc::Receiver<Notice> {
     loop {
-        match systemd.subscribe().await {
+        match guarded(systemd.subscribe()).await.and_then(|notices| notices) {
             Ok(notices) => return notices,
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "systemd cannot be asked");

@@ -15,7 +15,7 @@ pub struct Actual {
     /// What the agent has done with it: loaded or launched. [`TargetState::Inactive`]: a step was begun and
     /// not finished, so nothing can be said.
     pub current: TargetState,
-    /// How many restarts have been carried out; `None`: unknown, taken for all of them.
+    /// The number of the last restart that has been carried out; `None`: unknown, taken for the last of all.
     pub restarts: Option<u64>,
     /// Whether the unit's record says the same.
     pub noted: bool,
@@ -77,7 +77,8 @@ pub fn next_step(desired: Option<&Assignment>, actual: Option<&Actual>) -> Optio
         (TargetState::Launched, TargetState::Loaded) => Some(Step::Start),
         (TargetState::Loaded, TargetState::Launched) => Some(Step::Stop),
         (_, current) => match actual.restarts {
-            Some(done) if done != desired.restarts && current == TargetState::Launched => Some(Step::Restart),
+            // A lower one is asked for after a unit was destroyed and made again: nobody has asked it of this one.
+            Some(done) if done < desired.restarts && current == TargetState::Launched => Some(Step::Restart),
             Some(done) if done == desired.restarts && actual.noted => None,
             _ => Some(Step::Note),
         },

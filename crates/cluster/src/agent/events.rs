@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use fleet_unit::UnitName;
 use tracing::{debug, info, warn};
 
-use super::decide::Step;
+use super::decide::{Step, next_step};
 use super::reconciler::{Agent, Event};
 use super::work::Done;
 use crate::documents::UnitDocument;
@@ -33,7 +33,7 @@ impl Agent {
                 self.notices = Some(notices);
                 self.read_states();
             }
-            // A task panicked: that is a bug, and the unit stays busy. Say so loudly.
+            // Tasks guard what may panic in them.
             Err(error) => tracing::error!(%error, "a task of the agent failed"),
         }
     }
@@ -41,17 +41,23 @@ impl Agent {
     fn take_file(&mut self, name: UnitName, document: Option<UnitDocument>) {
         let file = document.map(|document| document.file());
         match (file, self.desired.get(&name).cloned()) {
-            (Some(file), Some(wanted)) if file.hash() == wanted.hash => self.install(name, file, wanted),
+            (Some(file), Some(wanted)) if file.hash() == wanted.hash => match self.slots.get_mut(&name) {
+                Some(slot) if slot.actual.is_some() => {
+                    slot.fetched(file);
+                    self.consider(&name);
+                }
+                _ => self.install(name, file, wanted),
+            },
             // The unit was changed or destroyed meanwhile: the assignment will say so, or has said so.
             _ => self.postpone(&name, "fetch the unit file: it is another one now".to_owned()),
         }
     }
 
-    /// A unit cannot be loaded now, for a reason that is not its own.
+    /// A unit's file is not there now, for a reason that is not the unit's own.
     fn postpone(&mut self, name: &UnitName, error: String) {
-        let is_wanted = self.desired.contains_key(name);
+        let wanted = self.desired.get(name);
         if let Some(slot) = self.slots.get_mut(name) {
-            if is_wanted {
+            if wanted.is_some() && next_step(wanted, slot.actual.as_ref()).is_some() {
                 let at = slot.postponed(error);
                 self.retries.insert((at, name.clone()));
             } else {
@@ -78,7 +84,7 @@ impl Agent {
                         Step::Note => debug!(unit = %name, "noted"),
                         _ => info!(unit = %name, ?step, "done"),
                     }
-                    slot.succeeded();
+                    slot.succeeded_in(step);
                 }
                 Some(error) => {
                     let text = chain(&error);

@@ -11,10 +11,13 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::documents::{MachineId, STATES, StateDocument, state_id};
+use crate::environment::Environment;
 use crate::presence::Membership;
 
-/// After a failure the same states are tried again after this long.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// After a failure the same states are tried again after up to this long; it doubles with each …
+const RETRY_MIN: Duration = Duration::from_millis(200);
+/// … up to this, or all machines together would keep a store that has just come back busy.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// A write without an answer may still be done this much later, and take the place of a newer one: then the
 /// state is written once more.
 const LATE_MAX: Duration = Duration::from_secs(10);
@@ -120,7 +123,9 @@ impl Outbox {
         store: &Arc<dyn Store>,
         machine: &MachineId,
         mut membership: watch::Receiver<Membership>,
+        environment: &Environment,
     ) {
+        let mut pause = RETRY_MIN;
         let states = Typed::new(Arc::clone(store), &STATES);
         let mut published_on = None;
         let mut former = None;
@@ -142,9 +147,18 @@ impl Outbox {
             let complete = batch.complete;
             if let Err(error) = batch.write(self, &states).await {
                 debug!(error = &error as &dyn std::error::Error, "states not published, trying again");
-                tokio::time::sleep(RETRY_PAUSE).await;
+                // Between half of the pause and all of it: who has just failed does not try again at once.
+                let jittered = pause / 2 + environment.up_to(pause / 2);
+                pause = (pause * 2).min(RETRY_MAX);
+                tokio::select! {
+                    biased;
+                    // The store answers, on this lease or on a new one.
+                    changed = membership.changed() => if changed.is_err() { return } else { pause = RETRY_MIN },
+                    () = tokio::time::sleep(jittered) => {}
+                }
                 continue;
             }
+            pause = RETRY_MIN;
             if complete && let Some(lease) = former.take() {
                 end_former(store, lease).await;
             }

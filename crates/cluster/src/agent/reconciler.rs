@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_store::{Error as StoreError, Typed};
+use fleet_store::{Error as StoreError, ErrorKind, Typed};
 use fleet_unit::{UnitFile, UnitName};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::decide::{Actual, Step, desired, next_step};
+use super::guard::guarded;
 use super::outbox::Outbox;
 use super::slot::Slot;
 use super::work::{self, Done};
@@ -204,11 +205,19 @@ impl Agent {
         let globals = self.sources.globals.borrow_and_update();
         let overrides = self.sources.overrides.borrow_and_update();
         let info = self.sources.info.borrow_and_update();
-        let metadata = match overrides.known()? {
-            Some(overrides) => overrides.apply(&info.metadata),
-            None => info.metadata.clone(),
+        let (assignment, globals) = (assignment.known()?, globals.known()?);
+        let metadata = match &*overrides {
+            Known::NotYet => return Err(NotKnown),
+            Known::Present(overrides) => overrides.apply(&info.metadata),
+            Known::Absent => info.metadata.clone(),
+            // As if there were none, but for what is here already: it may be here because of them.
+            Known::Unreadable => {
+                let here = |name: &UnitName| self.slots.get(name).is_some_and(|slot| slot.actual.is_some());
+                let globals = globals.map(|globals| globals.kept_where(here));
+                return Ok(desired(&info.metadata, assignment, globals.as_ref()));
+            }
         };
-        Ok(desired(&metadata, assignment.known()?, globals.known()?))
+        Ok(desired(&metadata, assignment, globals))
     }
 
     fn begin_hand_over(&mut self) {
@@ -258,6 +267,8 @@ impl Agent {
             if wanted.is_none() {
                 self.slots.remove(name);
                 self.outbox.set(name, None);
+            } else {
+                self.publish(name);
             }
             return;
         };
@@ -267,6 +278,18 @@ impl Agent {
                 slot.begin();
                 self.loading_since.get_or_insert(now);
                 self.loading.insert(name.clone());
+                match (slot.fetched.take(), wanted.cloned()) {
+                    (Some(file), Some(wanted)) if file.hash() == wanted.hash => {
+                        self.install(name.clone(), file, wanted);
+                    }
+                    _ => {
+                        self.to_fetch.insert(name.clone());
+                    }
+                }
+            }
+            // Nothing is stopped for a file that may not be there.
+            (Step::Unload, Some(actual)) if wanted.is_some_and(|wanted| slot.lacks_file(wanted, actual)) => {
+                slot.begin();
                 self.to_fetch.insert(name.clone());
             }
             (Step::Start, _) if gathering => {
@@ -293,7 +316,8 @@ impl Agent {
                 Step::Stop | Step::Unload => None,
                 _ => permits.acquire().await.ok(),
             };
-            let done = work::carry_out(&*systemd, &name, step, actual, restarts).await;
+            let done = guarded(work::carry_out(&*systemd, &name, step, actual, restarts)).await;
+            let done = done.unwrap_or_else(|error| Done::broken(step, actual, error));
             Event::Stepped(name, step, done)
         });
     }
@@ -307,7 +331,9 @@ impl Agent {
         let units = self.units.clone();
         self.tasks.spawn(async move {
             let ids: Vec<String> = names.iter().map(ToString::to_string).collect();
-            let found = units.get_many(&ids).await;
+            let found = guarded(units.get_many(&ids)).await.unwrap_or_else(|error| {
+                Err(StoreError::caused_by(ErrorKind::Unavailable, "get the unit files", error))
+            });
             let documents = found.map(|found| {
                 found.into_iter().map(|versioned| versioned.map(|versioned| versioned.value)).collect()
             });
@@ -319,7 +345,8 @@ impl Agent {
         let (systemd, permits) = (Arc::clone(&self.systemd), Arc::clone(&self.permits));
         self.tasks.spawn(async move {
             let _permit = permits.acquire().await.ok();
-            let done = work::load(&*systemd, &name, &file, &wanted).await;
+            let done = guarded(work::load(&*systemd, &name, &file, &wanted)).await;
+            let done = done.unwrap_or_else(|error| Done::broken_load(file.hash(), error));
             Event::Stepped(name, Step::Load, done)
         });
     }

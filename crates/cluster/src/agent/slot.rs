@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use fleet_unit::UnitFile;
 use tokio::time::Instant;
 
-use super::decide::Actual;
+use super::decide::{Actual, Step};
 use crate::documents::{Assignment, MachineId, StateDocument, TargetState};
 use crate::systemd::UnitState;
 
@@ -30,8 +31,12 @@ pub(super) struct Slot {
     pub(super) job: u64,
     /// A step is being carried out.
     pub(super) busy: bool,
+    /// The file that takes the place of the installed one, once that has been stopped and removed.
+    pub(super) fetched: Option<UnitFile>,
     /// Why the last step, or the last job, failed.
     pub(super) error: Option<String>,
+    /// `error` is about a step that could not be tried.
+    postponed: bool,
     failures: u32,
     retry_at: Option<Instant>,
 }
@@ -46,6 +51,17 @@ impl Slot {
     pub(super) fn begin(&mut self) {
         self.busy = true;
         self.heard_before = self.heard;
+    }
+
+    /// Whether the unit is to be replaced by a file that has not been fetched yet.
+    pub(super) fn lacks_file(&self, wanted: &Assignment, actual: Actual) -> bool {
+        wanted.hash != actual.hash && self.fetched.as_ref().is_none_or(|file| file.hash() != wanted.hash)
+    }
+
+    /// The file that takes the place of the installed one is there.
+    pub(super) fn fetched(&mut self, file: UnitFile) {
+        self.busy = false;
+        self.fetched = Some(file);
     }
 
     /// systemd was asked during the last step. `false`: what it has said of itself meanwhile is something
@@ -63,23 +79,33 @@ impl Slot {
         self.retry_at
     }
 
-    /// The last step worked.
+    /// A step worked. Taking away what another one has left half done is no success of that one.
+    pub(super) fn succeeded_in(&mut self, step: Step) {
+        let failures = if step == Step::Unload { self.failures } else { 0 };
+        self.succeeded();
+        self.failures = failures;
+    }
+
+    /// Nothing is left to be done.
     pub(super) fn succeeded(&mut self) {
         self.busy = false;
         self.failures = 0;
         self.retry_at = None;
         self.error = None;
+        self.postponed = false;
     }
 
     /// The last step failed: the next attempt waits, longer each time.
     pub(super) fn failed(&mut self, error: String) -> Instant {
         let pause = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
         self.failures += 1;
+        self.postponed = false;
         self.wait(error, pause)
     }
 
     /// The last step could not be tried, for a reason that is not the unit's: the next attempt waits a little.
     pub(super) fn postponed(&mut self, error: String) -> Instant {
+        self.postponed = true;
         self.wait(error, BACKOFF_MIN)
     }
 
@@ -95,6 +121,10 @@ impl Slot {
     pub(super) fn wanted_anew(&mut self) {
         self.failures = 0;
         self.retry_at = None;
+        self.fetched = None;
+        if std::mem::take(&mut self.postponed) {
+            self.error = None;
+        }
     }
 
     /// What others are to see; `None`: nothing.

@@ -1,8 +1,9 @@
 //! Carrying out one step with the service manager.
 
-use fleet_unit::{UnitFile, UnitName};
+use fleet_unit::{UnitFile, UnitHash, UnitName};
 
 use super::decide::{Actual, Step};
+use super::guard::guarded;
 use crate::documents::{Assignment, TargetState};
 use crate::systemd::{Error, Job, JobResult, Operation, Record, Systemd, UnitState};
 
@@ -27,6 +28,21 @@ impl Done {
     fn failed(actual: Option<Actual>, error: Error) -> Done {
         Done { actual, state: None, job: None, error: Some(error) }
     }
+
+    /// A step broke off somewhere. Whether a stop was begun, nobody knows; what starts can be started again.
+    pub(super) fn broken(step: Step, before: Actual, error: Error) -> Done {
+        let actual = match step {
+            Step::Stop | Step::Unload => Actual { current: TargetState::Inactive, noted: false, ..before },
+            Step::Load | Step::Start | Step::Restart | Step::Note => before,
+        };
+        Done::failed(Some(actual), error)
+    }
+
+    /// An installation broke off somewhere: what may be there of it has to be taken away.
+    pub(super) fn broken_load(hash: UnitHash, error: Error) -> Done {
+        let actual = Actual { hash, current: TargetState::Inactive, restarts: None, noted: false };
+        Done::failed(Some(actual), error)
+    }
 }
 
 /// Installs a unit's file.
@@ -43,7 +59,7 @@ pub(super) async fn load(
     let actual = Actual { hash: file.hash(), current: TargetState::Loaded, restarts, noted: false };
     let mut done = note(systemd, unit, actual).await;
     // If systemd does not say how the unit is, it is asked again.
-    done.state = systemd.state(unit).await.ok();
+    done.state = guarded(systemd.state(unit)).await.and_then(|state| state).ok();
     done
 }
 

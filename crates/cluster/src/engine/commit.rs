@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_store::{Error, ErrorKind, Expect, Revision, Write, WriteError};
+use fleet_store::{Expect, Write, WriteError};
 use fleet_unit::UnitName;
 use tracing::{debug, error, info};
 
@@ -110,7 +110,8 @@ impl Term<'_> {
         if self.unwritten_globals {
             self.derive_globals().await?;
         }
-        Ok(())
+        self.assignment_parts.sweep(&self.engine.stores.assignments, self.lease).await?;
+        self.global_parts.sweep(&self.engine.stores.globals, self.lease).await
     }
 
     async fn derive_assignments(&mut self) -> Result<(), TermEnd> {
@@ -167,22 +168,12 @@ impl Term<'_> {
         &mut self,
         documents: BTreeMap<MachineId, Option<AssignmentDocument>>,
     ) -> Result<(), TermEnd> {
-        if documents.is_empty() {
-            return Ok(());
-        }
-        let store = &self.engine.stores.assignments;
-        let mut writes = Vec::with_capacity(documents.len());
-        for (machine, document) in &documents {
-            writes.push(match document {
-                Some(document) => {
-                    store.encode(&machine.0, document, Expect::Any, None).map_err(TermEnd::Store)?
-                }
-                None => Write::delete(&machine.0, Expect::Any),
-            });
-        }
-        let answers = store.write_many(writes, Some(self.lease)).await;
-        for ((machine, document), answer) in documents.into_iter().zip(answers) {
-            if let Some(refused) = refused(answer)? {
+        let heads = &self.engine.stores.assignments;
+        let sets =
+            documents.iter().map(|(machine, document)| (machine.0.clone(), document.as_ref())).collect();
+        let outcomes = self.assignment_parts.write(heads, sets, self.lease).await?;
+        for ((machine, document), refused) in documents.into_iter().zip(outcomes) {
+            if let Some(refused) = refused {
                 let refused = &refused as &dyn std::error::Error;
                 error!(%machine, error = refused, "what the machine is to run cannot be written: it stays as it was");
                 continue;
@@ -220,12 +211,10 @@ impl Term<'_> {
             }
         }
         if self.unreadable_globals || wanted != self.published_globals {
-            let store = &self.engine.stores.globals;
-            let answer = match &wanted {
-                Some(document) => store.put(GLOBALS_ID, document, Expect::Any, None, Some(self.lease)).await,
-                None => store.delete(GLOBALS_ID, Expect::Any, Some(self.lease)).await,
-            };
-            match refused(answer)? {
+            let heads = &self.engine.stores.globals;
+            let sets = vec![(GLOBALS_ID.to_owned(), wanted.as_ref())];
+            let outcomes = self.global_parts.write(heads, sets, self.lease).await?;
+            match outcomes.into_iter().flatten().next() {
                 Some(refused) => {
                     let refused = &refused as &dyn std::error::Error;
                     error!(error = refused, "the global units cannot be written: they stay as they were");
@@ -238,28 +227,5 @@ impl Term<'_> {
         }
         self.unwritten_globals = false;
         Ok(())
-    }
-}
-
-/// A document that the store refuses for what it is, such as one that is too large, is trouble of that document
-/// alone: it is tried again when it has changed, and all others are written.
-fn refused(answer: Result<Revision, WriteError>) -> Result<Option<Error>, TermEnd> {
-    match answer {
-        Ok(_) => Ok(None),
-        Err(WriteError::NotDone(error)) if error.kind == ErrorKind::Invalid => Ok(Some(error)),
-        Err(error) => Err(ended(error)),
-    }
-}
-
-/// What a write of a derived document that was not acknowledged means for the term. Those writes have no
-/// condition but the lease.
-fn ended(error: WriteError) -> TermEnd {
-    match error {
-        WriteError::LeaseLost => TermEnd::Deposed,
-        WriteError::NotDone(error) | WriteError::Unknown(error) => TermEnd::Store(error),
-        WriteError::Conflict { .. } => {
-            let message = "write what machines are to run: a conflict without a condition";
-            TermEnd::Store(Error::new(ErrorKind::Corrupt, message))
-        }
     }
 }

@@ -39,7 +39,7 @@ pub struct UnitSpec {
     pub target: TargetState,
     /// Where it is placed.
     pub machine: Option<MachineId>,
-    /// How many restarts have been asked for.
+    /// See [`UnitDocument::restarts`](crate::documents::UnitDocument::restarts).
     pub restarts: u64,
 }
 

@@ -9,9 +9,10 @@ use tracing::{debug, error, info, warn};
 
 use super::planner::{Planner, UnitSpec};
 use super::reconciler::{Engine, TermEnd};
+use super::shelf::{self, Shelf};
 use super::term::{Term, Watches};
 use crate::documents::{
-    AssignmentDocument, MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument,
+    AssignmentDocument, GLOBALS_ID, MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument,
     UnitDocument,
 };
 
@@ -50,34 +51,33 @@ impl<'a> Term<'a> {
             None
         };
         let mut term = Term::empty(engine, lease, watches);
-        term.unreadable_globals = !globals.malformed.is_empty();
-        globals.malformed.iter().for_each(|malformed| tell(malformed, "the global units"));
-        term.published_globals = globals.values.into_iter().next().map(|versioned| versioned.value);
+        let document_max = engine.options.document_max;
+        let (global_parts, mut globals) = shelf::read(globals, "the list of global units", document_max);
+        term.global_parts = global_parts;
+        term.unreadable_globals = !globals.unreadable.is_empty();
+        term.published_globals = globals.sets.remove(GLOBALS_ID);
         machines.malformed.iter().for_each(|malformed| term.set_unreadable(malformed, &MACHINES));
         metadata.malformed.iter().for_each(|malformed| term.set_unreadable(malformed, &MACHINE_METADATA));
         for document in metadata.values {
             term.overrides.insert(MachineId(document.id), document.value);
         }
+        let store_was_there = store_was_there(&engine.options.machine, &machines.values);
         for document in machines.values {
             term.set_machine(&MachineId(document.id), Some(document.value));
         }
-        for malformed in &assignments.malformed {
-            tell(malformed, "a machine's assignment");
-            term.unreadable_assignments.insert(MachineId(malformed.id.clone()));
-        }
-        term.unwritten.extend(term.unreadable_assignments.iter().cloned());
-        for document in assignments.values {
-            let machine = MachineId(document.id);
-            term.unwritten.insert(machine.clone());
-            term.published.insert(machine, document.value);
-        }
+        let (assignment_parts, assignments) =
+            shelf::read(assignments, "a machine's assignment", document_max);
+        term.assignment_parts = assignment_parts;
+        term.unreadable_assignments = assignments.unreadable.into_iter().map(MachineId).collect();
+        term.published = assignments.sets.into_iter().map(|(id, set)| (MachineId(id), set)).collect();
+        term.unwritten.extend(term.unreadable_assignments.iter().chain(term.published.keys()).cloned());
         for malformed in &units.malformed {
             term.quarantine(malformed);
         }
         for document in units.values {
             term.set_unit(document, false);
         }
-        term.hold_machines(elected);
+        term.hold_machines(elected, store_was_there);
         debug!(machines = term.machines.len(), units = term.revisions.len(), "the cluster was read");
         Ok(term)
     }
@@ -94,6 +94,8 @@ impl<'a> Term<'a> {
             overrides: BTreeMap::new(),
             published: BTreeMap::new(),
             published_globals: None,
+            assignment_parts: Shelf::new(engine.options.document_max),
+            global_parts: Shelf::new(engine.options.document_max),
             quarantined: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             unreadable_assignments: BTreeSet::new(),
@@ -105,21 +107,19 @@ impl<'a> Term<'a> {
     }
 
     /// A leader that finds machines away may find them so because the store was away, for them as for
-    /// everybody: they get time to come back before their units are moved. It suspects that when it has only
-    /// just become a member itself, when it is not one, and when most machines are away.
-    fn hold_machines(&mut self, elected: Instant) {
+    /// everybody: they get time to come back before their units are moved. It suspects that when nobody shows that
+    /// the store was there, when it is no member itself, and when most machines are away.
+    fn hold_machines(&mut self, elected: Instant, store_was_there: bool) {
         let away: Vec<MachineId> = self
             .planner
             .machines_with_units()
             .filter(|id| !self.machines.contains_key(*id) || self.unreadable.contains_key(*id))
             .cloned()
             .collect();
-        let grace = self.engine.options.grace;
-        let joined = self.engine.joined + grace;
         let is_member = self.machines.contains_key(&self.engine.options.machine);
-        let suspicious = !is_member || away.len() > self.machines.len();
-        let until = if suspicious { joined.max(elected + grace) } else { joined };
-        let waits = !away.is_empty() && until > Instant::now();
+        let suspicious = !store_was_there || !is_member || away.len() > self.machines.len();
+        let until = elected + self.engine.options.grace;
+        let waits = suspicious && !away.is_empty() && until > Instant::now();
         if waits {
             warn!(away = away.len(), there = self.machines.len(), "machines are away: waiting for them");
             self.held_until = Some(until);
@@ -340,6 +340,14 @@ impl<'a> Term<'a> {
             self.planner.set_machine(machine, merged);
         }
     }
+}
+
+/// Whether this machine, or most of the others that are there, have been members for longer than a machine
+/// that is only late would take: then who is away is not away because the store was.
+fn store_was_there(me: &MachineId, machines: &[Versioned<MachineDocument>]) -> bool {
+    let (mine, others): (Vec<_>, Vec<_>) = machines.iter().partition(|machine| machine.id == me.0);
+    let settled = others.iter().filter(|machine| machine.value.settled).count();
+    mine.iter().any(|machine| machine.value.settled) || settled * 2 > others.len()
 }
 
 fn tell(malformed: &Malformed, what: &str) {

@@ -11,17 +11,25 @@ use tracing::{debug, info, warn};
 
 use super::leadership::{self, Leadership};
 use super::metrics::Metrics;
-use super::term::Term;
+use super::term::{Again, Term};
 use crate::documents::{
-    ASSIGNMENTS, AssignmentDocument, ENGINE, GLOBALS, GlobalAssignmentDocument, LeaderDocument,
-    MACHINE_METADATA, MACHINES, MachineDocument, MachineId, MetadataDocument, UNITS, UnitDocument,
+    ASSIGNMENTS, Assignment, ENGINE, GLOBALS, GlobalAssignment, LeaderDocument, MACHINE_METADATA, MACHINES,
+    MachineDocument, MachineId, MetadataDocument, UNITS, UnitDocument,
 };
 use crate::environment::Environment;
 use crate::heart::Heart;
 use crate::presence::Membership;
+use crate::sets::Head;
 
 /// After trouble with the store the election starts again after up to this long.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+
+/// After a watch has failed everything is read again after up to this long; it doubles with each failure …
+const REREAD_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// … up to this: so long a unit may wait for its place while every watch fails.
+const REREAD_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Watches that have stood for so long are steady again.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// How an engine behaves.
 #[derive(Clone, Debug)]
@@ -38,6 +46,8 @@ pub struct Options {
     pub grace: Duration,
     /// How much history the store keeps; `None`: somebody else sees to that.
     pub history: Option<Duration>,
+    /// The largest document that it writes, in bytes; at most what the store takes.
+    pub document_max: usize,
 }
 
 /// An engine that takes part in the election and, when it leads, keeps placements true.
@@ -48,8 +58,6 @@ pub struct Engine {
     environment: Arc<Environment>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) stores: Stores,
-    /// When this machine became a member.
-    pub(super) joined: Instant,
 }
 
 #[derive(Debug)]
@@ -58,8 +66,8 @@ pub(super) struct Stores {
     pub(super) units: Typed<UnitDocument>,
     pub(super) machines: Typed<MachineDocument>,
     pub(super) metadata: Typed<MetadataDocument>,
-    pub(super) assignments: Typed<AssignmentDocument>,
-    pub(super) globals: Typed<GlobalAssignmentDocument>,
+    pub(super) assignments: Typed<Head<Assignment>>,
+    pub(super) globals: Typed<Head<GlobalAssignment>>,
 }
 
 /// Why a term ended.
@@ -72,8 +80,7 @@ pub(super) enum TermEnd {
 }
 
 impl Engine {
-    /// An engine over `store`. Make it when this machine becomes a member: when it has just done so, the
-    /// store may have been away for everybody, and machines that are missing may only be late.
+    /// An engine over `store`.
     pub fn new(
         store: &Arc<dyn Store>,
         options: Options,
@@ -89,7 +96,7 @@ impl Engine {
             assignments: Typed::new(Arc::clone(store), &ASSIGNMENTS),
             globals: Typed::new(Arc::clone(store), &GLOBALS),
         };
-        Engine { options, heart, environment, metrics, stores, joined: Instant::now() }
+        Engine { options, heart, environment, metrics, stores }
     }
 
     /// Runs until `stop` is done, then gives the leadership back if it has it.
@@ -169,14 +176,27 @@ impl Engine {
 
     async fn lead(&self, lease: LeaseId) -> TermEnd {
         let elected = Instant::now();
+        let mut pause = REREAD_PAUSE_MIN;
         loop {
-            match Term::begin(self, lease, elected).await {
-                Ok(mut term) => match term.run().await {
-                    Ok(()) => debug!("reading everything again"),
-                    Err(end) => return end,
-                },
+            let begun = Instant::now();
+            let outcome = match Term::begin(self, lease, elected).await {
+                Ok(mut term) => term.run().await,
+                Err(end) => return end,
+            };
+            match outcome {
+                Ok(Again::Beat) => pause = REREAD_PAUSE_MIN,
+                // One watch that fails is read after at once; watches that fail again and again must not keep
+                // leader and store busy with reading everything.
+                Ok(Again::WatchEnded) => {
+                    if begun.elapsed() >= STEADY {
+                        pause = REREAD_PAUSE_MIN;
+                    }
+                    self.environment.pause_up_to(pause).await;
+                    pause = (pause * 2).min(REREAD_PAUSE_MAX);
+                }
                 Err(end) => return end,
             }
+            debug!("reading everything again");
         }
     }
 }

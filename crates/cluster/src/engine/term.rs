@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::planner::Planner;
 use super::reconciler::{Engine, TermEnd};
+use super::shelf::Shelf;
 use crate::documents::{
     AssignmentDocument, GlobalAssignmentDocument, MachineDocument, MachineId, MetadataDocument, UnitDocument,
 };
@@ -42,6 +43,9 @@ pub(super) struct Term<'a> {
     /// What the store holds of the derived documents.
     pub(super) published: BTreeMap<MachineId, AssignmentDocument>,
     pub(super) published_globals: Option<GlobalAssignmentDocument>,
+    /// What the store holds of them beside their heads.
+    pub(super) assignment_parts: Shelf,
+    pub(super) global_parts: Shelf,
     /// Units whose documents cannot be read. What runs of them goes on running.
     pub(super) quarantined: BTreeSet<String>,
     /// Machines of which something cannot be read, and in which collection: their units stay where they are,
@@ -57,9 +61,18 @@ pub(super) struct Term<'a> {
     pub(super) held_until: Option<Instant>,
 }
 
+/// Why everything has to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It is time to.
+    Beat,
+    /// A watch is over.
+    WatchEnded,
+}
+
 impl Term<'_> {
-    /// Runs until everything has to be read again (`Ok`) or the term is over.
-    pub(super) async fn run(&mut self) -> Result<(), TermEnd> {
+    /// Runs until everything has to be read again or the term is over.
+    pub(super) async fn run(&mut self) -> Result<Again, TermEnd> {
         let mut beat = tokio::time::interval(self.engine.options.interval);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.tick().await;
@@ -82,13 +95,13 @@ impl Term<'_> {
                 Wake::Metadata(Ok(changes)) => self.take_metadata(changes),
                 Wake::Units(Err(error)) | Wake::Machines(Err(error)) | Wake::Metadata(Err(error)) => {
                     debug!(error = &error as &dyn std::error::Error, "a watch ended");
-                    return Ok(());
+                    return Ok(Again::WatchEnded);
                 }
-                Wake::Ended => return Ok(()),
+                Wake::Ended => return Ok(Again::WatchEnded),
                 Wake::Beat => {
                     beats += 1;
                     if self.watches.is_none() || beats >= BEATS_BETWEEN_READS {
-                        return Ok(());
+                        return Ok(Again::Beat);
                     }
                     self.planner.revisit();
                 }
@@ -96,7 +109,7 @@ impl Term<'_> {
                 Wake::Released => self.release_machines(),
             }
             if !self.take_what_has_arrived() {
-                return Ok(());
+                return Ok(Again::WatchEnded);
             }
         }
     }

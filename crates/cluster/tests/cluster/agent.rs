@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use fleet_cluster::agent::{Agent, Outbox, Sources};
 use fleet_cluster::documents::{
-    AssignmentDocument, GlobalAssignmentDocument, MetadataDocument, TargetState, UNITS, UnitDocument,
+    AssignmentDocument, GlobalAssignment, GlobalAssignmentDocument, MetadataDocument, TargetState, UNITS,
+    UnitDocument,
 };
 use fleet_cluster::follow::Known;
 use fleet_cluster::presence::{MachineInfo, Membership};
 use fleet_simulation::systemd::{Act, Outcome};
 use fleet_simulation::{Condition, Script, Scripted, Scripts};
 use fleet_store::{Expect, LeaseId, Typed};
-use fleet_unit::{UnitFile, UnitName};
+use fleet_unit::{Requirements, UnitFile, UnitName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -142,6 +143,43 @@ async fn as_long_as_anything_is_not_known_nothing_is_touched() {
     until("a goes", SOON, || bench.systemd.look().is_empty()).await;
 }
 
+/// Overrides that nobody can read count as none, but they may be why a global unit is here.
+#[tokio::test(start_paused = true)]
+async fn overrides_that_cannot_be_read_hold_nothing_up_and_stop_nothing() {
+    let mut bench = Bench::ready();
+    let wants = |metadata: &[(&str, &str)]| GlobalAssignment {
+        assignment: assignment(&file("one"), Launched, 0),
+        requirements: Requirements {
+            global: true,
+            metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), [(*v).to_owned()].into())).collect(),
+            ..Requirements::default()
+        },
+    };
+    let mut globals = GlobalAssignmentDocument::default();
+    globals.units.insert(name("here.service"), wants(&[("role", "web")]));
+    bench.store(&name("here.service"), &file("one")).await;
+    bench.globals.send_replace(Known::Present(globals.clone()));
+    let values = BTreeMap::from([("role".to_owned(), Some("web".to_owned()))]);
+    bench.overrides.send_replace(Known::Present(MetadataDocument { values }));
+    until("here runs", SOON, || bench.is_up("here.service")).await;
+    bench.end().await;
+    let before = bench.acts("here.service");
+    bench.overrides.send_replace(Known::Unreadable);
+    globals.units.insert(name("all.service"), wants(&[]));
+    globals.units.insert(name("elsewhere.service"), wants(&[("role", "web")]));
+    bench.store(&name("all.service"), &file("one")).await;
+    bench.globals.send_replace(Known::Present(globals));
+    bench.assign(&[("a.service", "one", Launched)]).await;
+    bench.begin();
+    until("the others run", SOON, || bench.is_up("a.service") && bench.is_up("all.service")).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(bench.acts("here.service"), before);
+    assert!(!bench.is_up("elsewhere.service"));
+    // Once they are known to be gone nothing is kept for their sake.
+    bench.overrides.send_replace(Known::Absent);
+    until("here goes", SOON, || !bench.is_up("here.service")).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_is_refused_or_not_yet_a_member_touches_nothing() {
     let mut bench = Bench::new();
@@ -232,6 +270,58 @@ async fn a_file_that_is_not_the_assigned_one_is_not_installed() {
     assert!(bench.systemd.look().is_empty());
     bench.assign(&[("a.service", "two", Launched)]).await;
     until("a runs", SOON, || bench.is_up("a.service")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_is_replaced_runs_until_its_new_file_is_there() {
+    for condition in [Condition::Refusing, Condition::Silent] {
+        let bench = Bench::ready();
+        bench.assign(&[("a.service", "one", Launched)]).await;
+        until("a runs", SOON, || bench.is_up("a.service")).await;
+        sleep(Duration::from_millis(10)).await;
+        let before = bench.acts("a.service");
+        bench.kit.link.set(condition);
+        bench.assign(&[("a.service", "two", Launched)]).await;
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(bench.acts("a.service"), before, "{condition:?}");
+        let error = |bench: &Bench| bench.outbox.look().0[&name("a.service")].error.clone();
+        assert!(error(&bench).is_some_and(|error| error.contains("fetch")), "{condition:?}");
+        bench.kit.link.set(Condition::Up);
+        let is_new = || bench.systemd.look().get(&name("a.service")).map(|look| look.hash);
+        until("two runs", SOON, || is_new() == Some(file("two").hash()) && bench.is_up("a.service")).await;
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(error(&bench), None);
+        // What is taken back meanwhile leaves nothing behind.
+        bench.kit.link.set(condition);
+        bench.assign(&[("a.service", "three", Launched)]).await;
+        sleep(SOON).await;
+        bench.assign(&[("a.service", "two", Launched)]).await;
+        sleep(SOON).await;
+        assert_eq!((error(&bench), bench.is_up("a.service")), (None, true));
+        bench.kit.link.set(Condition::Up);
+        sleep(SOON).await;
+        let ends = bench.acts("a.service").into_iter().filter(|act| *act == Act::Ended).count();
+        assert_eq!(ends, 1);
+    }
+}
+
+/// The store may go away between a unit's end and the installation of its new file.
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_has_begun_needs_no_store() {
+    let bench = Bench::ready();
+    bench.assign(&[("a.service", "one", Launched)]).await;
+    until("a runs", SOON, || bench.is_up("a.service")).await;
+    let stopping = Duration::from_secs(1);
+    bench.scripts.set(&name("a.service"), Script { stopping, ..Script::default() });
+    bench.assign(&[("a.service", "two", Launched)]).await;
+    sleep(stopping / 2).await;
+    bench.kit.link.set(Condition::Silent);
+    until("two runs", SOON, || {
+        let look = bench.systemd.look();
+        look.get(&name("a.service"))
+            .is_some_and(|look| look.hash == file("two").hash() && look.process.is_some())
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,10 @@ mod leadership;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]
+mod panics;
+#[cfg(test)]
 mod planner;
 #[cfg(test)]
 mod presence;
+#[cfg(test)]
+mod sets;

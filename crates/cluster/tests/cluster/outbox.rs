@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fleet_cluster::agent::Outbox;
 use fleet_cluster::documents::{STATES, StateDocument, TargetState, state_id};
+use fleet_cluster::environment::Environment;
 use fleet_cluster::presence::Membership;
 use fleet_simulation::{Condition, Faults};
 use fleet_store::{LeaseId, Typed};
@@ -28,7 +29,10 @@ fn begin() -> Published {
     let outbox = Outbox::default();
     let (membership, receiver) = watch::channel(Membership::Joining);
     let (store, publisher) = (Arc::clone(&kit.store), outbox.clone());
-    tokio::spawn(async move { publisher.publish(&store, &machine(1), receiver).await });
+    tokio::spawn(async move {
+        let environment = Environment::seeded(1);
+        publisher.publish(&store, &machine(1), receiver, &environment).await;
+    });
     Published { kit, outbox, membership }
 }
 
@@ -192,5 +196,30 @@ async fn a_write_that_is_done_late_does_not_last() {
         let requests = published.kit.link.requests();
         sleep(Duration::from_secs(600)).await;
         assert_eq!(published.kit.link.requests(), requests, "it is written once more, not for ever");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_asked_less_and_less_often() {
+    let published = begin();
+    published.join(published.lease().await, None);
+    let unit = name("a.service");
+    published.outbox.set(&unit, Some(state("running")));
+    until("it is there", SOON, || published.count() == 1).await;
+    let asked = |since: u64| published.kit.link.requests() - since;
+    for _ in 0..2 {
+        published.kit.link.set(Condition::Refusing);
+        let before = published.kit.link.requests();
+        published.outbox.set(&unit, Some(state("exited")));
+        sleep(Duration::from_secs(1)).await;
+        assert!((3..=5).contains(&asked(before)), "{} in the first second", asked(before));
+        sleep(Duration::from_secs(60)).await;
+        let before = published.kit.link.requests();
+        sleep(Duration::from_secs(300)).await;
+        assert!((60..=120).contains(&asked(before)), "{} in five minutes", asked(before));
+        published.kit.link.set(Condition::Up);
+        until("it is there", Duration::from_secs(5), || published.outbox.look().1.is_empty()).await;
+        published.outbox.set(&unit, Some(state("running")));
+        sleep(SOON).await;
     }
 }

@@ -9,7 +9,7 @@ use fleet_cluster::environment::Environment;
 use fleet_cluster::heart::heart;
 use fleet_cluster::presence::{Identity, MachineInfo, Membership, Presence, leave};
 use fleet_simulation::{Condition, Faults};
-use fleet_store::{LeaseId, Typed};
+use fleet_store::{Expect, LeaseId, Typed, Write};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -102,6 +102,71 @@ async fn a_restarted_daemon_takes_over_and_another_machine_is_refused() {
     second.end().await;
     sleep(TTL + SOON).await;
     assert!(matches!(*stranger.membership.borrow(), Membership::Member { .. }));
+}
+
+/// A restarted fleetd takes over what is known of its registration; one that was given up begins anew.
+#[tokio::test(start_paused = true)]
+async fn who_was_registered_for_long_enough_says_so() {
+    let kit = Kit::new();
+    let settled = async || document(&kit).await.unwrap().settled;
+    let first = begin(&kit, "mine");
+    first.member().await;
+    sleep(TTL).await;
+    assert!(!settled().await);
+    first.end().await;
+    let second = begin(&kit, "mine");
+    second.member().await;
+    sleep(TTL).await;
+    assert!(!settled().await, "nobody knows for how long it was registered before");
+    sleep(Duration::from_secs(1)).await;
+    assert!(settled().await);
+    second.info.send_replace(info("192.0.2.2"));
+    sleep(Duration::from_millis(10)).await;
+    assert!(settled().await);
+    second.end().await;
+    let third = begin(&kit, "mine");
+    third.member().await;
+    assert!(settled().await);
+    kit.link.set(Condition::Silent);
+    sleep(TTL + SOON).await;
+    kit.link.set(Condition::Up);
+    sleep(SOON * 2).await;
+    third.member().await;
+    assert!(!settled().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_nobody_can_answer_for_is_replaced() {
+    let stranger = "{\"token\":\"other\",\"lease\":4711,\"version\":\"2.0.0\",\"ttl_ms\":10000}";
+    for body in ["{\"token\":7}", "no JSON", "{\"token\":\"other\",\"lease\":4711}", stranger] {
+        let kit = Kit::new();
+        kit.memory.overwrite(&MACHINES, &machine(1).0, body);
+        let present = begin(&kit, "mine");
+        let (lease, former) = present.member().await;
+        assert_eq!(former, None, "{body}");
+        assert_eq!(document(&kit).await.unwrap().lease, lease, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_says_too_little_still_says_whose_it_is() {
+    for (token, is_ours) in [("mine", true), ("other", false)] {
+        let kit = Kit::new();
+        let held = kit.admin.grant(TTL * 2).await.unwrap();
+        let body = format!("{{\"token\":\"{token}\",\"lease\":{}}}", held.id.0);
+        let write = Write::put_on_lease(machine(1).0, Expect::Any, body, held.id);
+        kit.admin.write(&MACHINES, write, None).await.unwrap();
+        let present = begin(&kit, "mine");
+        sleep(SOON).await;
+        if is_ours {
+            assert_eq!(present.member().await.1, Some(held.id));
+        } else {
+            assert_eq!(*present.membership.borrow(), Membership::Refused);
+            // Asking does not keep it alive.
+            sleep(TTL * 2).await;
+            present.member().await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

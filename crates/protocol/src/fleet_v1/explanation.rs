@@ -27,7 +27,8 @@ pub struct Explanation {
     /// Why it cannot run on the machines that it is not on. Machines with the same reason stand together.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub reasons: Vec<Reason>,
-    /// How often a restart was asked for since the unit was made.
+    /// The number of the last restart that was asked for, 0 if none was since the unit was made. Later ones have
+    /// higher numbers; the first one may have any.
     #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub restarts: u64,
     /// How it is on each machine that has to do with it, in the order of their ids.
@@ -49,7 +50,7 @@ pub struct ExplainedState {
     #[serde(rename = "machineID", skip_serializing_if = "String::is_empty")]
     #[serde(deserialize_with = "null_is_default")]
     pub machine_id: String,
-    /// How many of the restarts that were asked for it has carried out.
+    /// The number of the last restart that it has carried out.
     #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub restarts: u64,
     /// systemd's `ActiveState`.
@@ -74,7 +75,7 @@ pub struct Reason {
 
 /// Asks that a unit be restarted where it runs. It has no fields yet; the body may be left out.
 ///
-/// A restart is part of what is desired: it counts [`Explanation::restarts`] up, and each machine that runs
+/// A restart is part of what is desired: it raises [`Explanation::restarts`], and each machine that runs
 /// the unit restarts it once for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -66,11 +66,15 @@ impl Admin {
     }
 
     pub(crate) async fn restart(&self, unit: &UnitName) {
-        self.change(unit, |there| {
-            let there = there.expect("it is there");
-            Some(UnitDocument { restarts: there.restarts + 1, ..there })
-        })
-        .await;
+        for _ in 0..1000 {
+            let mut there = self.units.get(unit.as_str()).await.unwrap().expect("it is there");
+            there.value.ask_for_restart(there.revision);
+            let expect = Expect::Revision(there.revision);
+            if self.units.put(unit.as_str(), &there.value, expect, None, None).await.is_ok() {
+                return;
+            }
+        }
+        panic!("{unit} changes all the time");
     }
 
     pub(crate) async fn destroy(&self, unit: &UnitName) {

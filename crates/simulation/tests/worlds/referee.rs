@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use fleet_cluster::documents::{
-    ASSIGNMENTS, AssignmentDocument, ENGINE, GLOBALS, LEADER, MACHINES, STATES, split_state_id,
+    ASSIGNMENTS, Assignment, AssignmentDocument, ENGINE, GLOBALS, LEADER, MACHINES, STATES, split_state_id,
 };
+use fleet_cluster::sets::{Head, assemble, part_id, set_of_part};
 use fleet_simulation::memory::{Deed, Memory};
 use fleet_store::{Change, LeaseId, Revision};
 use fleet_unit::UnitName;
@@ -25,6 +26,11 @@ pub(crate) struct Seen {
     pub(crate) derived: usize,
     leader: Option<LeaseId>,
     assigned: BTreeMap<String, BTreeSet<UnitName>>,
+    /// Parts of assignments, and which of them heads name.
+    parts: BTreeMap<String, AssignmentDocument>,
+    named: BTreeMap<String, BTreeSet<String>>,
+    /// Whether an assignment was ever too large for one document.
+    pub(crate) split: bool,
     revision: Revision,
 }
 
@@ -75,18 +81,49 @@ impl Seen {
         }
     }
 
-    fn assign(&mut self, machine: &str, change: &Change) {
-        let units = match change {
-            Change::Put(document) => match serde_json::from_slice::<AssignmentDocument>(&document.body) {
-                Ok(document) => document.units.into_keys().collect(),
+    /// Notes what a machine is to run, by heads and the parts that they name.
+    fn assign(&mut self, id: &str, change: &Change) {
+        let head = match change {
+            Change::Put(document) => match serde_json::from_slice::<Head<Assignment>>(&document.body) {
+                Ok(head) => Some(head),
                 Err(error) => {
-                    self.violations.push(format!("{machine}: {error}"));
+                    self.violations.push(format!("{id}: {error}"));
                     return;
                 }
             },
-            Change::Delete { .. } => BTreeSet::new(),
+            Change::Delete { .. } => None,
         };
-        self.assigned.insert(machine.to_owned(), units);
+        if let Some(set) = set_of_part(id) {
+            let part = match head {
+                Some(Head::Whole(part)) => Some(part),
+                _ => None,
+            };
+            let is_named = self.named.get(set).is_some_and(|named| named.contains(id));
+            if is_named && part.as_ref() != self.parts.get(id) {
+                self.violations.push(format!("{id} was changed while its head names it"));
+            }
+            match part {
+                Some(part) => self.parts.insert(id.to_owned(), part),
+                None => self.parts.remove(id),
+            };
+            return;
+        }
+        let named = match &head {
+            Some(Head::Split { parts }) => parts.iter().map(|part| part_id(id, part)).collect(),
+            _ => BTreeSet::new(),
+        };
+        self.split |= !named.is_empty();
+        self.named.insert(id.to_owned(), named);
+        let set = match head {
+            Some(head) => assemble(head, |part| self.parts.get(&part_id(id, part)).cloned()),
+            None => Some(AssignmentDocument::default()),
+        };
+        match set {
+            Some(set) => {
+                self.assigned.insert(id.to_owned(), set.units.into_keys().collect());
+            }
+            None => self.violations.push(format!("{id} lacks a part")),
+        }
     }
 
     /// A unit is assigned to one machine at most.

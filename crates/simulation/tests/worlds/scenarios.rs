@@ -4,6 +4,7 @@ mod corruption;
 mod crashes;
 mod identity;
 mod isolation;
+mod large;
 mod leaders;
 mod life;
 mod outages;

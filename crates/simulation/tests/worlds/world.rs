@@ -7,9 +7,10 @@ use fleet_cluster::agent::decide::desired;
 use fleet_cluster::documents::{
     ASSIGNMENTS, Assignment, AssignmentDocument, ENGINE, GLOBALS, GlobalAssignmentDocument, MACHINE_METADATA,
     MACHINES, MachineDocument, MachineId, MetadataDocument, STATES, StateDocument, TargetState, UNITS,
-    UnitDocument, state_id,
+    UnitDocument, UnitSet, state_id,
 };
 use fleet_cluster::engine::{Planner, UnitSpec};
+use fleet_cluster::sets::{Head, assemble, part_id, set_of_part};
 use fleet_simulation::systemd::{Act, Look};
 use fleet_simulation::{Condition, Faults, Machine, Memory, Scripts, Settings};
 use fleet_store::Collection;
@@ -171,6 +172,27 @@ impl World {
         decoded.collect()
     }
 
+    /// Sets of units. Every part must be needed.
+    fn read_sets<U: DeserializeOwned>(
+        &self,
+        collection: &'static Collection,
+    ) -> Result<BTreeMap<String, UnitSet<U>>, String> {
+        let documents: BTreeMap<String, Head<U>> = self.read(collection)?;
+        let (mut parts, heads): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            documents.into_iter().partition(|(id, _)| set_of_part(id).is_some());
+        let mut sets = BTreeMap::new();
+        for (id, head) in heads {
+            let part = |name: &str| match parts.remove(&part_id(&id, name)) {
+                Some(Head::Whole(part)) => Some(part),
+                _ => None,
+            };
+            let set = assemble(head, part).ok_or_else(|| format!("{}/{id} lacks a part", collection.name))?;
+            sets.insert(id, set);
+        }
+        let litter: Vec<String> = parts.into_keys().collect();
+        if litter.is_empty() { Ok(sets) } else { Err(format!("{} has litter: {litter:?}", collection.name)) }
+    }
+
     /// What is not as it should be.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.compare().err()
@@ -180,8 +202,8 @@ impl World {
         let units: BTreeMap<String, UnitDocument> = self.read(&UNITS)?;
         let machines: BTreeMap<String, MachineDocument> = self.read(&MACHINES)?;
         let overrides: BTreeMap<String, MetadataDocument> = self.read(&MACHINE_METADATA)?;
-        let assignments: BTreeMap<String, AssignmentDocument> = self.read(&ASSIGNMENTS)?;
-        let globals: BTreeMap<String, GlobalAssignmentDocument> = self.read(&GLOBALS)?;
+        let assignments: BTreeMap<String, AssignmentDocument> = self.read_sets(&ASSIGNMENTS)?;
+        let globals: BTreeMap<String, GlobalAssignmentDocument> = self.read_sets(&GLOBALS)?;
         let states: BTreeMap<String, StateDocument> = self.read(&STATES)?;
         let running: BTreeSet<String> = self.running().map(|machine| machine.id.0.clone()).collect();
         let members: BTreeSet<String> = machines.keys().cloned().collect();

@@ -58,13 +58,15 @@ pub(crate) async fn run(manager: &Manager, words: &[String]) -> Result<(), Failu
             let current = TargetState::parse(state).ok_or("no such state")?;
             manager.record(&UnitName::parse(name)?, Record { current, restarts: restarts.parse()? }).await?;
         }
-        ["own-job"] => println!("own job: {:?}", manager.own_job().await?),
+        ["own-job"] => {
+            println!("own job: {:?}", manager.own_service().await?.and_then(|service| service.job));
+        }
         ["own-job-at-term"] => {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
             // Only now the service counts as started, so that no signal comes before it is caught.
             std::process::Command::new("systemd-notify").arg("--ready").status()?;
             term.recv().await;
-            println!("own job: {:?}", manager.own_job().await?);
+            println!("own job: {:?}", manager.own_service().await?.and_then(|service| service.job));
         }
         ["watch", seconds] => watch(manager, Duration::from_secs(seconds.parse()?)).await?,
         ["until", name, active] => until(manager, &UnitName::parse(name)?, active).await?,

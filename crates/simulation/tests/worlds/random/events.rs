@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleet_cluster::documents::TargetState;
 use fleet_simulation::systemd::{Kind, Outcome};
 use fleet_simulation::{Condition, Faults, Script, Settings};
+use fleet_store::contract::MAX_BODY;
 use fleet_unit::UnitName;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -47,6 +48,8 @@ pub(crate) struct Life {
     units: BTreeSet<UnitName>,
     /// The processes when the epoch began.
     before: BTreeMap<(usize, UnitName), u64>,
+    /// What was installed when the epoch began: what has died is no process.
+    installed: BTreeSet<(usize, UnitName)>,
     /// Units that somebody had a reason to touch since everything was as it should be.
     touched: BTreeSet<UnitName>,
     /// When the machine itself was last in trouble: it may have lost its registration for that.
@@ -67,7 +70,9 @@ impl Life {
         let mut random = StdRng::seed_from_u64(seed);
         let machines = random.random_range(2..=4);
         let watches = random.random_bool(0.9);
-        let settings = Settings { ttl: TTL, watches, ..Settings::default() };
+        // In half of the worlds few units of a machine fit into one document.
+        let document_max = if random.random_bool(0.5) { MAX_BODY } else { 400 };
+        let settings = Settings { ttl: TTL, watches, document_max, ..Settings::default() };
         let world = World::new(seed, machines, settings).await;
         let begun = Instant::now();
         BEGUN.with(|of_thread| of_thread.set(Some(begun)));
@@ -79,11 +84,12 @@ impl Life {
             log: Vec::new(),
             units: BTreeSet::new(),
             before: BTreeMap::new(),
+            installed: BTreeSet::new(),
             touched: BTreeSet::new(),
             troubled: BTreeMap::new(),
             version: 0,
         };
-        life.note(format!("{machines} machines, watches: {watches}"));
+        life.note(format!("{machines} machines, watches: {watches}, documents: {document_max}"));
         for _ in 0..life.random.random_range(2..8) {
             life.create().await;
         }
@@ -120,7 +126,7 @@ impl Life {
     /// Everything on a machine may be touched.
     fn touch_machine(&mut self, machine: usize) {
         // Those that were there when the epoch began may have been moved already.
-        let were = self.before.keys().filter(|(at, _)| *at == machine).map(|(_, unit)| unit.clone());
+        let were = self.installed.iter().filter(|(at, _)| *at == machine).map(|(_, unit)| unit.clone());
         let are = self.world.machines[machine].systemd.look().into_keys();
         let there: BTreeSet<UnitName> = were.chain(are).collect();
         there.iter().for_each(|unit| self.touch(unit));
@@ -149,6 +155,10 @@ impl Life {
     pub(crate) async fn epoch(&mut self) {
         self.touched.clear();
         self.before = self.world.processes();
+        self.installed.clear();
+        for (index, machine) in self.world.machines.iter().enumerate() {
+            self.installed.extend(machine.systemd.look().into_keys().map(|unit| (index, unit)));
+        }
         for _ in 0..self.random.random_range(1..10) {
             self.event().await;
             self.note_losses();

@@ -153,6 +153,24 @@ async fn a_machine_or_its_metadata_keeps_its_units() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn metadata_that_cannot_be_read_keeps_no_daemon_from_its_work() {
+    let mut world = world().await;
+    let before = world.processes();
+    let id = world.machines[0].id.0.clone();
+    world.machines[0].crash().await;
+    world.memory.overwrite(&MACHINE_METADATA, &id, "{\"values\":7}");
+    world.machines[0].start();
+    sleep(SOON).await;
+    assert_eq!(world.processes(), before);
+    let there: Vec<_> = before.keys().filter(|(machine, _)| *machine == 0).collect();
+    for (_, unit) in there {
+        world.admin.destroy(unit).await;
+    }
+    sleep(SOON).await;
+    assert!(world.processes().keys().all(|(machine, _)| *machine != 0), "it does what it is told");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_leader_is_replaced_when_nobody_can_tell_who_it_is() {
     let mut world = world().await;
     let before = world.processes();

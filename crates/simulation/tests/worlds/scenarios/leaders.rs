@@ -58,6 +58,45 @@ async fn a_leader_that_is_cut_off_writes_nothing_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_whose_watches_fail_neither_spins_nor_falls_asleep() {
+    let mut world = World::new(1, 2, settings()).await;
+    let leader = world.leader().expect("there is one");
+    let latency = Duration::from_millis(1);
+    let faults = Faults { latency: latency..=latency, failing_watches: 1.0, ..Faults::default() };
+    world.machines[leader].link.set_faults(faults.clone());
+    let before = world.machines[leader].link.requests();
+    for round in 0..300 {
+        let unit = name(&format!("{}.service", round % 30));
+        world.admin.put(&unit, &service(&round.to_string(), ""), TargetState::Loaded).await;
+        sleep(Duration::from_millis(200)).await;
+    }
+    // Each reading takes eight requests; without pauses there would be five in a second.
+    let requests = world.machines[leader].link.requests() - before;
+    assert!((400..2000).contains(&requests), "{requests} requests in a minute");
+    assert_eq!(world.leader(), Some(leader));
+    let unit = name("last.service");
+    world.admin.put(&unit, &service("last", ""), TargetState::Launched).await;
+    let begun = Instant::now();
+    while world.admin.get(&unit).await.is_none_or(|unit| unit.machine.is_none()) {
+        assert!(begun.elapsed() < Duration::from_millis(1500));
+        sleep(Duration::from_millis(10)).await;
+    }
+    // One that fails after a while costs hardly anything.
+    world.machines[leader].link.set_faults(Faults::default());
+    world.settle("watches stand again", SOON).await;
+    sleep(TTL).await;
+    world.machines[leader].link.set_faults(faults);
+    world.admin.destroy(&unit).await;
+    sleep(Duration::from_millis(5)).await;
+    world.heal();
+    let again = name("again.service");
+    world.admin.put(&again, &service("again", ""), TargetState::Launched).await;
+    sleep(Duration::from_millis(100)).await;
+    assert!(world.admin.get(&again).await.is_some_and(|unit| unit.machine.is_some()));
+    world.settle("the end", SOON).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_stops_gives_way_at_once() {
     let mut world = World::new(1, 2, settings()).await;
     let old = world.leader().expect("there is one");

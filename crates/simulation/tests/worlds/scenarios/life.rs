@@ -60,6 +60,41 @@ async fn each_request_restarts_a_unit_once_on_each_of_its_machines() {
     assert_eq!(world.count(&all, &Act::Accepted(Operation::Restart)), 9);
 }
 
+/// Nobody may notice that a unit was destroyed and made again at once. A restart of the new one is not taken for
+/// one of the old one, and what was asked of the old one is not done to the new one.
+#[tokio::test(start_paused = true)]
+async fn a_restart_is_asked_of_one_unit_and_not_of_the_next_of_its_name() {
+    for before in 0..3 {
+        for after in 0..3 {
+            let mut world = World::new(1, 1, settings()).await;
+            let hello = name("hello.service");
+            world.start(&hello, &service("hello", "")).await;
+            for _ in 0..before {
+                world.admin.restart(&hello).await;
+                world.settle("restart", SOON).await;
+            }
+            let count = |world: &World| world.count(&hello, &Act::Accepted(Operation::Restart));
+            let begins = |world: &World| world.count(&hello, &Act::Began);
+            let (restarted, began) = (count(&world), begins(&world));
+            // What happens meanwhile is seen in one piece.
+            world.machines[0].crash().await;
+            world.admin.destroy(&hello).await;
+            world.admin.put(&hello, &service("hello", ""), TargetState::Launched).await;
+            for _ in 0..after {
+                world.admin.restart(&hello).await;
+            }
+            world.machines[0].start();
+            world.settle("made again", SOON).await;
+            let what = format!("{before} restarts before, {after} after");
+            if after == 0 {
+                assert_eq!(count(&world), restarted, "{what}");
+            } else {
+                assert_eq!(begins(&world), began + 1, "{what}");
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_what_is_not_started_starts_nothing_now_or_later() {
     let mut world = World::new(1, 2, settings()).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleet_cluster::documents::TargetState;
+use fleet_cluster::node::Failure;
 use fleet_simulation::{Condition, Settings};
 use tokio::time::{Instant, sleep};
 
@@ -90,6 +91,145 @@ async fn a_lost_machine_loses_its_units_alone_and_gets_none_back() {
         processes.retain(|(machine, unit), _| *machine != lost || unit.as_str() != "all.service");
         assert_eq!(processes, after);
     }
+}
+
+/// Waits until no unit of a lost machine is missing elsewhere, and tells how long that took since it was lost.
+async fn moved(world: &World, units: usize, lost: Instant) -> Duration {
+    while world.processes().len() < units {
+        assert!(lost.elapsed() < TTL * 3, "{:?}", world.trouble());
+        sleep(Duration::from_millis(10)).await;
+    }
+    lost.elapsed()
+}
+
+/// The longest time without a leader.
+const VACANCY_MAX: Duration = Duration::from_secs(3);
+
+/// Whoever leads when the loss shows has itself only just begun: that is no reason to wait once more.
+#[tokio::test(start_paused = true)]
+async fn a_lost_machine_is_not_waited_for_longer_because_daemons_were_restarted() {
+    for restarted in (0..8).map(|half| TTL - Duration::from_millis(500 * half)) {
+        let mut world = busy(3, settings()).await;
+        sleep(TTL * 3).await;
+        let before = world.processes().len();
+        let lost = Instant::now();
+        world.machines[2].power_off().await;
+        sleep(restarted).await;
+        for machine in &mut world.machines[..2] {
+            machine.crash().await;
+        }
+        // The registration ends while nobody looks.
+        sleep(Duration::from_secs(1)).await;
+        world.machines[0].start();
+        world.machines[1].start();
+        let took = moved(&world, before - 1, lost).await;
+        assert!(took < restarted.max(TTL - VACANCY_MAX) + VACANCY_MAX + Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_machine_is_not_waited_for_longer_because_a_newcomer_leads() {
+    let mut newcomers = 0;
+    for seed in 0..20 {
+        let mut world = World::new(seed, 5, settings()).await;
+        world.machines[4].power_off().await;
+        sleep(TTL * 3).await;
+        for index in 0..4 {
+            world.start(&name(&format!("{index}.service")), &service("hello", "")).await;
+        }
+        let leader = world.leader().expect("there is one");
+        let other = (leader + 1) % 4;
+        let unit =
+            world.processes().into_keys().find(|(machine, _)| *machine == other).expect("it has one").1;
+        let lost = Instant::now();
+        world.machines[other].power_off().await;
+        sleep(TTL - Duration::from_secs(3)).await;
+        world.machines[4].start();
+        sleep(Duration::from_secs(2)).await;
+        world.machines[leader].power_off().await;
+        while world.processes().keys().all(|(_, there)| *there != unit) {
+            assert!(lost.elapsed() < TTL + VACANCY_MAX, "{seed}: {:?}", world.leader());
+            sleep(Duration::from_millis(10)).await;
+        }
+        newcomers += usize::from(world.leader() == Some(4));
+    }
+    assert!(newcomers > 3, "{newcomers} of 20 newcomers have led");
+}
+
+/// After an outage in which everybody lost its registration some come back a moment later than others.
+/// Restarted daemons, which find their own document again, do not take that for an old registration.
+#[tokio::test(start_paused = true)]
+async fn machines_that_are_late_after_an_outage_lose_nothing() {
+    for (late, restarts) in [(0, false), (1, false), (2, true), (3, true)] {
+        for delay in [Duration::from_secs(1), TTL / 2, TTL - Duration::from_secs(1)] {
+            let mut world = busy(4, settings()).await;
+            sleep(TTL * 3).await;
+            let before = world.processes();
+            world.set_links(Condition::Silent);
+            sleep(TTL * 3).await;
+            for machine in world.machines.iter().filter(|machine| machine.id != world.machines[late].id) {
+                machine.link.set(Condition::Up);
+            }
+            sleep(delay / 2).await;
+            if restarts {
+                for index in (0..4).filter(|index| *index != late) {
+                    world.machines[index].crash().await;
+                    world.machines[index].start();
+                }
+            }
+            sleep(delay / 2).await;
+            world.machines[late].link.set(Condition::Up);
+            world.settle("the late one is back", SOON + SOON).await;
+            sleep(TTL * 2).await;
+            assert_eq!(world.processes(), before, "{late}, {delay:?}, {restarts}");
+        }
+    }
+}
+
+/// Being registered while the store is away proves nothing: only time in which it answers counts.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_late_after_two_outages_loses_nothing() {
+    for late in 0..3 {
+        let mut world = busy(3, settings()).await;
+        sleep(TTL * 3).await;
+        let before = world.processes();
+        world.set_links(Condition::Silent);
+        sleep(TTL * 3).await;
+        for index in (0..3).filter(|index| *index != late) {
+            world.machines[index].link.set(Condition::Up);
+        }
+        // Time enough for the others to register, and then the store is away again, with its leases.
+        sleep(Duration::from_millis(1500)).await;
+        world.memory.freeze();
+        world.set_links(Condition::Refusing);
+        sleep(TTL * 2).await;
+        world.memory.thaw();
+        for index in (0..3).filter(|index| *index != late) {
+            world.machines[index].link.set(Condition::Up);
+        }
+        sleep(Duration::from_secs(5)).await;
+        world.machines[late].link.set(Condition::Up);
+        world.settle("the late one is back", SOON + SOON).await;
+        sleep(TTL * 2).await;
+        assert_eq!(world.processes(), before, "{late}");
+    }
+}
+
+/// A daemon without a heart would lose its registration again and again: it says so, and a new one takes over.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_whose_heart_stops_ends_and_touches_nothing() {
+    let mut world = busy(2, settings()).await;
+    sleep(TTL).await;
+    let before = world.processes();
+    assert!(tokio::time::timeout(TTL * 3, world.machines[0].failed()).await.is_err());
+    world.machines[0].stop_heart();
+    let failure = tokio::time::timeout(Duration::from_secs(1), world.machines[0].failed()).await;
+    assert_eq!(failure, Ok(Failure::Heart));
+    world.machines[0].stop().await;
+    world.machines[0].start();
+    world.settle("a new daemon", SOON).await;
+    sleep(TTL * 2).await;
+    assert_eq!(world.processes(), before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,7 +100,7 @@ pub(crate) async fn more_jobs_than_match_rules(world: &mut World) -> Result<(), 
 
 /// A service finds out what systemd is about to do with it.
 pub(crate) async fn own_job(world: &mut World) -> Result<(), Failure> {
-    check(world.manager.own_job().await?.is_none(), "this is no service with a job")?;
+    check(world.manager.own_service().await?.is_none(), "this is no service")?;
     let told = world.directory.join("own-job");
     let program = std::env::current_exe()?;
     let flag = if world.user { "--user" } else { "--each" };
