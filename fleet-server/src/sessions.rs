@@ -6,7 +6,7 @@
 //! which they were asked for: a roll-out to every agent leaves room for everything else, and one agent's
 //! action does not wait behind it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -30,6 +30,8 @@ struct Held {
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<Arc<str>, Held>,
+    /// By their numbers: who came first is first in every roll-out.
+    in_order: BTreeMap<u64, Arc<str>>,
     /// One agent is concerned.
     single: VecDeque<Arc<str>>,
     /// Many agents are.
@@ -69,7 +71,10 @@ impl Sessions {
         state.next_number += 1;
         let number = state.next_number;
         let held = Held { number, policy_id: Arc::clone(policy_id), wake, is_queued: false };
-        state.held.insert(Arc::clone(agent_id), held);
+        if let Some(before) = state.held.insert(Arc::clone(agent_id), held) {
+            state.in_order.remove(&before.number);
+        }
+        state.in_order.insert(number, Arc::clone(agent_id));
         Place { sessions: Arc::clone(self), agent_id: Arc::clone(agent_id), number, turn }
     }
 
@@ -88,7 +93,7 @@ impl Sessions {
     /// The agents whose check-ins are held here.
     #[must_use]
     pub fn agents(&self) -> Vec<Arc<str>> {
-        self.lock().held.keys().cloned().collect()
+        self.lock().in_order.values().cloned().collect()
     }
 
     /// One agent is to look again.
@@ -124,9 +129,12 @@ impl Sessions {
     /// All agents of this policy are to look again.
     pub fn wake_policy(&self, policy_id: &str) {
         let mut state = self.lock();
-        let State { held, bulk, .. } = &mut *state;
-        for (id, held) in held.iter_mut() {
-            if *held.policy_id == *policy_id && !held.is_queued {
+        let State { held, bulk, in_order, .. } = &mut *state;
+        for id in in_order.values() {
+            if let Some(held) = held.get_mut(id)
+                && *held.policy_id == *policy_id
+                && !held.is_queued
+            {
                 held.is_queued = true;
                 bulk.push_back(Arc::clone(id));
             }
@@ -155,12 +163,14 @@ impl Sessions {
     /// The next one to be answered: of both queues in turn.
     fn next(&self, bulk_first: bool) -> Option<Held> {
         let mut state = self.lock();
-        let State { held, single, bulk, .. } = &mut *state;
+        let State { held, single, bulk, in_order, .. } = &mut *state;
         let (first, second) = if bulk_first { (bulk, single) } else { (single, bulk) };
         while let Some(id) = first.pop_front().or_else(|| second.pop_front()) {
             // An agent that came back since is not queued: it has looked already.
             if held.get(&id).is_some_and(|held| held.is_queued) {
-                return held.remove(&id);
+                let held = held.remove(&id)?;
+                in_order.remove(&held.number);
+                return Some(held);
             }
         }
         None
@@ -183,6 +193,7 @@ impl Drop for Place {
         let mut state = self.sessions.lock();
         if state.held.get(&self.agent_id).is_some_and(|held| held.number == self.number) {
             state.held.remove(&self.agent_id);
+            state.in_order.remove(&self.number);
         }
     }
 }

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fleet_store::{
-    Error, Expect, LeaseId, ListRequest, Listing, Revision, Store, Typed, TypedChange, Write, WriteError,
+    Error, Expect, LeaseId, ListRequest, Listing, Revision, Scope, Store, Typed, TypedChange, Write,
+    WriteError,
 };
 use tracing::error;
 
@@ -20,6 +21,8 @@ use crate::timestamp::Timestamp;
 use index::Index;
 pub use stored::{Due, StoredAction};
 
+/// The longest id of an action in bytes.
+const LONGEST_ID: usize = 256;
 /// So many results are removed in one call of the store.
 const REMOVED_TOGETHER: usize = 500;
 
@@ -103,10 +106,37 @@ impl Actions {
         self.read().of_agent(action_id, agent_id)
     }
 
-    /// The revision of the action whose document has this id: what a token stands for.
-    #[must_use]
-    pub fn seq_no(&self, document_id: &str) -> Option<u64> {
-        self.read().seq_no(document_id)
+    /// The same. Asks the store when it is not known here: another server may just have handed it out. The
+    /// documents of an action have its id, or begin with it.
+    pub async fn find_of_agent(
+        &self,
+        action_id: &str,
+        agent_id: &str,
+    ) -> Result<Option<Arc<StoredAction>>, Error> {
+        if let Some(action) = self.of_agent(action_id, agent_id) {
+            return Ok(Some(action));
+        }
+        if action_id.is_empty() || action_id.len() > LONGEST_ID {
+            return Ok(None);
+        }
+        let listing = self.actions.list(Scope::Prefix(action_id.to_owned())).await?;
+        for found in listing.values {
+            self.admit(found.id, found.revision, found.value).await?;
+        }
+        Ok(self.of_agent(action_id, agent_id))
+    }
+
+    /// The revision of the action whose document has this id: what a token stands for. Asks the store when it
+    /// is not known here. `None`: there is no such action any more.
+    pub async fn seq_no(&self, document_id: &str) -> Result<Option<u64>, Error> {
+        if let Some(seq_no) = self.read().seq_no(document_id) {
+            return Ok(Some(seq_no));
+        }
+        if document_id.len() > LONGEST_ID {
+            return Ok(None);
+        }
+        let found = self.actions.store().get(&ACTIONS, document_id).await?;
+        Ok(found.map(|found| found.revision.0))
     }
 
     /// Whether the action with this revision is known and not over.

@@ -67,6 +67,14 @@ impl Policies {
         self.heads.read().unwrap_or_else(PoisonError::into_inner).get(policy_id).cloned()
     }
 
+    /// The newest revision that the store has: another server may have it already, and have handed it out.
+    pub async fn refresh(&self, policy_id: &str) -> Result<Option<Head>, Error> {
+        if let Some(found) = self.policies.get(policy_id).await? {
+            self.admit(found).await?;
+        }
+        Ok(self.head(policy_id))
+    }
+
     /// Policies that cannot be read, and why.
     #[must_use]
     pub fn malformed(&self) -> Vec<(String, String)> {

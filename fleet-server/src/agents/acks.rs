@@ -2,7 +2,7 @@
 
 use fleet_policy::agents::{SaveError, Snapshot};
 use fleet_policy::session::{self, Acknowledged, Effect, Said};
-use fleet_protocol::agent::{AckRequest, AckResponse};
+use fleet_protocol::agent::{AckRequest, AckResponse, is_policy_action};
 use fleet_store::WriteError;
 use futures_util::future::try_join_all;
 use http::StatusCode;
@@ -34,15 +34,14 @@ impl AgentsApi {
         if asked.events.len() > MOST_EVENTS {
             return Err(ApiError::BadRequest(format!("events may be {MOST_EVENTS} at a time")));
         }
-        let said: Vec<Said<'_>> = asked
-            .events
-            .into_iter()
-            .map(|event| {
-                let action_id = event.action_id.as_deref().unwrap_or_default();
-                let action = self.fleet.actions.of_agent(action_id, &agent.id);
-                Said { event, action }
-            })
-            .collect();
+        let mut said: Vec<Said<'_>> = Vec::with_capacity(asked.events.len());
+        for event in asked.events {
+            let action = match event.action_id.as_deref() {
+                Some(id) if !is_policy_action(id) => self.fleet.actions.find_of_agent(id, &agent.id).await?,
+                _ => None,
+            };
+            said.push(Said { event, action });
+        }
         let done = self.acknowledge(agent, &said).await?;
         let status = done.items.iter().map(|item| item.status).max().unwrap_or(200);
         let answer = AckResponse { action: "acks", errors: status != 200, items: done.items };

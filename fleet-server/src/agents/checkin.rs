@@ -8,6 +8,7 @@ use fleet_policy::documents::CheckinStatus;
 use fleet_policy::session::{self, Offer, Report};
 use fleet_protocol::agent::{CheckinRequest, UpgradeDetails, UpgradeReport};
 use fleet_service::config::value::duration;
+use fleet_store::WriteError;
 use rand::Rng;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -71,7 +72,7 @@ impl AgentsApi {
             },
             until,
         };
-        if let Some(response) = waiting.look() {
+        if let Some(response) = waiting.look().await {
             return Ok(Outcome::Answer(response));
         }
         Ok(Outcome::Hold(Box::pin(waiting.wait())))
@@ -114,6 +115,12 @@ impl AgentsApi {
             });
             agent = changed.await?.ok_or(ApiError::AgentNotFound)?;
         }
+        let received = match said.ack_token.as_deref().filter(|token| !token.is_empty()) {
+            Some(token) => self.fleet.actions.seq_no(token).await?,
+            None => None,
+        };
+        let running = self.running(said);
+        self.catch_up(running.as_ref()).await?;
         for _ in 0..ATTEMPTS {
             let unhealthy =
                 if is_new { large.unhealthy_reason() } else { agent.state.unhealthy_reason.clone() };
@@ -121,8 +128,8 @@ impl AgentsApi {
                 status,
                 message: shorten(said.message.as_deref().unwrap_or_default()).into(),
                 unhealthy_reason: unhealthy,
-                running: self.running(said),
-                received: said.ack_token.as_deref().and_then(|token| self.fleet.actions.seq_no(token)),
+                running: running.clone(),
+                received,
                 upgrade_details: upgrade_details(&agent, said),
                 rollbacks: said
                     .upgrade
@@ -160,6 +167,17 @@ impl AgentsApi {
         Ok(())
     }
 
+    /// An agent that runs a newer revision than is known here was given it by another server, or the store was
+    /// set back: only the store knows.
+    async fn catch_up(&self, running: Option<&(Arc<str>, u64)>) -> Result<(), ApiError> {
+        let Some((policy_id, revision)) = running else { return Ok(()) };
+        let head = self.fleet.policies.head(policy_id);
+        if head.is_none_or(|head| head.rendered.revision < *revision) {
+            self.fleet.policies.refresh(policy_id).await.map_err(WriteError::NotDone)?;
+        }
+        Ok(())
+    }
+
     fn running(&self, said: &CheckinRequest<'_>) -> Option<(Arc<str>, u64)> {
         if self.settings.ignore_checkin_policy_id {
             return None;
@@ -172,17 +190,35 @@ impl AgentsApi {
 
 impl Waiting {
     /// The answer, if there is something to say.
-    fn look(&self) -> Option<Response> {
-        let fleet = &self.api.fleet;
-        let Some(agent) = fleet.agents.get(&self.agent_id) else {
-            return Some(ApiError::AgentNotFound.response());
+    async fn look(&self) -> Option<Response> {
+        let offer = match self.offer() {
+            Ok(offer) if offer.is_empty() => return None,
+            Ok(offer) => offer,
+            Err(error) => return Some(error.response()),
         };
+        if offer.actions.is_empty() {
+            return Some(self.answer(&offer));
+        }
+        // The agent may have told another server a moment ago that it has done this.
+        if let Err(error) = Box::pin(self.api.fleet.agents.refresh(&self.agent_id)).await {
+            return Some(ApiError::from(error).response());
+        }
+        match self.offer() {
+            Ok(offer) if offer.is_empty() => None,
+            Ok(offer) => Some(self.answer(&offer)),
+            Err(error) => Some(error.response()),
+        }
+    }
+
+    /// What the agent is to get, as far as is known here.
+    fn offer(&self) -> Result<Offer, ApiError> {
+        let fleet = &self.api.fleet;
+        let agent = fleet.agents.get(&self.agent_id).ok_or(ApiError::AgentNotFound)?;
         if !agent.agent.active {
-            return Some(ApiError::AgentInactive.response());
+            return Err(ApiError::AgentInactive);
         }
         let head = fleet.policies.head(&agent.agent.policy_id);
-        let offer = session::offer(&agent, head, &fleet.actions, fleet.clock.now());
-        (!offer.is_empty()).then(|| self.answer(&offer))
+        Ok(session::offer(&agent, head, &fleet.actions, fleet.clock.now()))
     }
 
     fn answer(&self, offer: &Offer) -> Response {
@@ -200,7 +236,7 @@ impl Waiting {
             let Some(policy_id) = policy_id else { return ApiError::AgentNotFound.response() };
             let mut place = fleet.sessions.hold(&self.agent_id, &policy_id);
             // What came before the place was taken told nobody.
-            if let Some(response) = self.look() {
+            if let Some(response) = self.look().await {
                 return response;
             }
             let turn = tokio::select! {
@@ -211,7 +247,7 @@ impl Waiting {
             // Another check-in of this agent is held now: this one's client is most likely gone.
             let Some(turn) = turn else { return self.nothing() };
             drop(place);
-            if let Some(mut response) = self.look() {
+            if let Some(mut response) = self.look().await {
                 response.turn = Some(turn);
                 return response;
             }

@@ -18,6 +18,8 @@ pub enum Body<'a> {
     Http1(Http1Body<'a>),
     /// Of HTTP/2.
     Http2(hyper::body::Incoming),
+    /// All there already.
+    Whole(Bytes),
 }
 
 /// Why a body cannot be had.
@@ -67,6 +69,8 @@ impl Body<'_> {
         loop {
             let chunk = match self {
                 Body::Http1(body) => body.chunk().await?,
+                Body::Whole(bytes) if bytes.is_empty() => None,
+                Body::Whole(bytes) => Some(std::mem::take(bytes)),
                 Body::Http2(body) => match body.frame().await {
                     None => None,
                     Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),

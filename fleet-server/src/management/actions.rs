@@ -111,7 +111,7 @@ impl Management {
             traceparent: None,
             namespaces: Vec::new(),
         };
-        self.fleet.actions.create(&uuid::Uuid::new_v4().to_string(), action, agents).await?;
+        self.fleet.actions.create(&action_id, action, agents).await?;
         Ok(action_id)
     }
 

@@ -1,0 +1,144 @@
+//! Servers that can be killed and started, each with a way of its own to the store.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet_access::replace_token::{Cost, ReplaceTokens};
+use fleet_access::seal::Keyring;
+use fleet_access::signer::Signer;
+use fleet_access::slow::Workers;
+use fleet_policy::timestamp::Timestamp;
+use fleet_server::agents::{AgentsApi, AgentsHandler, Limits, RouteLimit, Settings, beat};
+use fleet_server::clock::RuntimeClock;
+use fleet_server::fleet::Fleet;
+use fleet_server::http::{Body, Handler, Outcome, Request};
+use fleet_service::drain::Drain;
+use fleet_simulation::{Client, Link, Memory};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// When worlds begin.
+const BEGIN: i64 = 1_700_000_000;
+
+/// What every server of a world is given.
+pub(crate) struct Shared {
+    pub(crate) memory: Memory,
+    pub(crate) keyring: Keyring,
+    pub(crate) signer: Signer,
+    pub(crate) clock: RuntimeClock,
+}
+
+impl Shared {
+    pub(crate) fn clock() -> RuntimeClock {
+        RuntimeClock::starting_at(Timestamp::from_unix(BEGIN))
+    }
+}
+
+struct Running {
+    handler: AgentsHandler,
+    fleet: Arc<Fleet>,
+    tasks: Drain,
+    /// Requests that it is answering end with it.
+    life: CancellationToken,
+}
+
+/// A server, or its place while it is dead.
+pub(crate) struct Server {
+    pub(crate) link: Link,
+    running: Mutex<Option<Running>>,
+}
+
+impl Server {
+    pub(crate) fn new(seed: u64) -> Server {
+        Server { link: Link::new(seed), running: Mutex::default() }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.lock().unwrap().is_some()
+    }
+
+    pub(crate) fn start(&self, shared: &Shared) {
+        let store = Arc::new(Client::new(&shared.memory, &self.link));
+        let clock = Arc::new(shared.clock);
+        let fleet = Fleet::new(store, shared.keyring.clone(), shared.signer.clone(), clock);
+        let tasks = Drain::new();
+        fleet.start(&tasks);
+        let token = tasks.token().clone();
+        let beating = beat(Arc::clone(&fleet));
+        tasks.spawn("beat", async move { token.run_until_cancelled(beating).await });
+        let cost = Cost::new(1000, 14, 16).unwrap();
+        let replace_tokens = ReplaceTokens::new(cost, Workers::new(1, 1));
+        let api = AgentsApi::new(Arc::clone(&fleet), settings(), replace_tokens, CancellationToken::new());
+        let running = Running { handler: AgentsHandler(api), fleet, tasks, life: CancellationToken::new() };
+        *self.running.lock().unwrap() = Some(running);
+    }
+
+    /// As if its power failed.
+    pub(crate) fn kill(&self) {
+        if let Some(running) = self.running.lock().unwrap().take() {
+            running.tasks.start();
+            running.life.cancel();
+        }
+    }
+
+    /// Sends a request. `None`: there is no server, or it died before it answered.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> Option<(StatusCode, Value)> {
+        let (handler, fleet, life) = {
+            let running = self.running.lock().unwrap();
+            let running = running.as_ref()?;
+            (running.handler.clone(), Arc::clone(&running.fleet), running.life.clone())
+        };
+        // The program listens only then.
+        life.run_until_cancelled(fleet.ready()).await?;
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("ApiKey {key}").parse().unwrap());
+        headers.insert("user-agent", "Elastic Agent v9.6.0".parse().unwrap());
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: String::new(),
+            headers,
+            peer: None,
+            is_encrypted: true,
+        };
+        let answering = async {
+            match handler.handle(request, Body::Whole(Bytes::from(body.to_string()))).await {
+                Outcome::Answer(response) => response,
+                Outcome::Hold(held) => held.await,
+            }
+        };
+        let response = life.run_until_cancelled(answering).await?;
+        let body = serde_json::from_slice(&response.body.concat()).unwrap_or(Value::Null);
+        Some((response.status, body))
+    }
+}
+
+fn settings() -> Settings {
+    let limit = RouteLimit {
+        interval: Duration::ZERO,
+        burst: 0,
+        max: 0,
+        max_body: 1 << 20,
+        max_body_decoded: 1 << 20,
+    };
+    Settings {
+        version: "9.6.0".to_owned(),
+        long_poll: Duration::from_secs(300),
+        // Chance of its own would make two runs of one seed differ.
+        jitter: Duration::ZERO,
+        max_poll: Duration::from_secs(3600),
+        read: Duration::from_secs(60),
+        compression_level: 0,
+        compression_threshold: 1024,
+        ignore_checkin_policy_id: false,
+        limits: Limits { enroll: limit, checkin: limit, ack: limit, audit_unenroll: limit, status: limit },
+    }
+}
