@@ -34,7 +34,7 @@ fn worlds(share: u64) {
         return;
     }
     let seeds = number("FLEET_SEEDS").unwrap_or(SEEDS);
-    (0..seeds).filter(|seed| seed % SHARES == share).for_each(|seed| run(seed));
+    (0..seeds).filter(|seed| seed % SHARES == share).for_each(run);
 }
 
 fn run(seed: u64) {

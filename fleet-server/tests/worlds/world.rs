@@ -112,24 +112,24 @@ impl World {
             0..=2 => self.save_policy().await,
             3..=4 => self.ask_agents().await,
             5 => {
-                self.tell(format!("server {server} is killed"));
+                self.tell(&format!("server {server} is killed"));
                 self.servers[server].kill();
             }
             6 => {
                 if !self.servers[server].is_running() {
-                    self.tell(format!("server {server} is started"));
+                    self.tell(&format!("server {server} is started"));
                     self.servers[server].start(&self.shared);
                 }
             }
             7 => {
                 let condition =
                     [Condition::Up, Condition::Refusing, Condition::Silent][self.random.random_range(0..3)];
-                self.tell(format!("the store is {condition:?} for server {server}"));
+                self.tell(&format!("the store is {condition:?} for server {server}"));
                 self.servers[server].link.set(condition);
             }
             8 => {
                 let share = self.random.random_range(0.0..0.3);
-                self.tell(format!("{share:.2} of what server {server} asks goes wrong"));
+                self.tell(&format!("{share:.2} of what server {server} asks goes wrong"));
                 self.servers[server].link.set_faults(Faults {
                     latency: Duration::ZERO..=Duration::from_millis(50),
                     lost_requests: share,
@@ -141,7 +141,7 @@ impl World {
             }
             _ => {
                 let share = self.random.random_range(0.0..0.4);
-                self.tell(format!("{share:.2} of the answers to agents get lost"));
+                self.tell(&format!("{share:.2} of the answers to agents get lost"));
                 for agent in &self.agents {
                     *agent.loss.lock().unwrap() = share;
                 }
@@ -150,7 +150,7 @@ impl World {
     }
 
     fn mend(&mut self) {
-        self.tell("every fault ends".to_owned());
+        self.tell("every fault ends");
         for server in self.servers.iter() {
             server.link.set(Condition::Up);
             server.link.set_faults(Faults::default());
@@ -165,7 +165,7 @@ impl World {
 
     async fn save_policy(&mut self) {
         self.revision += 1;
-        self.tell(format!("revision {} is saved", self.revision));
+        self.tell(&format!("revision {} is saved", self.revision));
         let policies: Typed<DeployedPolicy> = Typed::new(Arc::clone(&self.store), &POLICIES);
         let policy = DeployedPolicy {
             policy_id: "web".to_owned(),
@@ -183,7 +183,7 @@ impl World {
         let chosen: Vec<String> = ids.into_iter().filter(|_| self.random.random_bool(0.6)).collect();
         let number = self.asked.len();
         let action_id = format!("action-{number}");
-        self.tell(format!("{action_id} is asked of {} agents", chosen.len()));
+        self.tell(&format!("{action_id} is asked of {} agents", chosen.len()));
         let action = Action {
             action_id: action_id.clone(),
             timestamp: self.shared.clock.now(),
@@ -268,7 +268,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: &str) {
         let at = self.shared.clock.now();
         self.story.push(format!("{at} {what}"));
     }
