@@ -7,6 +7,7 @@
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
+//! | `measured` | counting what is answered |
 //! | `error` | what agents are told when something cannot be done |
 
 mod acks;
@@ -19,6 +20,7 @@ mod compress;
 mod enroll;
 mod error;
 mod limit;
+mod measured;
 mod report;
 mod status;
 
@@ -40,6 +42,7 @@ use limit::RouteLimits;
 
 pub use beat::beat;
 pub use limit::RouteLimit;
+pub use measured::Measured;
 
 const ELASTIC_API_VERSION: HeaderName = HeaderName::from_static("elastic-api-version");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

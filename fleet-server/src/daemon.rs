@@ -29,13 +29,14 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::agents::{AgentsApi, AgentsHandler, beat};
+use crate::agents::{AgentsApi, AgentsHandler, Measured, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::logging::Level;
+use crate::exporter::Exporter;
 use crate::fleet::Fleet;
 use crate::http::{Ending, Port, serve};
-use crate::management::{self, AdminError, Management, Users};
+use crate::management::{self, AdminError, Health, Management, Users};
 use tls::Listening;
 
 /// The master key of a service that systemd gives one.
@@ -126,6 +127,7 @@ pub(crate) fn run(config: &Config) -> ExitCode {
 /// What is open before anybody is served.
 struct Server {
     fleet: Arc<Fleet>,
+    exporter: Arc<Exporter>,
     authority: Authority,
     passwords: Passwords,
     users: Arc<Users>,
@@ -185,7 +187,8 @@ impl Server {
     async fn open(config: &Config) -> Result<Server, Error> {
         make_data_dir(&config.data_dir)?;
         let master = MasterKey::load(&master_key_source(config)).map_err(Error::MasterKey)?;
-        let store = store::open(&config.store).map_err(Error::Store)?;
+        let exporter = Arc::new(Exporter::default());
+        let store = store::open(&config.store, exporter.store_observer()).map_err(Error::Store)?;
         store::wait_for(&*store, STORE_PAUSE).await;
         let keyring = Keyring::open(Arc::clone(&store), master).await.map_err(Error::Keyring)?;
         let authority = Authority::open(Arc::clone(&store), &keyring).await.map_err(Error::Authority)?;
@@ -197,7 +200,7 @@ impl Server {
         let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
         let password = password.map_err(Error::Admin)?;
         let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock));
-        Ok(Server { fleet, authority, passwords, users, password })
+        Ok(Server { fleet, exporter, authority, passwords, users, password })
     }
 
     fn serve(
@@ -221,7 +224,7 @@ impl Server {
             replace_tokens,
             ending.drain.clone(),
         );
-        let handler = Arc::new(AgentsHandler(api));
+        let handler = Arc::new(Measured::new(AgentsHandler(api), self.exporter.requests()));
         let limits = settings::connections(config);
         let serving = Serving {
             agents: address(&agents),
@@ -236,13 +239,7 @@ impl Server {
             drain.spawn("agents-port", serve(port, handler, limits, ending.clone(), tracker.clone()));
         }
         let acceptor = listening.acceptor("management.ssl", &config.management.tls, false)?;
-        let router = Management {
-            fleet: Arc::clone(&self.fleet),
-            users: Arc::clone(&self.users),
-            passwords: self.passwords.clone(),
-            version: Arc::from(config.version.as_str()),
-        }
-        .router();
+        let router = self.management(config, &ending).router();
         let port = management::Port {
             listener: management,
             tls: acceptor,
@@ -252,15 +249,27 @@ impl Server {
         Ok(serving)
     }
 
-    /// Tells whoever started it for the first time what to do next.
-    async fn welcome(&self, config: &Config, serving: &Serving) {
-        let management = Management {
+    fn management(&self, config: &Config, ending: &Ending) -> Management {
+        Management {
             fleet: Arc::clone(&self.fleet),
             users: Arc::clone(&self.users),
             passwords: self.passwords.clone(),
             version: Arc::from(config.version.as_str()),
-        };
-        let key = match management.ensure_policy().await {
+            health: self.health(ending),
+        }
+    }
+
+    fn health(&self, ending: &Ending) -> Health {
+        Health {
+            fleet: Arc::clone(&self.fleet),
+            exporter: Arc::clone(&self.exporter),
+            drain: ending.drain.clone(),
+        }
+    }
+
+    /// Tells whoever started it for the first time what to do next.
+    async fn welcome(&self, config: &Config, serving: &Serving) {
+        let key = match self.management(config, &serving.ending).ensure_policy().await {
             Ok(key) => key,
             Err(error) => {
                 warn!(%error, "there is no first policy yet: make one over the management API");

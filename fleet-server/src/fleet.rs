@@ -1,12 +1,15 @@
 //! What all parts of a server share: what is known of the store, and the check-ins that are held.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_policy::actions::Actions;
-use fleet_policy::agents::Agents;
+use fleet_policy::agents::{Agents, Snapshot};
 use fleet_policy::policies::Policies;
+use fleet_policy::status::Status;
 use fleet_service::drain::Drain;
 use fleet_store::Store;
 use tokio::sync::watch;
@@ -101,6 +104,24 @@ impl Fleet {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         *self.read.borrow() >= FOLLOWED
+    }
+
+    /// How an agent is now.
+    #[must_use]
+    pub fn status_of(&self, agent: &Snapshot) -> Status {
+        let now = self.clock.now();
+        let heard_of = self.sessions.is_held(&agent.id).then_some(now);
+        let head = self.policies.head(&agent.agent.policy_id);
+        let inactivity = head.map_or(Duration::ZERO, |head| head.inactivity_timeout);
+        Status::of(&agent.agent, &agent.state, heard_of, inactivity, now)
+    }
+
+    /// How many agents are how.
+    #[must_use]
+    pub fn count_by_status(&self) -> BTreeMap<Status, usize> {
+        let mut counts: BTreeMap<Status, usize> = Status::ALL.iter().map(|status| (*status, 0)).collect();
+        self.agents.for_each(|agent| *counts.entry(self.status_of(agent)).or_default() += 1);
+        counts
     }
 
     /// Waits until everything has been read once.

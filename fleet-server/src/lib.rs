@@ -10,6 +10,7 @@
 //! | [`config`] | `fleet-server.yml`, `-E`, and the environment |
 //! | [`fleet`] | what all parts share: what is known of the store, and the check-ins that are held |
 //! | [`sessions`] | the check-ins that are held, and who is next to be answered |
+//! | [`exporter`] | `/metrics` |
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
 //! | [`agents`] | the API of the agents |
@@ -22,6 +23,7 @@ pub mod command;
 pub mod config;
 mod daemon;
 pub mod enrollment;
+pub mod exporter;
 pub mod fleet;
 pub mod http;
 pub mod management;

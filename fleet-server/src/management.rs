@@ -15,6 +15,7 @@ mod agents;
 mod auth;
 mod enrollment_keys;
 mod error;
+mod health;
 mod input;
 mod list;
 mod serve;
@@ -32,6 +33,7 @@ use crate::fleet::Fleet;
 use error::ApiError;
 
 pub use auth::{ADMIN, AdminError, Users};
+pub use health::Health;
 pub use serve::{Port, serve};
 
 /// The largest body of a request in bytes.
@@ -48,6 +50,8 @@ pub struct Management {
     pub passwords: Passwords,
     /// The version that the server says it is.
     pub version: Arc<str>,
+    /// What is told about the server itself.
+    pub health: Health,
 }
 
 type Answer = Result<Json<Value>, ApiError>;
@@ -88,7 +92,9 @@ impl Management {
             .route("/api/fleet/agents/{id}/reassign", post(actions::reassign))
             .route("/api/fleet/agents/{id}/upgrade", post(actions::upgrade))
             .route("/api/fleet/agents/{id}/request_diagnostics", post(actions::request_diagnostics))
+            .route("/metrics", get(health::metrics).with_state(self.health.clone()))
             .route_layer(middleware::from_fn_with_state(self.clone(), auth::require_user));
+        let probes = self.health.clone().probes();
         Router::new()
             .route("/api/status", get(status))
             .merge(routes)
@@ -96,6 +102,7 @@ impl Management {
             .method_not_allowed_fallback(async || ApiError::Method)
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(self)
+            .merge(probes)
     }
 }
 

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_cluster::engine::metrics::Metrics as EngineMetrics;
-use fleet_service::metrics::{Buckets, CONTENT_TYPE, Metrics};
+use fleet_service::metrics::{CONTENT_TYPE, CallNames, Calls, Metrics};
 use fleet_store::decorate::{Observer, Operation};
 use http::{HeaderValue, Response, StatusCode, header};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 
 /// Upper bounds for the duration of a round of the engine, in seconds: from a change of one unit to a first
 /// pass over a large cluster.
@@ -23,67 +22,29 @@ const ROUND_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 /// `etcd_request_timeout`, and somewhat more.
 const CALL_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
-/// The kinds of calls, all of which are shown from the start: who watches a counter must see it rise from 0.
-const OPERATIONS: [Operation; 9] = [
-    Operation::Get,
-    Operation::GetAll,
-    Operation::Set,
-    Operation::Watch,
-    Operation::Grant,
-    Operation::Renew,
-    Operation::Revoke,
-    Operation::Compact,
-    Operation::Check,
-];
-
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Kind {
     r#type: &'static str,
 }
 
-/// The label of the histogram of calls. It is not that of the counters: the original declares them so.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Ops {
-    ops: &'static str,
-}
-
 /// Counts calls to the store.
 #[derive(Clone, Debug)]
-struct Calls {
-    calls: Family<Kind, Counter>,
-    failures: Family<Kind, Counter>,
-    durations: Family<Ops, Histogram, Buckets>,
-}
+struct StoreCalls(Calls);
 
-impl Calls {
-    fn new(metrics: &mut Metrics) -> Calls {
-        let calls = Calls {
-            calls: metrics.counters(Operation::COUNT, "Counter of calls to the store."),
-            failures: metrics.counters(Operation::FAILED_COUNT, "Counter of failed calls to the store."),
-            durations: metrics.histograms(
-                Operation::DURATION,
-                "Time of calls to the store in seconds.",
-                CALL_BUCKETS,
-            ),
+impl StoreCalls {
+    fn new(metrics: &mut Metrics) -> StoreCalls {
+        let names = CallNames {
+            count: Operation::COUNT,
+            failed: Operation::FAILED_COUNT,
+            duration: Operation::DURATION,
         };
-        for operation in OPERATIONS {
-            let r#type = operation.as_str();
-            drop(calls.calls.get_or_create(&Kind { r#type }));
-            drop(calls.failures.get_or_create(&Kind { r#type }));
-            drop(calls.durations.get_or_create(&Ops { ops: r#type }));
-        }
-        calls
+        StoreCalls(Calls::new(metrics, names, Operation::ALL.map(Operation::as_str), CALL_BUCKETS))
     }
 }
 
-impl Observer for Calls {
+impl Observer for StoreCalls {
     fn observe(&self, operation: Operation, took: Duration, failed: bool) {
-        let r#type = operation.as_str();
-        self.calls.get_or_create(&Kind { r#type }).inc();
-        if failed {
-            self.failures.get_or_create(&Kind { r#type }).inc();
-        }
-        self.durations.get_or_create(&Ops { ops: r#type }).observe(took.as_secs_f64());
+        self.0.observe(operation.as_str(), took, failed);
     }
 }
 
@@ -92,7 +53,7 @@ impl Observer for Calls {
 pub struct Exporter {
     metrics: Metrics,
     engine: Arc<EngineMetrics>,
-    calls: Calls,
+    calls: StoreCalls,
     leader_start_time: Gauge,
     tasks: Family<Kind, Counter>,
     task_failures: Family<Kind, Counter>,
@@ -130,7 +91,7 @@ impl Exporter {
                 "fleet_engine_units_pending",
                 "Units that are not where they should be, as of the leader's last round.",
             ),
-            calls: Calls::new(&mut metrics),
+            calls: StoreCalls::new(&mut metrics),
             engine: Arc::new(engine),
             metrics,
         }

@@ -4,6 +4,7 @@
 //! with a mark. Readers of the older format, which all understand, would then take a counter for a metric of
 //! unknown type: [`Metrics::encode`] translates.
 
+mod calls;
 mod process;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use calls::{CallNames, Calls};
 use process::ProcessCollector;
 
 /// The content type of [`Metrics::encode`]'s text.

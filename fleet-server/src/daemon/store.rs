@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_store::decorate::{Metered, Observer};
 use fleet_store::embedded::Embedded;
 use fleet_store::etcd::Etcd;
 use fleet_store::{Error, ErrorKind, Store};
@@ -10,8 +11,12 @@ use tracing::warn;
 
 use crate::config::store;
 
-/// Opens it. etcd need not answer yet.
-pub(super) fn open(config: &store::Store) -> Result<Arc<dyn Store>, Error> {
+/// Opens it; `observer` is told of every call. etcd need not answer yet.
+pub(super) fn open(config: &store::Store, observer: Arc<dyn Observer>) -> Result<Arc<dyn Store>, Error> {
+    Ok(Arc::new(Metered::new(backend(config)?, observer)))
+}
+
+fn backend(config: &store::Store) -> Result<Arc<dyn Store>, Error> {
     match config {
         store::Store::Embedded { path } => {
             if let Some(directory) = path.parent() {

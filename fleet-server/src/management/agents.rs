@@ -1,7 +1,6 @@
 //! `/api/fleet/agents`, but for what they are asked to do.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -33,15 +32,6 @@ pub(super) struct StatusQuery {
 }
 
 impl Management {
-    /// How the agent is now.
-    pub(super) fn status_of(&self, agent: &Snapshot) -> Status {
-        let now = self.fleet.clock.now();
-        let heard_of = self.fleet.sessions.is_held(&agent.id).then_some(now);
-        let head = self.fleet.policies.head(&agent.agent.policy_id);
-        let inactivity = head.map_or(Duration::ZERO, |head| head.inactivity_timeout);
-        Status::of(&agent.agent, &agent.state, heard_of, inactivity, now)
-    }
-
     /// The agents that a query is about, by their ids.
     pub(super) fn select(&self, query: &AgentQuery, with_inactive: bool) -> Vec<(Snapshot, Status)> {
         let mut all = Vec::new();
@@ -49,7 +39,7 @@ impl Management {
         let mut found: Vec<(Snapshot, Status)> = all
             .into_iter()
             .map(|agent| {
-                let status = self.status_of(&agent);
+                let status = self.fleet.status_of(&agent);
                 (agent, status)
             })
             .filter(|(agent, status)| (with_inactive || is_shown(*status)) && query.matches(agent, *status))
@@ -134,7 +124,7 @@ pub(super) async fn list(State(management): State<Management>, Query(page): Quer
 pub(super) async fn get(State(management): State<Management>, Path(id): Path<String>) -> Answer {
     let agent = management.find_agent(&id)?;
     let details = management.fleet.agents.details(&id).await?;
-    let status = management.status_of(&agent);
+    let status = management.fleet.status_of(&agent);
     Ok(Json(json!({"item": shown(&agent, status, details.as_ref())})))
 }
 
@@ -154,7 +144,7 @@ pub(super) async fn update(
         differs
     });
     let agent = changed.await?.ok_or_else(|| ApiError::not_found("Agent", &id))?;
-    let status = management.status_of(&agent);
+    let status = management.fleet.status_of(&agent);
     Ok(Json(json!({"item": shown(&agent, status, None)})))
 }
 

@@ -36,6 +36,19 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Operation; 9] = [
+        Operation::Get,
+        Operation::GetAll,
+        Operation::Set,
+        Operation::Watch,
+        Operation::Grant,
+        Operation::Renew,
+        Operation::Revoke,
+        Operation::Compact,
+        Operation::Check,
+    ];
+
     /// The counter of calls, labelled `type` with [`Operation::as_str`].
     pub const COUNT: &'static str = "fleet_registry_operation_count_total";
     /// The counter of failed calls, labelled `type`.
