@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleet_store::{Expect, LeaseId, Store, Typed, Write, WriteError};
+use fleet_store::{Error, Expect, LeaseId, ListRequest, Store, Typed, Write, WriteError};
 use fleet_unit::UnitName;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::documents::{MachineId, STATES, StateDocument, state_id};
+use crate::documents::{MachineId, STATES, StateDocument, split_state_id, state_id};
 use crate::environment::Environment;
 use crate::presence::Membership;
 
@@ -112,6 +112,25 @@ impl Outbox {
         content.uncertain.values().min().copied()
     }
 
+    /// Ends the lease of a former fleetd of this machine, and with it what it published and is not here any more.
+    /// A late write of that one may have taken a state of ours along: what is gone is written again.
+    async fn end_former(&self, store: &dyn Store, machine: &MachineId, lease: LeaseId) -> Result<(), Error> {
+        store.revoke(lease).await?;
+        let filter = vec![("machine", machine.0.clone())];
+        let page = store.list(&STATES, ListRequest { filter, ..ListRequest::all() }).await?;
+        let there: BTreeSet<&str> =
+            page.documents.iter().filter_map(|document| Some(split_state_id(&document.id)?.0)).collect();
+        let mut content = self.content();
+        let gone: Vec<UnitName> =
+            content.states.keys().filter(|unit| !there.contains(unit.as_str())).cloned().collect();
+        content.dirty.extend(gone);
+        Ok(())
+    }
+
+    fn has_unwritten(&self) -> bool {
+        !self.content().dirty.is_empty()
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.shared.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,8 +164,18 @@ impl Outbox {
             let uncertain = self.take_up_uncertain();
             let batch = self.take(machine, lease, &states);
             let complete = batch.complete;
-            if let Err(error) = batch.write(self, &states).await {
-                debug!(error = &error as &dyn std::error::Error, "states not published, trying again");
+            let mut trouble = batch.write(self, &states).await.err().map(|error| error.to_string());
+            if trouble.is_none()
+                && complete
+                && let Some(lease) = former
+            {
+                match self.end_former(&**store, machine, lease).await {
+                    Ok(()) => former = None,
+                    Err(error) => trouble = Some(error.to_string()),
+                }
+            }
+            if let Some(error) = trouble {
+                debug!(error, "states not published, trying again");
                 // Between half of the pause and all of it: who has just failed does not try again at once.
                 let jittered = pause / 2 + environment.up_to(pause / 2);
                 pause = (pause * 2).min(RETRY_MAX);
@@ -159,8 +188,8 @@ impl Outbox {
                 continue;
             }
             pause = RETRY_MIN;
-            if complete && let Some(lease) = former.take() {
-                end_former(store, lease).await;
+            if self.has_unwritten() {
+                continue;
             }
             tokio::select! {
                 biased;
@@ -169,14 +198,6 @@ impl Outbox {
                 changed = membership.changed() => if changed.is_err() { return },
             }
         }
-    }
-}
-
-/// Ends the lease of a former fleetd of this machine, and with it what it published and is not here any more.
-/// If that fails it runs out by itself.
-async fn end_former(store: &Arc<dyn Store>, lease: LeaseId) {
-    if let Err(error) = store.revoke(lease).await {
-        debug!(error = &error as &dyn std::error::Error, "the former lease runs out by itself");
     }
 }
 

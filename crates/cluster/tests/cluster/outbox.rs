@@ -8,7 +8,7 @@ use fleet_cluster::documents::{STATES, StateDocument, TargetState, state_id};
 use fleet_cluster::environment::Environment;
 use fleet_cluster::presence::Membership;
 use fleet_simulation::{Condition, Faults};
-use fleet_store::{LeaseId, Typed};
+use fleet_store::{Expect, LeaseId, Typed};
 use fleet_unit::UnitName;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -222,4 +222,26 @@ async fn a_store_that_is_away_is_asked_less_and_less_often() {
         published.outbox.set(&unit, Some(state("running")));
         sleep(SOON).await;
     }
+}
+
+/// A write of the former fleetd that arrives late puts a state back onto the lease that is ended then.
+#[tokio::test(start_paused = true)]
+async fn what_the_end_of_a_former_lease_takes_along_is_written_again() {
+    let published = begin();
+    let unit = name("a.service");
+    let former = published.lease().await;
+    published.outbox.set(&unit, Some(state("running")));
+    published.outbox.complete();
+    let way = Duration::from_millis(50);
+    published.kit.link.set_faults(Faults { latency: way..=way, ..Faults::default() });
+    published.join(published.lease().await, Some(former));
+    // The state has been written, and the answer is there: the end of the former lease is on its way.
+    sleep(way * 5 / 2).await;
+    assert_eq!(published.there(&unit).await.as_deref(), Some("running"));
+    let states = Typed::new(Arc::clone(&published.kit.admin), &STATES);
+    let id = state_id(unit.as_str(), &machine(1));
+    states.put(&id, &state("dead"), Expect::Any, Some(former), None).await.unwrap();
+    sleep(SOON).await;
+    assert_eq!(published.there(&unit).await.as_deref(), Some("running"));
+    assert_eq!(published.kit.memory.leases().len(), 1);
 }

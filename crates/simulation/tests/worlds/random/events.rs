@@ -153,11 +153,10 @@ impl Life {
     }
 
     pub(crate) async fn epoch(&mut self) {
-        self.touched.clear();
+        (self.touched, self.installed) = Default::default();
         self.before = self.world.processes();
-        self.installed.clear();
-        for (index, machine) in self.world.machines.iter().enumerate() {
-            self.installed.extend(machine.systemd.look().into_keys().map(|unit| (index, unit)));
+        for (at, machine) in self.world.machines.iter().enumerate() {
+            self.installed.extend(machine.systemd.look().into_keys().map(|unit| (at, unit)));
         }
         for _ in 0..self.random.random_range(1..10) {
             self.event().await;
