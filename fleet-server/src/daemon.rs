@@ -1,6 +1,7 @@
 //! The parts put together, from start to drain.
 
 mod settings;
+mod statistics;
 mod store;
 mod tls;
 mod welcome;
@@ -167,6 +168,9 @@ impl Server {
             }
         });
         let serving = server.serve(config, agents, internal, management, &drain)?;
+        if let Some(address) = &config.statistics.address {
+            statistics::serve(address, server.health(&serving.ending).statistics(), &drain).await?;
+        }
         notify::ready("serving");
         info!(
             version = crate::VERSION,

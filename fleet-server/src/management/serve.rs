@@ -74,12 +74,15 @@ async fn connection(
     };
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    // Who comes while the server stops is answered once.
+    let is_draining = ending.drain.is_cancelled();
+    builder.keep_alive(!is_draining);
     let service = TowerToHyperService::new(router);
     let serving = builder.serve_connection(TokioIo::new(transport), service);
     tokio::pin!(serving);
     tokio::select! {
         served = serving.as_mut() => served?,
-        () = ending.drain.cancelled() => {
+        () = ending.drain.cancelled(), if !is_draining => {
             serving.as_mut().graceful_shutdown();
             serving.await?;
         }

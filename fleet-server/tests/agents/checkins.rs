@@ -145,12 +145,15 @@ async fn a_server_that_stops_answers_those_who_wait_and_those_who_come() {
         async move { agent.checkin(&way).await }
     });
     manager.await_agent(&agent.id, "held", |agent| agent["last_checkin_message"] == "Running").await;
+    assert_eq!(manager.ask("GET", "/readyz", None).await.0, StatusCode::OK);
     server.terminate();
     server.await_log("stopping");
     let answer = waiting.await.unwrap();
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.headers["connection"], "close");
     assert!(answer.actions().is_empty());
+    assert_eq!(manager.ask("GET", "/livez", None).await.0, StatusCode::OK);
+    assert_eq!(manager.ask("GET", "/readyz", None).await.0, StatusCode::SERVICE_UNAVAILABLE);
     let late = way.send(request("GET", "/api/status", &agent.key, &json!(null))).await;
     assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
     let acked = agent.ack(&way, "policy:web:1", None).await;
