@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_store::decorate::{Metered, Observer};
+use fleet_store::decorate::{Gathered, Metered, Observer};
 use fleet_store::embedded::Embedded;
 use fleet_store::etcd::Etcd;
 use fleet_store::{Error, ErrorKind, Store};
@@ -29,7 +29,10 @@ fn backend(config: &store::Store) -> Result<Arc<dyn Store>, Error> {
             }
             Ok(Arc::new(Embedded::open(path)?))
         }
-        store::Store::Etcd(etcd) => Ok(Arc::new(Etcd::connect(etcd.options())?)),
+        store::Store::Etcd(etcd) => {
+            // A request costs etcd much more than what is written by it.
+            Ok(Arc::new(Gathered::new(Arc::new(Etcd::connect(etcd.options())?))))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_store::decorate::{Deadline, Faults, Faulty, Metered, Observer, Operation};
+use fleet_store::decorate::{Deadline, Faults, Faulty, Gathered, Metered, Observer, Operation};
 use fleet_store::embedded::Embedded;
 use fleet_store::{
     ErrorKind, Expect, ListRequest, RenewError, Revision, Scope, Store, WatchError, Write, WriteError,
@@ -31,6 +31,7 @@ impl DecoratedHarness {
         let (directory, store) = open();
         let store = Arc::new(Faulty::new(store, 1, Faults::NONE));
         let store = Arc::new(Deadline::new(store, Duration::from_secs(30)));
+        let store = Arc::new(Gathered::new(store));
         let store = Arc::new(Metered::new(store, Arc::new(|_, _, _| ())));
         Some(DecoratedHarness { _directory: directory, store })
     }
@@ -172,4 +173,30 @@ async fn a_forgotten_watch_says_so() {
     put(&store, "a", body(2)).await;
     assert!(matches!(watch.next().await, Some(Err(WatchError::Compacted))));
     assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn writes_that_come_together_are_written_together() {
+    let (_directory, store) = open();
+    let calls = Arc::new(Calls::default());
+    let counted: Arc<dyn Store> = Arc::new(Metered::new(store, calls.clone()));
+    let gathered = Gathered::new(counted);
+    let writes = (0..200).map(|n| {
+        let gathered = gathered.clone();
+        async move {
+            // Every other one expects what is not so: each has an answer of its own.
+            let expect = if n % 2 == 0 { Expect::Absent } else { Expect::Revision(Revision(1)) };
+            let write = Write::put(format!("d{n}"), expect, r#"{"n":1}"#);
+            (n, gathered.write(&THINGS, write, None).await)
+        }
+    });
+    for (n, answer) in futures_util::future::join_all(writes).await {
+        match answer {
+            Ok(_) => assert_eq!(n % 2, 0),
+            Err(WriteError::Conflict { current: None }) => assert_eq!(n % 2, 1),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    let count = calls.0.lock().unwrap().len();
+    assert!(count < 20, "200 writes took {count} calls");
 }
