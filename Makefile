@@ -1,7 +1,7 @@
 # The front door, for people and for CI alike.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-stop test lint bench-units advisories
+.PHONY: help dev dev-stop test lint bench-units bench-agents advisories
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -23,6 +23,10 @@ lint: ## formatting, clippy, documentation, licences and sources
 bench-units: ## how fast units start, stop, move and are listed, beside a real etcd
 	@scripts/install-tools
 	cargo run --locked --release -p fleet-benches --bin bench-units -- --json target/bench-units.json
+
+bench-agents: ## how fast agents enrol, check in and get policies and actions, on both stores
+	@scripts/install-tools
+	cargo run --locked --release -p fleet-benches --bin bench-agents -- --json target/bench-agents.json
 
 advisories: ## known vulnerabilities of what we depend on; fetches the database
 	@scripts/deny advisories

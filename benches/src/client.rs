@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fleet_protocol::fleet_v1::{Unit, UnitPage, UnitState, UnitStatePage};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +20,13 @@ const BOUND: Duration = Duration::from_secs(30);
 /// A page of the longest list is far below it.
 const LARGEST_BODY: usize = 64 << 20;
 
+// Not derived: a password must not reach a log.
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Client").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer.
@@ -28,9 +37,9 @@ pub(crate) struct Reply {
 }
 
 /// HTTP to one address, over one connection that is made again when it is lost.
-#[derive(Debug)]
 pub(crate) struct Client {
     authority: String,
+    authorization: Option<String>,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -38,7 +47,14 @@ impl Client {
     /// A client of `http://host:port`; it connects when it is used.
     pub(crate) fn new(endpoint: &str) -> Client {
         let authority = endpoint.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Client { authority, sender: None }
+        Client { authority, authorization: None, sender: None }
+    }
+
+    /// Says who asks with each request, by name and password.
+    #[must_use]
+    pub(crate) fn with_basic(mut self, user: &str, password: &str) -> Client {
+        self.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        self
     }
 
     /// Sends a request; a body goes out as JSON. An error status is an answer.
@@ -73,6 +89,9 @@ impl Client {
             _ => connect(&self.authority).await?,
         };
         let mut request = hyper::Request::builder().method(method).uri(path).header(HOST, &self.authority);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

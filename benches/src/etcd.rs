@@ -57,6 +57,11 @@ impl Etcd {
         }
     }
 
+    /// The member with this address.
+    pub(crate) fn at(endpoint: &str) -> Etcd {
+        Etcd(Client::new(endpoint))
+    }
+
     async fn range(&mut self, key: &str) -> Result<Range, BenchError> {
         self.0.post("/v3/kv/range", format!("{{\"key\":\"{}\"}}", STANDARD.encode(key))).await
     }

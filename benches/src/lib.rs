@@ -4,8 +4,12 @@
 //! and `fleetctl` built for release. Each benchmark boots a cluster of its own, measures from outside what a person
 //! would see, and leaves nothing behind. `docs/benchmarks.md` says how each figure is taken.
 //!
-//! It must not know how `fleetd` works inside; the planner alone is measured as the library that it is.
+//! [`agents`] measures fleet-server: thousands of simulated agents over TLS, on both stores.
+//!
+//! It must not know how `fleetd` and `fleet-server` work inside; the planner alone is measured as the library that it
+//! is, and many agents are put into the store as the documents that they are.
 
+pub mod agents;
 mod arguments;
 mod client;
 mod error;
@@ -19,8 +23,9 @@ mod samples;
 pub mod units;
 mod wait;
 
+pub use agents::{AgentsArguments, run_agents};
 pub use arguments::Arguments;
 pub use error::BenchError;
 pub use report::{Figure, Report, Target};
-pub use run::run;
+pub use run::{exit_code, run};
 pub use samples::Samples;

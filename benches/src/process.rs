@@ -1,4 +1,4 @@
-//! The process of a machine's fleetd, seen from this host.
+//! A process of this host: the fleetd of a machine, or a server that a benchmark started.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,6 +24,11 @@ pub(crate) struct Memory {
 }
 
 impl Process {
+    /// The process with this id.
+    pub(crate) fn new(id: u32) -> Process {
+        Process(id)
+    }
+
     /// The fleetd that runs in a machine; `None` when none does.
     pub(crate) fn fleetd(machine: &Machine) -> Result<Option<Process>, BenchError> {
         let space = namespace(machine.leader()?)?;
@@ -82,13 +87,22 @@ impl Process {
 
     /// Ends it at once, without a word (SIGKILL).
     pub(crate) async fn kill(self) -> Result<(), BenchError> {
+        self.signal("-KILL").await
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub(crate) async fn terminate(self) -> Result<(), BenchError> {
+        self.signal("-TERM").await
+    }
+
+    async fn signal(self, signal: &str) -> Result<(), BenchError> {
         let mut command = tokio::process::Command::new("kill");
-        command.args(["-KILL", &self.0.to_string()]).stdin(Stdio::null());
+        command.args([signal, &self.0.to_string()]).stdin(Stdio::null());
         let status = command.status().await.map_err(BenchError::file("run", "kill"))?;
         if status.success() {
             return Ok(());
         }
-        Err(BenchError::Wrong(format!("kill -KILL {} ended with {status}", self.0)))
+        Err(BenchError::Wrong(format!("kill {signal} {} ended with {status}", self.0)))
     }
 }
 

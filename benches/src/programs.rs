@@ -5,11 +5,12 @@ use std::process::{Command, Stdio};
 
 use crate::error::BenchError;
 
-/// Builds `fleetd` and `fleetctl` for release, unless `FLEET_PROGRAMS` names a folder that has them. The machine
+/// Builds `packages` for release, unless `FLEET_PROGRAMS` names a folder that has them. The machine
 /// harness would do it too, but within the time of the first benchmark, and a build from nothing takes minutes.
-pub(crate) fn build() -> Result<(), BenchError> {
+pub(crate) fn build(packages: &[&str]) -> Result<(), BenchError> {
     if cfg!(debug_assertions) {
-        let advice = "this is a debug build, and so would fleetd be: measure with `cargo run --release`";
+        let advice =
+            "this is a debug build, and so would the programs be: measure with `cargo run --release`";
         return Err(BenchError::Wrong(advice.to_owned()));
     }
     if std::env::var_os("FLEET_PROGRAMS").is_some() {
@@ -18,7 +19,9 @@ pub(crate) fn build() -> Result<(), BenchError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let status = Command::new(&cargo)
-        .args(["build", "--release", "--package", "fleetd", "--package", "fleetctl", "--manifest-path"])
+        .args(["build", "--release"])
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .arg("--manifest-path")
         .arg(manifest)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -27,5 +30,5 @@ pub(crate) fn build() -> Result<(), BenchError> {
     if status.success() {
         return Ok(());
     }
-    Err(BenchError::Wrong(format!("building fleetd and fleetctl ended with {status}")))
+    Err(BenchError::Wrong(format!("building {} ended with {status}", packages.join(" and "))))
 }

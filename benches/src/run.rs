@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum as _;
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<(), BenchError> {
         .copied()
         .filter(|benchmark| arguments.only.is_empty() || arguments.only.contains(benchmark))
         .collect();
-    programs::build()?;
+    programs::build(&["fleetd", "fleetctl"])?;
     let before = load();
     let (mut figures, mut failed) = (Vec::new(), None);
     for benchmark in chosen {
@@ -59,12 +59,30 @@ pub fn run(arguments: &Arguments) -> Result<(), BenchError> {
             }
         }
     }
-    let host = Host { processors: processors(), versions: versions(), load: [before, load()] };
-    write(&Report { host, quick: arguments.quick, figures }, arguments.json.as_deref())?;
+    write(&Report { host: host(before), quick: arguments.quick, figures }, arguments.json.as_deref())?;
     failed.map_or(Ok(()), Err)
 }
 
-fn write(report: &Report, json: Option<&Path>) -> Result<(), BenchError> {
+/// Where it is measured; the load was `before` at the beginning.
+pub(crate) fn host(before: f64) -> Host {
+    Host { processors: processors(), versions: versions(), load: [before, load()] }
+}
+
+/// The exit status of a program that ends with `outcome`, which is told when it is a failure.
+pub fn exit_code(program: &str, outcome: Result<(), BenchError>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let mut out = std::io::stderr();
+    writeln!(out, "{program}: {error}").ok();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        writeln!(out, "  because: {error}").ok();
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+/// Writes the figures as a table, and as JSON where that is asked for.
+pub(crate) fn write(report: &Report, json: Option<&Path>) -> Result<(), BenchError> {
     let mut text = serde_json::to_string_pretty(report)
         .map_err(|source| BenchError::Answer { url: "the report".to_owned(), source })?;
     text.push('\n');
@@ -87,7 +105,8 @@ fn write(report: &Report, json: Option<&Path>) -> Result<(), BenchError> {
     }
 }
 
-fn load() -> f64 {
+/// The load average over one minute.
+pub(crate) fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|value| value.parse().ok()).unwrap_or_default()
 }
