@@ -43,9 +43,10 @@ pub fn limits(memory: u64) -> Limits {
         policy: Limit { burst: 1, ..unpaced },
         checkin: Limit { max: agents + agents / 4, ..unpaced },
         artifact: short,
-        // Two thousand a second, and a second's worth of them together: each makes keys and writes documents.
-        enroll: Limit::new(500, 2000, short.max),
-        ack: short,
+        // As fast as they can be stored; who comes beyond that many at once is told to come again.
+        enroll: short,
+        // A roll-out is acknowledged by every agent in the same second.
+        ack: Limit { max: agents + agents / 4, ..unpaced },
         // Anybody may ask, without a key.
         status: Limit::new(5000, 200, 400),
         opamp: Limit { max: agents + agents / 4, ..unpaced },
