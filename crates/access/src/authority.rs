@@ -23,6 +23,7 @@ use crate::documents::{AUTHORITY, AUTHORITY_ID, AuthorityDocument};
 use crate::random::{self, RandomError};
 use crate::seal::{Context, Keyring, OpenError, SealError};
 use crate::timestamp::Timestamp;
+use time::OffsetDateTime;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -171,18 +172,18 @@ impl Authority {
         if self.not_after() <= now {
             return Err(AuthorityError::Expired(self.not_after()));
         }
-        let not_after = now.after(SERVER_LIFE).min(self.not_after());
+        let not_after = (now + SERVER_LIFE).min(self.not_after());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Make)?;
         let mut params = server_params(names)?;
-        params.not_before = now.before(BACKDATE).to_date();
-        params.not_after = not_after.to_date();
+        params.not_before = date(now - BACKDATE);
+        params.not_after = date(not_after);
         params.serial_number = Some(serial()?);
         let certificate = params.signed_by(&key, &self.inner.issuer).map_err(AuthorityError::Make)?;
         Ok(ServerCertificate {
             chain_pem: certificate.pem() + self.certificate_pem(),
             key_pem: Secret::new(key.serialize_pem()),
             not_after,
-            renew_at: not_after.before(RENEW_BEFORE).max(now.after(DAY)),
+            renew_at: (not_after - RENEW_BEFORE).max(now + DAY),
         })
     }
 }
@@ -214,15 +215,15 @@ fn alternative_name(name: &str) -> Result<SanType, AuthorityError> {
 
 fn make(keyring: &Keyring, now: Timestamp) -> Result<AuthorityDocument, AuthorityError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Make)?;
-    let not_after = now.after(AUTHORITY_LIFE);
+    let not_after = now + AUTHORITY_LIFE;
     let mut params = CertificateParams::default();
     // A name of its own: clients mix up two authorities with the same one.
     let unique: String = hex(&random::bytes::<4>().map_err(AuthorityError::Random)?);
     params.distinguished_name = named(&format!("Fleet CA {unique}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before = now.before(BACKDATE).to_date();
-    params.not_after = not_after.to_date();
+    params.not_before = date(now - BACKDATE);
+    params.not_after = date(not_after);
     params.serial_number = Some(serial()?);
     let certificate = params.self_signed(&key).map_err(AuthorityError::Make)?;
     let key = keyring.seal(context(), key.serialized_der()).map_err(AuthorityError::Seal)?;
@@ -251,4 +252,10 @@ fn hex(bytes: &[u8]) -> String {
 
 fn context() -> Context<'static> {
     Context::new(AUTHORITY.name, AUTHORITY_ID, "key")
+}
+
+/// The moment as certificates have it.
+fn date(moment: Timestamp) -> OffsetDateTime {
+    // What the type holds is within the years of both.
+    OffsetDateTime::from_unix_timestamp(moment.unix()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

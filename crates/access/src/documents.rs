@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_key_is_accepted_until_it_is_revoked_expired_or_used_up() {
         let now: Timestamp = "2026-11-22T05:17:48Z".parse().unwrap();
-        let later = now.after(std::time::Duration::from_secs(1));
+        let later = now + std::time::Duration::from_secs(1);
         assert_eq!(key().check(now), Ok(()));
         assert_eq!(EnrollmentKey { active: false, ..key() }.check(now), Err(EnrollmentKeyRefusal::Revoked));
         let expiring = EnrollmentKey { expire_at: Some(later), ..key() };

@@ -14,7 +14,6 @@
 //! | [`authority`] | the certificate authority that servers of one store share, and its server certificates |
 //! | [`signer`] | the key that signs what agents must be able to trust |
 //! | [`documents`] | what all of this keeps in the store |
-//! | [`timestamp`] | times as documents carry them |
 
 pub mod authority;
 mod create_once;
@@ -27,4 +26,4 @@ pub mod replace_token;
 pub mod seal;
 pub mod signer;
 pub mod slow;
-pub mod timestamp;
+pub use fleet_store::timestamp;

@@ -143,7 +143,7 @@ async fn round(realm: Realm<'_>, lease: LeaseId, now: Timestamp) -> Result<(), W
         realm.agents.change_many(&silent, unenroll, Some(lease)).await?;
         info!(agents = silent.len(), "agents that were silent for too long are unenrolled");
     }
-    let moment = Timestamp::from_unix(now.unix().saturating_sub_unsigned(realm.keep_expired.as_secs()));
+    let moment = now - realm.keep_expired;
     let removed = realm.actions.clean_up(moment, Some(lease)).await?;
     if removed > 0 {
         info!(actions = removed, "actions that expired long ago are removed");

@@ -10,7 +10,6 @@
 //! | module | what |
 //! |---|---|
 //! | [`documents`] | the collections and what their documents hold |
-//! | [`timestamp`] | a moment, as documents and agents write it |
 //! | [`feed`] | a collection in memory, followed through its watch |
 //! | [`agents`] | every agent that there is, in memory, and changing one |
 //! | [`policies`] | the newest revision of every policy, rendered |
@@ -33,4 +32,4 @@ pub mod query;
 pub mod render;
 pub mod session;
 pub mod status;
-pub mod timestamp;
+pub use fleet_store::timestamp;

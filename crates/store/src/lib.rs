@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`contract`] | the words: [`Store`], [`Collection`], [`Document`], [`Write`], [`Watch`], leases |
 //! | [`error`] | [`Error`] and the three answers a write can have, [`WriteError`] |
+//! | [`timestamp`] | a moment, as documents write it |
 //! | [`typed`] | the same calls for one Rust type, malformed documents set aside instead of failing a list |
 //! | [`etcd`] | the contract on etcd v3 |
 //! | [`embedded`] | the contract on SQLite, in the process |
@@ -26,6 +27,7 @@ pub mod embedded;
 pub mod error;
 pub mod etcd;
 mod samples;
+pub mod timestamp;
 pub mod typed;
 
 pub use contract::{

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use fleet_access::documents::{EnrollmentKey, EnrollmentKeyRefusal};
 use fleet_access::key::ApiKey;
 use fleet_access::replace_token::ReplaceTokenHash;
-use fleet_access::timestamp::Timestamp as AccessTime;
 use fleet_policy::agents::{SaveError, Snapshot};
 use fleet_policy::documents::{Agent, AgentDetails, AgentState};
 use fleet_protocol::agent::{EnrollMetadata, EnrollRequest, EnrollResponse, EnrolledAgent};
@@ -91,9 +90,7 @@ impl AgentsApi {
     async fn enrollment_key(&self, key: &ApiKey) -> Result<EnrollmentKey, ApiError> {
         let found = self.fleet.enrollment.find(key.id()).await.map_err(WriteError::NotDone)?;
         let found = found.filter(|found| key.matches(&found.value.digest)).ok_or(ApiError::Unauthorized)?;
-        let now = AccessTime::from_unix(self.fleet.clock.now().unix());
-        let now = now.map_err(|error| ApiError::Internal(Box::new(error)))?;
-        match found.value.check(now) {
+        match found.value.check(self.fleet.clock.now()) {
             Ok(()) => Ok(found.value.clone()),
             Err(refusal) => Err(ApiError::EnrollmentKey(refusal)),
         }

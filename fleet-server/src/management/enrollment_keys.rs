@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use fleet_access::documents::EnrollmentKey;
 use fleet_access::key::ApiKey;
-use fleet_access::timestamp::Timestamp;
 use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy};
 use fleet_service::config::value::duration;
 use fleet_store::{Expect, Typed, Versioned};
@@ -128,8 +127,7 @@ pub(super) async fn make(
     let key = ApiKey::generate().map_err(|error| internal(Box::new(error)))?;
     let context = EnrollmentKey::api_key_context(key.id());
     let sealed = management.fleet.keyring.seal(context, key.encode().reveal().as_bytes());
-    let now = Timestamp::from_unix(management.fleet.clock.now().unix());
-    let now = now.map_err(|error| internal(Box::new(error)))?;
+    let now = management.fleet.clock.now();
     let document = EnrollmentKey {
         id: key.id().to_owned(),
         // As in the original: names may repeat, so that each gets something of its own.
@@ -139,7 +137,7 @@ pub(super) async fn make(
         api_key: sealed.map_err(|error| internal(Box::new(error)))?,
         active: true,
         created_at: now,
-        expire_at: life.map(|life| now.after(life)),
+        expire_at: life.map(|life| now + life),
         max_uses,
         used: 0,
     };

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::documents::{SERVICE_TOKENS, ServiceToken};
 use fleet_access::key::ApiKey;
-use fleet_access::timestamp::Timestamp;
 use fleet_store::{Expect, Scope, Typed};
 use serde::Deserialize;
 use serde_json::json;
@@ -45,11 +44,10 @@ pub(super) async fn list(State(management): State<Management>) -> Answer {
 pub(super) async fn create(State(management): State<Management>, Input(asked): Input<Create>) -> Answer {
     let key = ApiKey::generate().map_err(|error| ApiError::Internal(Box::new(error)))?;
     let name = asked.name.unwrap_or_else(|| format!("token-{}", management.fleet.clock.now().unix()));
-    let now = Timestamp::from_unix(management.fleet.clock.now().unix());
     let token = ServiceToken {
         name: name.clone(),
         digest: key.digest(),
-        created_at: now.map_err(|error| ApiError::Internal(Box::new(error)))?,
+        created_at: management.fleet.clock.now(),
         revoked: false,
     };
     tokens(&management).put(key.id(), &token, Expect::Absent, None, None).await?;

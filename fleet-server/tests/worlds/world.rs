@@ -8,7 +8,6 @@ use fleet_access::key::ApiKey;
 use fleet_access::master_key::MasterKey;
 use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
-use fleet_access::timestamp::Timestamp as AccessTime;
 use fleet_policy::actions::Actions;
 use fleet_policy::documents::{AGENT_STATES, Action, AgentState, DeployedPolicy, POLICIES};
 use fleet_server::clock::Clock;
@@ -289,7 +288,7 @@ async fn make_enrolment_key(store: &Arc<dyn Store>, shared: &Shared) -> Arc<str>
         digest: key.digest(),
         api_key: shared.keyring.seal(context, b"").unwrap(),
         active: true,
-        created_at: AccessTime::from_unix(shared.clock.now().unix()).unwrap(),
+        created_at: shared.clock.now(),
         expire_at: None,
         max_uses: None,
         used: 0,

@@ -1,4 +1,4 @@
-//! A moment, as documents and agents write it.
+//! A moment, as documents write it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +21,12 @@ impl Timestamp {
     #[must_use]
     pub fn from_unix(seconds: i64) -> Timestamp {
         Timestamp(seconds.clamp(0, LATEST))
+    }
+
+    /// Now, by the machine's clock.
+    #[must_use]
+    pub fn now() -> Timestamp {
+        Timestamp::of(SystemTime::now())
     }
 
     /// What a clock shows.
@@ -47,8 +53,15 @@ impl std::ops::Add<Duration> for Timestamp {
     type Output = Timestamp;
 
     fn add(self, more: Duration) -> Timestamp {
-        let more = i64::try_from(more.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_unix(self.0.saturating_add(more))
+        Timestamp::from_unix(self.0.saturating_add_unsigned(more.as_secs()))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn sub(self, less: Duration) -> Timestamp {
+        Timestamp::from_unix(self.0.saturating_sub_unsigned(less.as_secs()))
     }
 }
 
@@ -119,6 +132,7 @@ mod tests {
 
     #[test]
     fn adding_never_overflows() {
+        assert_eq!((Timestamp::from_unix(5) - Duration::MAX).unix(), 0);
         let end = Timestamp::from_unix(i64::MAX) + Duration::MAX;
         assert_eq!(end.to_string(), "9999-12-31T23:59:59Z");
         assert_eq!(end.until(Timestamp::from_unix(i64::MIN)), Duration::ZERO);
