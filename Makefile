@@ -6,10 +6,10 @@
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-dev: ## a cluster to try things on: three machines as root, your own systemd otherwise
+dev: ## something to try: three machines as root, your own systemd otherwise, and a fleet-server
 	@scripts/dev up
 
-dev-stop: ## end that cluster
+dev-stop: ## end all of it
 	@scripts/dev down
 
 test: ## every test; those on real machines need root
