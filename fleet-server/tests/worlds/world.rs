@@ -13,9 +13,10 @@ use fleet_policy::documents::{AGENT_STATES, Action, AgentState, DeployedPolicy, 
 use fleet_server::clock::Clock;
 use fleet_simulation::{Client, Condition, Faults, Link, Memory};
 use fleet_store::{Expect, Scope, Store, Typed};
+use http::{Method, StatusCode};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::agent::Agent;
@@ -37,6 +38,7 @@ pub(crate) struct World {
     manager: Actions,
     servers: Arc<Vec<Server>>,
     agents: Vec<Agent>,
+    enrolment_key: Arc<str>,
     revision: u64,
     /// Actions that were asked for, and of whom.
     asked: Vec<(String, Vec<String>)>,
@@ -64,6 +66,7 @@ impl World {
             store,
             shared,
             agents: Vec::new(),
+            enrolment_key: Arc::clone(&enrolment_key),
             servers,
             revision: 0,
             asked: Vec::new(),
@@ -78,6 +81,31 @@ impl World {
             world.agents.push(agent);
         }
         world
+    }
+
+    /// Enrols an agent that nobody plays. Returns its id and key.
+    pub(crate) async fn enrol(&self) -> (String, String) {
+        let body = json!({"type": "PERMANENT", "metadata": {"local": {}}});
+        let (status, answer) =
+            self.send(Method::POST, "/api/fleet/agents/enroll", &self.enrolment_key, &body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let text = |field: &str| answer["item"][field].as_str().unwrap().to_owned();
+        (text("id"), text("access_api_key"))
+    }
+
+    pub(crate) fn enrolment_key(&self) -> &str {
+        &self.enrolment_key
+    }
+
+    /// Sends a request to the first server.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        self.servers[0].send(method, path, key, body).await.unwrap()
     }
 
     /// Things happen; then every fault ends, and everything comes right.
