@@ -1,6 +1,7 @@
 //! Collectors, which speak OpAMP.
 
 mod collector;
+mod go;
 mod http;
 mod refusals;
 mod socket;
