@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `auth` | whose key it is |
 //! | `enroll`, `checkin`, `acks`, `audit`, `status` | the routes |
+//! | `opamp` | the route of collectors, which speak OpAMP |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
@@ -21,6 +22,7 @@ mod enroll;
 mod error;
 mod limit;
 mod measured;
+mod opamp;
 mod report;
 mod status;
 
@@ -35,10 +37,11 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
-use crate::http::{Body, Handler, Outcome, Request, Response};
+use crate::http::{Body, Handler, Outcome, Request, Response, Upgrade};
 use answer::Answers;
 use error::ApiError;
 use limit::RouteLimits;
+use opamp::Conversations;
 
 pub use beat::beat;
 pub use limit::RouteLimit;
@@ -66,6 +69,8 @@ pub struct Settings {
     pub compression_threshold: usize,
     /// Whether a check-in's own word on the policy that it runs is not used.
     pub ignore_checkin_policy_id: bool,
+    /// Whether `/v1/opamp` is served.
+    pub enable_opamp: bool,
     /// Limits by route.
     pub limits: Limits,
 }
@@ -83,6 +88,8 @@ pub struct Limits {
     pub audit_unenroll: RouteLimit,
     /// Questions for the server's status.
     pub status: RouteLimit,
+    /// Messages of collectors.
+    pub opamp: RouteLimit,
 }
 
 /// The API of the agents.
@@ -93,6 +100,7 @@ pub struct AgentsApi {
     limits: RouteLimits,
     answers: Answers,
     replace_tokens: ReplaceTokens,
+    conversations: Conversations,
     /// Held check-ins are answered when this is cancelled.
     drain: CancellationToken,
 }
@@ -105,6 +113,7 @@ enum Route<'a> {
     Acks(&'a str),
     AuditUnenroll(&'a str),
     Status,
+    Opamp,
 }
 
 impl Route<'_> {
@@ -117,6 +126,9 @@ impl Route<'_> {
             ["api", "fleet", "agents", id, "acks"] => (Method::POST, Route::Acks(id)),
             ["api", "fleet", "agents", id, "audit", "unenroll"] => (Method::POST, Route::AuditUnenroll(id)),
             ["api", "status"] => (Method::GET, Route::Status),
+            // A GET asks for WebSocket.
+            ["v1", "opamp"] if method == Method::GET => (Method::GET, Route::Opamp),
+            ["v1", "opamp"] => (Method::POST, Route::Opamp),
             _ => return Err(ApiError::NoRoute),
         };
         if *method == expected { Ok(route) } else { Err(ApiError::Method) }
@@ -138,6 +150,7 @@ impl AgentsApi {
             fleet,
             settings,
             replace_tokens,
+            conversations: Conversations::default(),
             drain,
         })
     }
@@ -156,6 +169,9 @@ impl AgentsApi {
             Route::Acks(id) => self.acks(id, request, body).await.map(Outcome::Answer),
             Route::AuditUnenroll(id) => self.audit_unenroll(id, request, body).await.map(Outcome::Answer),
             Route::Status => self.status(request).await.map(Outcome::Answer),
+            Route::Opamp if !self.settings.enable_opamp => Err(ApiError::NoRoute),
+            Route::Opamp if request.method == Method::GET => self.opamp_socket(request).await,
+            Route::Opamp => self.opamp(request, body).await.map(Outcome::Answer),
         }
     }
 }
@@ -214,6 +230,9 @@ impl Handler for AgentsHandler {
             let marks = Marks::of(&request);
             match self.0.route(&request, &mut body).await {
                 Ok(Outcome::Answer(response)) => Outcome::Answer(marks.put_on(response)),
+                Ok(Outcome::Upgrade(Upgrade { response, then })) => {
+                    Outcome::Upgrade(Upgrade { response: marks.put_on(response), then })
+                }
                 Ok(Outcome::Hold(held)) => Outcome::Hold(Box::pin(async move { marks.put_on(held.await) })),
                 Err(error) => Outcome::Answer(marks.put_on(error.response())),
             }
@@ -232,6 +251,9 @@ mod tests {
         assert_eq!(of(Method::POST, "/api/fleet/agents/a/checkin").unwrap(), Route::Checkin("a"));
         assert_eq!(of(Method::POST, "/api/fleet/agents/a/acks").unwrap(), Route::Acks("a"));
         assert_eq!(of(Method::GET, "/api/status").unwrap(), Route::Status);
+        assert_eq!(of(Method::POST, "/v1/opamp").unwrap(), Route::Opamp);
+        assert_eq!(of(Method::GET, "/v1/opamp").unwrap(), Route::Opamp);
+        assert!(matches!(of(Method::PUT, "/v1/opamp"), Err(ApiError::Method)));
         assert!(matches!(of(Method::GET, "/api/fleet/agents/enroll"), Err(ApiError::Method)));
         assert!(matches!(of(Method::GET, "/api/fleet/agents"), Err(ApiError::NoRoute)));
     }

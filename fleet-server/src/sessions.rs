@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::http::Turn;
@@ -185,6 +186,21 @@ impl Place {
     /// The turn of this check-in. `None`: another one of this agent has taken its place. Cancel-safe.
     pub async fn turn(&mut self) -> Option<Turn> {
         (&mut self.turn).await.ok()
+    }
+
+    /// Whether it is still held, for this policy.
+    #[must_use]
+    pub fn is_of(&self, policy_id: &str) -> bool {
+        let state = self.sessions.lock();
+        state
+            .held
+            .get(&self.agent_id)
+            .is_some_and(|held| held.number == self.number && *held.policy_id == *policy_id)
+    }
+
+    /// Whether another check-in of this agent has taken its place. Must not be asked after [`Place::turn`].
+    pub fn is_taken(&mut self) -> bool {
+        matches!(self.turn.try_recv(), Err(TryRecvError::Closed))
     }
 }
 

@@ -12,10 +12,13 @@ mod policy;
 mod state;
 
 pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
-pub use agent::{Agent, AgentDetails, AgentVersion, AuditReason, Host};
+pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, Host};
 pub use agent_policy::{AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
 pub use policy::DeployedPolicy;
-pub use state::{AckedAction, AgentState, CheckinStatus, PolicyFailure, UnhealthyReason, UpgradeAttempt};
+pub use state::{
+    AckedAction, AgentState, CheckinStatus, OpampState, PolicyFailure, RemoteConfig, RemoteConfigOutcome,
+    UnhealthyReason, UpgradeAttempt,
+};
 
 use fleet_store::Collection;
 

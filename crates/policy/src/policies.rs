@@ -162,3 +162,18 @@ impl View<DeployedPolicy> for PoliciesView<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The newest revision of a policy, as it is rendered.
+    pub(crate) fn head(rendered: Rendered) -> Head {
+        Head {
+            revision: Revision(rendered.revision),
+            rendered: Arc::new(rendered),
+            inactivity_timeout: Duration::ZERO,
+            unenroll_timeout: Duration::ZERO,
+        }
+    }
+}

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::documents::DeployedPolicy;
+use crate::opamp::CollectorConfig;
 
 /// The keys of a policy that agents get. What else is stored in it stays here.
 const KEYS: [&str; 17] = [
@@ -43,6 +44,8 @@ pub struct Rendered {
     pub created_at: String,
     /// The `data` of the `POLICY_CHANGE` action: `{"policy":{…}}`.
     pub data: Bytes,
+    /// How collectors that speak OpAMP get it; `None`: there is nothing for them in it.
+    pub collector: Option<CollectorConfig>,
     /// References to secrets that are not there, by the place in the policy: they stand in `data` as they are.
     pub missing_secrets: BTreeMap<String, String>,
 }
@@ -70,12 +73,14 @@ pub fn render(policy: &DeployedPolicy, secrets: &BTreeMap<String, String>) -> Re
         }
         data.insert("secret_paths".to_owned(), replaced.into());
     }
+    let collector = CollectorConfig::of(&data);
     let whole = Value::Object(Map::from_iter([("policy".to_owned(), Value::Object(data))]));
     Rendered {
         policy_id: policy.policy_id.clone(),
         revision: policy.revision_idx,
         created_at: policy.timestamp.to_string(),
         data: Bytes::from(whole.to_string()),
+        collector,
         missing_secrets: missing,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{Agent, AgentState, AuditReason, CheckinStatus};
+use crate::documents::{Agent, AgentKind, AgentState, AuditReason, CheckinStatus};
 use crate::timestamp::Timestamp;
 
 /// An agent that was not heard of for longer is offline.
@@ -22,7 +22,7 @@ pub enum Status {
     Uninstalled,
     /// Its endpoint protection told that it is gone.
     Orphaned,
-    /// Not heard of for [`OFFLINE_AFTER`].
+    /// Not heard of for [`OFFLINE_AFTER`], or a collector that said that it goes away.
     Offline,
     /// It has not told yet that it runs its policy, or becomes another version.
     Updating,
@@ -92,7 +92,7 @@ impl Status {
             Status::Uninstalled
         } else if agent.audit_unenrolled_reason == Some(AuditReason::Orphaned) {
             Status::Orphaned
-        } else if silence > OFFLINE_AFTER {
+        } else if silence > OFFLINE_AFTER || has_said_goodbye(agent, state) {
             Status::Offline
         } else if state.policy_revision_idx == 0 || agent.upgrade_started_at > state.upgraded_at {
             Status::Updating
@@ -108,4 +108,9 @@ impl Status {
             }
         }
     }
+}
+
+/// Collectors say when they go away. (Other agents that say so may still be there: they come back.)
+fn has_said_goodbye(agent: &Agent, state: &AgentState) -> bool {
+    agent.kind == AgentKind::Opamp && state.last_checkin_status == Some(CheckinStatus::Disconnected)
 }

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`fleet_v1`] | `/fleet/v1`: units, their states, machines; compatible with coreos/fleet 1.0.0 |
 //! | [`agent`] | `/api/fleet/agents`: enrol, check in, acknowledge; compatible with Elastic Agent 7.13 and newer |
+//! | [`opamp`] | `/v1/opamp`: the Open Agent Management Protocol of OpenTelemetry collectors |
 
 pub mod agent;
 pub mod fleet_v1;
+pub mod opamp;

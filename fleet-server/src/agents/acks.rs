@@ -17,7 +17,7 @@ const ATTEMPTS: usize = 5;
 /// The most events of a request.
 const MOST_EVENTS: usize = 1000;
 /// Results that are written at a time.
-const RESULTS_AT_A_TIME: usize = 16;
+pub(super) const RESULTS_AT_A_TIME: usize = 16;
 
 impl AgentsApi {
     pub(super) async fn acks(
@@ -75,7 +75,7 @@ impl AgentsApi {
     }
 
     /// The agent has left: its key is no longer good.
-    async fn unenroll(&self, agent: &Snapshot) -> Result<(), WriteError> {
+    pub(super) async fn unenroll(&self, agent: &Snapshot) -> Result<(), WriteError> {
         let now = self.fleet.clock.now();
         self.fleet
             .agents

@@ -88,12 +88,19 @@ impl AgentsApi {
 
     /// The enrolment key that `key` is, if it lets agents enrol.
     async fn enrollment_key(&self, key: &ApiKey) -> Result<EnrollmentKey, ApiError> {
+        let (found, refusal) = self.find_enrollment_key(key).await?;
+        refusal.map_or(Ok(found), |refusal| Err(ApiError::EnrollmentKey(refusal)))
+    }
+
+    /// The enrolment key that `key` is, and why it lets nobody enrol, if it does not.
+    pub(super) async fn find_enrollment_key(
+        &self,
+        key: &ApiKey,
+    ) -> Result<(EnrollmentKey, Option<EnrollmentKeyRefusal>), ApiError> {
         let found = self.fleet.enrollment.find(key.id()).await.map_err(WriteError::NotDone)?;
         let found = found.filter(|found| key.matches(&found.value.digest)).ok_or(ApiError::Unauthorized)?;
-        match found.value.check(self.fleet.clock.now()) {
-            Ok(()) => Ok(found.value.clone()),
-            Err(refusal) => Err(ApiError::EnrollmentKey(refusal)),
-        }
+        let refusal = found.value.check(self.fleet.clock.now()).err();
+        Ok((found.value.clone(), refusal))
     }
 
     /// An attempt that is repeated must not leave an agent behind that never came.

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::http::{BodyError, Response};
 
 /// Seconds after which an agent that came at a bad moment may come again.
-const RETRY_AFTER_SECONDS: &str = "5";
+pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Why a request is not granted. Each has a status and a name of its own, which clients know.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,9 @@ pub(super) enum ApiError {
     /// The store does not answer. Never a reason to doubt a key.
     #[error("the store does not answer: come again")]
     Store(#[source] WriteError),
+    /// The server takes no connections that stay.
+    #[error("the server stops: come again")]
+    Stopping,
     /// The server cannot do its work.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -85,7 +88,7 @@ pub(super) enum ApiError {
 
 impl ApiError {
     /// Status and name.
-    fn kind(&self) -> (StatusCode, &'static str) {
+    pub(super) fn kind(&self) -> (StatusCode, &'static str) {
         match self {
             ApiError::NoRoute => (StatusCode::NOT_FOUND, "NotFound"),
             ApiError::Method => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
@@ -113,7 +116,9 @@ impl ApiError {
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
             ApiError::Rate => (StatusCode::TOO_MANY_REQUESTS, "RateLimit"),
-            ApiError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            ApiError::Store(_) | ApiError::Stopping => {
+                (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")
+            }
             ApiError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
         }
     }

@@ -72,6 +72,7 @@ pub(super) struct RouteLimits {
     pub(super) ack: Gate,
     pub(super) audit_unenroll: Gate,
     pub(super) status: Gate,
+    pub(super) opamp: Gate,
 }
 
 impl RouteLimits {
@@ -82,6 +83,7 @@ impl RouteLimits {
             ack: Gate::new(limits.ack),
             audit_unenroll: Gate::new(limits.audit_unenroll),
             status: Gate::new(limits.status),
+            opamp: Gate::new(limits.opamp),
         }
     }
 
@@ -92,6 +94,7 @@ impl RouteLimits {
             Route::Acks(_) => &self.ack,
             Route::AuditUnenroll(_) => &self.audit_unenroll,
             Route::Status => &self.status,
+            Route::Opamp => &self.opamp,
         }
     }
 }

@@ -58,6 +58,7 @@ impl<'a> Large<'a> {
             user_provided_metadata,
             components: self.components.map(ToOwned::to_owned),
             rejected: self.rejected.clone(),
+            ..AgentDetails::default()
         }
     }
 

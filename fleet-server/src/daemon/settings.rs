@@ -22,12 +22,14 @@ pub(super) fn agents(config: &Config) -> Settings {
         },
         compression_threshold: usize::try_from(server.compression_threshold).unwrap_or(usize::MAX),
         ignore_checkin_policy_id: server.feature_flags.ignore_checkin_policy_id,
+        enable_opamp: server.feature_flags.enable_opamp,
         limits: Limits {
             enroll: route(&limits.enroll),
             checkin: route(&limits.checkin),
             ack: route(&limits.ack),
             audit_unenroll: route(&limits.audit_unenroll),
             status: route(&limits.status),
+            opamp: route(&limits.opamp),
         },
     }
 }

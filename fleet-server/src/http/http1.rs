@@ -18,7 +18,7 @@ pub(super) use body::Http1Body;
 use body::Owner;
 use head::{Head, HeadError};
 
-use super::response::{Outcome, Response};
+use super::response::{Outcome, Response, TakeOver, Upgrade};
 use super::serve::{Ending, Limits};
 use super::transport::Transport;
 use super::{Body, Handler};
@@ -43,10 +43,10 @@ pub(super) struct Connection<H> {
 }
 
 /// What to do with the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Request,
     Close,
+    Upgrade(TakeOver),
 }
 
 impl<H: Handler> Connection<H> {
@@ -62,7 +62,13 @@ impl<H: Handler> Connection<H> {
 
     /// Serves requests until either side ends it.
     pub(super) async fn run(mut self) {
-        while matches!(self.one().await, Ok(Next::Request)) {}
+        loop {
+            match self.one().await {
+                Ok(Next::Request) => {}
+                Ok(Next::Upgrade(then)) => return then(self.transport, self.buffer.freeze()).await,
+                Ok(Next::Close) | Err(_) => break,
+            }
+        }
         let _ = timeout(self.limits.linger, self.end()).await;
     }
 
@@ -148,6 +154,10 @@ impl<H: Handler> Connection<H> {
         match outcome {
             Outcome::Answer(response) => self.answer(response, close).await.map(Exchanged::Done),
             Outcome::Hold(held) => Ok(Exchanged::Held(held, close)),
+            Outcome::Upgrade(Upgrade { response, then }) => {
+                write::response(&mut self.transport, response, false, self.limits.write_chunk).await?;
+                Ok(Exchanged::Done(Next::Upgrade(then)))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
@@ -46,6 +47,8 @@ pub(super) async fn serve<H: Handler>(
             let response = match handler.handle(request, Body::Http2(body)).await {
                 Outcome::Answer(response) => response,
                 Outcome::Hold(held) => held.await,
+                // A stream of HTTP/2 has no such thing.
+                Outcome::Upgrade(_) => Response::empty(StatusCode::NOT_IMPLEMENTED),
             };
             Ok::<Answer, Infallible>(answer(response))
         }

@@ -6,6 +6,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Transport;
+
 /// Leave to be answered now; given back when the answer is written.
 pub type Turn = OwnedSemaphorePermit;
 
@@ -30,6 +32,19 @@ pub enum Outcome {
     Answer(Response),
     /// It is answered later. Nothing else of the request is needed until then.
     Hold(BoxFuture<'static, Response>),
+    /// The connection speaks another protocol from now on. Only one of HTTP/1.1 can.
+    Upgrade(Upgrade),
+}
+
+/// Takes over a connection, with what has been read of it beyond the request.
+pub type TakeOver = Box<dyn FnOnce(Transport, Bytes) -> BoxFuture<'static, ()> + Send>;
+
+/// Another protocol for a connection.
+pub struct Upgrade {
+    /// The answer, of status 101.
+    pub response: Response,
+    /// What happens with the connection then.
+    pub then: TakeOver,
 }
 
 impl Response {

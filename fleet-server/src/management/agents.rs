@@ -8,6 +8,7 @@ use fleet_policy::agents::Snapshot;
 use fleet_policy::documents::AgentDetails;
 use fleet_policy::query::Query as AgentQuery;
 use fleet_policy::status::Status;
+use fleet_protocol::opamp::AgentCapability;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -63,7 +64,7 @@ fn shown(agent: &Snapshot, status: Status, details: Option<&AgentDetails>) -> Va
     let (document, state) = (&agent.agent, &agent.state);
     let mut value = json!({
         "id": &*agent.id,
-        "type": "PERMANENT",
+        "type": document.kind.as_str(),
         "active": document.active,
         "enrolled_at": document.enrolled_at,
         "policy_id": &*document.policy_id,
@@ -90,11 +91,20 @@ fn shown(agent: &Snapshot, status: Status, details: Option<&AgentDetails>) -> Va
             "os": {"platform": &*document.host.platform},
         },
     });
+    if let Some(opamp) = &state.opamp {
+        value["capabilities"] = json!(AgentCapability::names(opamp.capabilities));
+        value["sequence_num"] = opamp.sequence_num.into();
+        value["remote_config_status"] = json!(opamp.remote_config_status);
+    }
     if let Some(details) = details {
         for (field, text) in [
             ("local_metadata", &details.local_metadata),
             ("user_provided_metadata", &details.user_provided_metadata),
             ("components", &details.components),
+            ("identifying_attributes", &details.identifying_attributes),
+            ("non_identifying_attributes", &details.non_identifying_attributes),
+            ("health", &details.health),
+            ("effective_config", &details.effective_config),
         ] {
             if let Some(given) = text.as_ref().and_then(|text| serde_json::from_str::<Value>(text.get()).ok())
             {

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::server::Server;
 
@@ -65,17 +66,25 @@ impl Way {
         Way { port: server.agents_port(), tls: TlsConnector::from(Arc::new(config)) }
     }
 
-    pub(crate) async fn connect(&self) -> SendRequest<Full<Bytes>> {
+    /// A connection on which nothing has been said yet.
+    pub(crate) async fn stream(&self) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let name = ServerName::try_from("localhost").expect("a name");
-        let stream = self.tls.connect(name, tcp).await.expect("a TLS connection that can be trusted");
+        self.tls.connect(name, tcp).await.expect("a TLS connection that can be trusted")
+    }
+
+    pub(crate) async fn connect(&self) -> SendRequest<Full<Bytes>> {
+        let stream = self.stream().await;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
         tokio::spawn(connection);
         sender
     }
 
-    /// Sends one request on a connection of its own.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    /// Sends one request on a connection of its own. The answer's body is unpacked.
+    pub(crate) async fn send_for_bytes(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> (http::response::Parts, Vec<u8>) {
         let mut sender = self.connect().await;
         let response = tokio::time::timeout(ANSWER_MAX * 4, sender.send_request(request)).await;
         let response = response.expect("an answer in time").expect("an answer");
@@ -86,6 +95,12 @@ impl Way {
             GzDecoder::new(bytes.as_slice()).read_to_end(&mut decoded).expect("gzip");
             bytes = decoded;
         }
+        (head, bytes)
+    }
+
+    /// The same, for an answer of JSON.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (head, bytes) = self.send_for_bytes(request).await;
         let body = if bytes.is_empty() {
             Value::Null
         } else {

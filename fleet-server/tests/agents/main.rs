@@ -1,12 +1,18 @@
 //! Servers as programs, over real stores, and agents that speak to them over TLS.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod agent;
 mod checkins;
 mod enrolment;
 mod etcd;
 mod manager;
+mod opamp;
 mod refusals;
 mod server;
 mod servers;

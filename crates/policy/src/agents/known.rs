@@ -95,7 +95,9 @@ impl Known {
         for text in agent.tags.iter_mut().chain(&mut agent.namespaces).chain(&mut agent.enrollment_key_id) {
             self.interner.intern(text);
         }
-        self.by_key.insert(agent.access_api_key_id.clone(), Arc::clone(&id));
+        if !agent.access_api_key_id.is_empty() {
+            self.by_key.insert(agent.access_api_key_id.clone(), Arc::clone(&id));
+        }
         if let Some(enrollment_id) = &agent.enrollment_id {
             self.by_enrollment.insert(enrollment_id.clone(), Arc::clone(&id));
         }

@@ -12,6 +12,9 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Agent {
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: AgentKind,
     /// Whether its key is good.
     pub active: bool,
     /// The policy that it should run.
@@ -29,7 +32,7 @@ pub struct Agent {
     /// The spaces that it is seen in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<Arc<str>>,
-    /// The first half of its key.
+    /// The first half of its key. Empty: it has none of its own.
     pub access_api_key_id: Box<str>,
     /// SHA-256 of the second half, base64.
     pub access_api_key_digest: Box<str>,
@@ -60,6 +63,28 @@ pub struct Agent {
     /// When somebody asked it to become another version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_started_at: Option<Timestamp>,
+}
+
+/// What an agent is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AgentKind {
+    /// An agent that checks in, with a key of its own.
+    #[default]
+    Permanent,
+    /// A collector that speaks OpAMP, with the key that it enrolled with.
+    Opamp,
+}
+
+impl AgentKind {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AgentKind::Permanent => "PERMANENT",
+            AgentKind::Opamp => "OPAMP",
+        }
+    }
 }
 
 /// The version of an agent.
@@ -120,6 +145,18 @@ pub struct AgentDetails {
     /// What it runs: an array.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub components: Option<Box<RawValue>>,
+    /// What tells a collector from others: an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identifying_attributes: Option<Box<RawValue>>,
+    /// What else there is to know of a collector: an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub non_identifying_attributes: Option<Box<RawValue>>,
+    /// How a collector and its parts are: an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<RawValue>>,
+    /// The configuration that a collector runs, without its secrets: an object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_config: Option<Box<RawValue>>,
     /// What was sent in a form that cannot be kept, by field: why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rejected: BTreeMap<String, String>,

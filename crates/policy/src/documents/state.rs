@@ -53,6 +53,50 @@ pub struct AgentState {
     /// Digest of the details that are stored, so that unchanged ones need not be read.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub details_digest: Box<str>,
+    /// What only collectors that speak OpAMP report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opamp: Option<Box<OpampState>>,
+}
+
+/// What a collector that speaks OpAMP reports beside what all agents do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OpampState {
+    /// What it can do: bits of [`AgentCapability`](fleet_protocol::opamp::AgentCapability).
+    pub capabilities: u64,
+    /// The number of its last message when this was written.
+    pub sequence_num: u64,
+    /// What came of the configuration that it was offered last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_config_status: Option<RemoteConfig>,
+}
+
+/// What came of a configuration that a collector was offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteConfig {
+    /// The configuration's hash, hexadecimal.
+    pub hash: Box<str>,
+    /// What came of it.
+    pub status: RemoteConfigOutcome,
+    /// Why it failed, in the collector's words.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub error: Box<str>,
+}
+
+/// What can come of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RemoteConfigOutcome {
+    /// It was sent to a collector that does not say what comes of it.
+    Offered,
+    /// The collector has it, and says no more.
+    Unset,
+    /// The collector is at it.
+    Applying,
+    /// It runs.
+    Applied,
+    /// It cannot be run.
+    Failed,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]

@@ -54,7 +54,8 @@ fn message(response: &Response, close: bool) -> io::Result<Bytes> {
         message.extend_from_slice(value.as_bytes());
         message.extend_from_slice(b"\r\n");
     }
-    if response.status != StatusCode::NO_CONTENT && response.status != StatusCode::NOT_MODIFIED {
+    let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED, StatusCode::SWITCHING_PROTOCOLS];
+    if !has_none.contains(&response.status) {
         write!(message, "content-length: {length}\r\n")?;
     }
     if close {
