@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `auth` | whose key it is |
-//! | `enroll`, `checkin`, `acks`, `audit`, `status` | the routes |
+//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload` | the routes |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
@@ -21,6 +21,7 @@ mod error;
 mod limit;
 mod report;
 mod status;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,12 @@ pub struct Limits {
     pub audit_unenroll: RouteLimit,
     /// Questions for the server's status.
     pub status: RouteLimit,
+    /// Beginnings of uploads.
+    pub upload_start: RouteLimit,
+    /// Chunks of uploads.
+    pub upload_chunk: RouteLimit,
+    /// Ends of uploads.
+    pub upload_end: RouteLimit,
 }
 
 /// The API of the agents.
@@ -102,6 +109,9 @@ enum Route<'a> {
     Acks(&'a str),
     AuditUnenroll(&'a str),
     Status,
+    UploadBegin,
+    UploadChunk(&'a str, &'a str),
+    UploadFinish(&'a str),
 }
 
 impl Route<'_> {
@@ -113,6 +123,9 @@ impl Route<'_> {
             ["api", "fleet", "agents", id, "checkin"] => (Method::POST, Route::Checkin(id)),
             ["api", "fleet", "agents", id, "acks"] => (Method::POST, Route::Acks(id)),
             ["api", "fleet", "agents", id, "audit", "unenroll"] => (Method::POST, Route::AuditUnenroll(id)),
+            ["api", "fleet", "uploads"] => (Method::POST, Route::UploadBegin),
+            ["api", "fleet", "uploads", id] => (Method::POST, Route::UploadFinish(id)),
+            ["api", "fleet", "uploads", id, number] => (Method::PUT, Route::UploadChunk(id, number)),
             ["api", "status"] => (Method::GET, Route::Status),
             _ => return Err(ApiError::NoRoute),
         };
@@ -153,6 +166,11 @@ impl AgentsApi {
             Route::Acks(id) => self.acks(id, request, body).await.map(Outcome::Answer),
             Route::AuditUnenroll(id) => self.audit_unenroll(id, request, body).await.map(Outcome::Answer),
             Route::Status => self.status(request).await.map(Outcome::Answer),
+            Route::UploadBegin => self.upload_begin(request, body).await.map(Outcome::Answer),
+            Route::UploadChunk(id, number) => {
+                self.upload_chunk(id, number, request, body).await.map(Outcome::Answer)
+            }
+            Route::UploadFinish(id) => self.upload_finish(id, request, body).await.map(Outcome::Answer),
         }
     }
 }

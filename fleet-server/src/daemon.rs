@@ -158,8 +158,8 @@ impl Server {
             let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
             let keep_expired = config.server.gc.cleanup_after_expired;
             async move {
-                let Fleet { agents, policies, actions, clock, .. } = &*fleet;
-                let realm = Realm { agents, policies, actions, keep_expired };
+                let Fleet { agents, policies, actions, files, clock, .. } = &*fleet;
+                let realm = Realm { agents, policies, actions, files, keep_expired };
                 let name = welcome::hostname().unwrap_or_default();
                 token.run_until_cancelled(keep(realm, &name, || clock.now())).await
             }
@@ -196,7 +196,7 @@ impl Server {
         let users = Arc::new(Users::new(&store));
         let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
         let password = password.map_err(Error::Admin)?;
-        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock));
+        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), settings::files(config));
         Ok(Server { fleet, authority, passwords, users, password })
     }
 

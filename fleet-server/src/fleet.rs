@@ -6,6 +6,7 @@ use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_policy::actions::Actions;
 use fleet_policy::agents::Agents;
+use fleet_policy::files::{FileLimits, Files};
 use fleet_policy::policies::Policies;
 use fleet_service::drain::Drain;
 use fleet_store::Store;
@@ -34,6 +35,8 @@ pub struct Fleet {
     pub policies: Policies,
     /// The actions.
     pub actions: Actions,
+    /// The files that agents upload or are to get.
+    pub files: Files,
     /// The enrolment keys.
     pub enrollment: EnrollmentKeys,
     /// The secrets of policies.
@@ -49,7 +52,13 @@ pub struct Fleet {
 impl Fleet {
     /// A view of `store` that knows nothing yet.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, keyring: Keyring, signer: Signer, clock: Arc<dyn Clock>) -> Arc<Fleet> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        keyring: Keyring,
+        signer: Signer,
+        clock: Arc<dyn Clock>,
+        files: FileLimits,
+    ) -> Arc<Fleet> {
         let sessions = Arc::new(Sessions::default());
         let secrets = PolicySecrets::new(&store, keyring.clone());
         let (agents, policies, actions) =
@@ -62,6 +71,7 @@ impl Fleet {
                 Box::new(move |id| policies.wake_policy(id)),
             ),
             actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
+            files: Files::new(&store, files),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
             sessions,

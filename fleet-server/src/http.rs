@@ -16,7 +16,7 @@ mod transport;
 
 pub use body::{Body, BodyError};
 pub use request::Request;
-pub use response::{Outcome, Response, Turn};
+pub use response::{Outcome, Response, ResponseBody, Streamed, Turn};
 pub use serve::{Ending, Limits, Port, serve};
 pub use transport::Transport;
 

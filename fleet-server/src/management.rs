@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `auth` | who asks |
 //! | `error` | what they are told when something cannot be done |
-//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions` | the routes |
+//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions`, `files` | the routes |
 
 mod actions;
 mod agent_policies;
@@ -15,6 +15,7 @@ mod agents;
 mod auth;
 mod enrollment_keys;
 mod error;
+mod files;
 mod input;
 mod list;
 mod serve;
@@ -88,6 +89,14 @@ impl Management {
             .route("/api/fleet/agents/{id}/reassign", post(actions::reassign))
             .route("/api/fleet/agents/{id}/upgrade", post(actions::upgrade))
             .route("/api/fleet/agents/{id}/request_diagnostics", post(actions::request_diagnostics))
+            .route("/api/fleet/agents/{id}/uploads", get(files::uploads))
+            .route(
+                "/api/fleet/agents/files",
+                // The body is not read into memory: what files take has a bound of its own.
+                post(files::put).layer(DefaultBodyLimit::disable()),
+            )
+            .route("/api/fleet/agents/files/{file_id}", get(files::get).delete(files::delete))
+            .route("/api/fleet/agents/files/{file_id}/{name}", get(files::get).delete(files::delete))
             .route_layer(middleware::from_fn_with_state(self.clone(), auth::require_user));
         Router::new()
             .route("/api/status", get(status))

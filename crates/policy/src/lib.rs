@@ -19,6 +19,7 @@
 //! | [`actions`] | the actions that are not over, and whom they are for |
 //! | [`query`] | choosing agents by what is known of them |
 //! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
+//! | [`files`] | files that agents upload or are to get, in chunks |
 //! | [`keeper`] | what one server does for all: silent agents are unenrolled, what is over is removed |
 //! | [`status`] | how an agent is, by the rules that people know |
 
@@ -27,6 +28,7 @@ pub mod agents;
 pub mod compose;
 pub mod documents;
 pub mod feed;
+pub mod files;
 pub mod keeper;
 pub mod policies;
 pub mod query;

@@ -2,6 +2,7 @@
 
 use fleet_access::documents::EnrollmentKeyRefusal;
 use fleet_access::replace_token::ReplaceTokenError;
+use fleet_policy::files::FileError;
 use fleet_protocol::agent::{ErrorBody, UserAgentError};
 use fleet_store::{Error, ErrorKind, WriteError};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
@@ -69,6 +70,12 @@ pub(super) enum ApiError {
     /// The body cannot be had.
     #[error("{0}")]
     Body(#[from] BodyError),
+    /// No such upload of this agent.
+    #[error("invalid upload id: there is no such upload")]
+    NoUpload,
+    /// Something of a file is not right.
+    #[error("{0}")]
+    File(FileError),
     /// Too much at a time.
     #[error("exceeded the max limit: come again in {RETRY_AFTER_SECONDS} s")]
     Busy,
@@ -111,6 +118,9 @@ impl ApiError {
             }
             ApiError::Body(BodyError::Slow(_)) => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            // The name that clients know.
+            ApiError::NoUpload => (StatusCode::BAD_REQUEST, "ErrAPIKeyNotFound"),
+            ApiError::File(error) => file_kind(error),
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
             ApiError::Rate => (StatusCode::TOO_MANY_REQUESTS, "RateLimit"),
             ApiError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
@@ -132,6 +142,35 @@ impl ApiError {
             return response.with_header(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response
+    }
+}
+
+fn file_kind(error: &FileError) -> (StatusCode, &'static str) {
+    match error {
+        FileError::Disabled => (StatusCode::FORBIDDEN, "ErrFileFeatureDisable"),
+        FileError::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+        FileError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "ErrPayloadSizeTooLarge"),
+        FileError::NoRoom(_) => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
+        FileError::Expired => (StatusCode::BAD_REQUEST, "ErrUploadExpired"),
+        FileError::Closed => (StatusCode::BAD_REQUEST, "ErrUploadStopped"),
+        FileError::HashMismatch => (StatusCode::BAD_REQUEST, "ErrHashMismatch"),
+        FileError::MissingChunks { .. } => (StatusCode::BAD_REQUEST, "ErrMissingChunks"),
+        FileError::Invalid(_) | FileError::NoSuchChunk { .. } | FileError::ChunkSize { .. } => {
+            (StatusCode::BAD_REQUEST, "BadRequest")
+        }
+        FileError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
+        FileError::Corrupt(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
+        FileError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    }
+}
+
+impl From<FileError> for ApiError {
+    fn from(error: FileError) -> ApiError {
+        match error {
+            FileError::Store(error) => ApiError::Store(error),
+            FileError::Busy => ApiError::Busy,
+            error => ApiError::File(error),
+        }
     }
 }
 

@@ -1,9 +1,18 @@
 //! What the configuration means for the parts.
 
+use fleet_policy::files::FileLimits;
+
 use crate::agents::{Limits, RouteLimit, Settings};
 use crate::config::Config;
 use crate::config::limits::Limit;
+use crate::config::store::Store;
 use crate::http;
+
+/// Bytes of all files, unless the configuration says it.
+const EMBEDDED_STORAGE: u64 = 10 << 30;
+const ETCD_STORAGE: u64 = 256 << 20;
+/// Chunks that come in at a time: 2 MiB of memory each.
+const MOST_RECEIVING: usize = 16;
 
 pub(super) fn agents(config: &Config) -> Settings {
     let server = &config.server;
@@ -28,8 +37,25 @@ pub(super) fn agents(config: &Config) -> Settings {
             ack: route(&limits.ack),
             audit_unenroll: route(&limits.audit_unenroll),
             status: route(&limits.status),
+            upload_start: route(&limits.upload_start),
+            upload_chunk: route(&limits.upload_chunk),
+            upload_end: route(&limits.upload_end),
         },
     }
+}
+
+/// How much files may take. etcd has a quota of 2 GiB for everything, where nobody has changed it.
+pub(super) fn files(config: &Config) -> FileLimits {
+    let limits = &config.server.limits;
+    let by_store = match config.store {
+        Store::Embedded { .. } => EMBEDDED_STORAGE,
+        Store::Etcd(_) => ETCD_STORAGE,
+    };
+    let receiving = match limits.upload_chunk.max {
+        0 => MOST_RECEIVING,
+        most => most.min(MOST_RECEIVING),
+    };
+    FileLimits { storage: limits.max_file_storage_size.unwrap_or(by_store), receiving }
 }
 
 fn route(limit: &Limit) -> RouteLimit {

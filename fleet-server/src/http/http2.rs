@@ -1,10 +1,12 @@
 //! HTTP/2, by hyper.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, MapOk, StreamExt, TryStreamExt};
 use http::header::CONTENT_LENGTH;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
@@ -12,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tracing::debug;
 
-use super::response::{Outcome, Response};
+use super::response::{Outcome, Response, ResponseBody};
 use super::serve::{Ending, Limits};
 use super::transport::Transport;
 use super::{Body, Handler, Request};
@@ -20,7 +22,10 @@ use super::{Body, Handler, Request};
 /// The most requests at a time of one connection. An agent has two; a proxy in front of many has more.
 const MOST_STREAMS: u32 = 250;
 
-type Answer = http::Response<StreamBody<Pieces>>;
+type Pieces = BoxStream<'static, io::Result<Bytes>>;
+/// The turn of an answer is over once HTTP/2 has it: its own flow control holds back what the client does not
+/// take.
+type Answer = http::Response<StreamBody<MapOk<Pieces, fn(Bytes) -> Frame<Bytes>>>>;
 
 /// Serves a connection until either side ends it.
 pub(super) async fn serve<H: Handler>(
@@ -72,29 +77,17 @@ pub(super) async fn serve<H: Handler>(
 }
 
 fn answer(response: Response) -> Answer {
-    let length = response.length();
-    let mut answer = http::Response::new(StreamBody::new(Pieces { pieces: response.body.into_iter() }));
+    let length = response.body.length();
+    let pieces: Pieces = match response.body {
+        ResponseBody::Pieces(pieces) => stream::iter(pieces.into_iter().map(Ok)).boxed(),
+        ResponseBody::Stream(streamed) => streamed.pieces,
+    };
+    let frame: fn(Bytes) -> Frame<Bytes> = Frame::data;
+    let mut answer = http::Response::new(StreamBody::new(pieces.map_ok(frame)));
     *answer.status_mut() = response.status;
     for (name, value) in response.headers {
         answer.headers_mut().append(name, value);
     }
     answer.headers_mut().insert(CONTENT_LENGTH, length.into());
     answer
-}
-
-/// The pieces of a body, one after the other. The turn of an answer is over once HTTP/2 has it: its own flow
-/// control holds back what the client does not take.
-struct Pieces {
-    pieces: std::vec::IntoIter<Bytes>,
-}
-
-impl futures_util::Stream for Pieces {
-    type Item = Result<Frame<Bytes>, Infallible>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.pieces.next().map(|piece| Ok(Frame::data(piece))))
-    }
 }
