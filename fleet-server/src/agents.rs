@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `auth` | whose key it is |
-//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload` | the routes |
+//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file` | the routes |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
@@ -18,7 +18,9 @@ mod checkin;
 mod compress;
 mod enroll;
 mod error;
+mod file;
 mod limit;
+mod range;
 mod report;
 mod status;
 mod upload;
@@ -87,6 +89,8 @@ pub struct Limits {
     pub upload_chunk: RouteLimit,
     /// Ends of uploads.
     pub upload_end: RouteLimit,
+    /// Files sent to agents.
+    pub file_delivery: RouteLimit,
 }
 
 /// The API of the agents.
@@ -112,6 +116,7 @@ enum Route<'a> {
     UploadBegin,
     UploadChunk(&'a str, &'a str),
     UploadFinish(&'a str),
+    File(&'a str),
 }
 
 impl Route<'_> {
@@ -126,6 +131,7 @@ impl Route<'_> {
             ["api", "fleet", "uploads"] => (Method::POST, Route::UploadBegin),
             ["api", "fleet", "uploads", id] => (Method::POST, Route::UploadFinish(id)),
             ["api", "fleet", "uploads", id, number] => (Method::PUT, Route::UploadChunk(id, number)),
+            ["api", "fleet", "file", id] => (Method::GET, Route::File(id)),
             ["api", "status"] => (Method::GET, Route::Status),
             _ => return Err(ApiError::NoRoute),
         };
@@ -158,7 +164,7 @@ impl AgentsApi {
         body: &mut Body<'_>,
     ) -> Result<Outcome, ApiError> {
         let route = Route::of(&request.method, &request.path)?;
-        let _leave = self.limits.of(&route).enter()?;
+        let leave = self.limits.of(&route).enter()?;
         check_api_version(request)?;
         match route {
             Route::Enroll => self.enroll(request, body).await.map(Outcome::Answer),
@@ -170,6 +176,7 @@ impl AgentsApi {
             Route::UploadChunk(id, number) => {
                 self.upload_chunk(id, number, request, body).await.map(Outcome::Answer)
             }
+            Route::File(id) => self.file(id, request, leave).await.map(Outcome::Answer),
             Route::UploadFinish(id) => self.upload_finish(id, request, body).await.map(Outcome::Answer),
         }
     }

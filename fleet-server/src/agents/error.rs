@@ -5,7 +5,7 @@ use fleet_access::replace_token::ReplaceTokenError;
 use fleet_policy::files::FileError;
 use fleet_protocol::agent::{ErrorBody, UserAgentError};
 use fleet_store::{Error, ErrorKind, WriteError};
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderValue, StatusCode, header::CONTENT_RANGE, header::RETRY_AFTER};
 use tracing::warn;
 
 use crate::http::{BodyError, Response};
@@ -76,6 +76,12 @@ pub(super) enum ApiError {
     /// Something of a file is not right.
     #[error("{0}")]
     File(FileError),
+    /// Files of libraries are for others.
+    #[error("client file forbidden: files of libraries are for endpoint-security alone")]
+    FileForbidden,
+    /// The file has no such bytes.
+    #[error("range not satisfiable: ask for one range within the {0} bytes of the file")]
+    Range(u64),
     /// Too much at a time.
     #[error("exceeded the max limit: come again in {RETRY_AFTER_SECONDS} s")]
     Busy,
@@ -121,6 +127,8 @@ impl ApiError {
             // The name that clients know.
             ApiError::NoUpload => (StatusCode::BAD_REQUEST, "ErrAPIKeyNotFound"),
             ApiError::File(error) => file_kind(error),
+            ApiError::FileForbidden => (StatusCode::FORBIDDEN, "ErrClientFileForbidden"),
+            ApiError::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable"),
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
             ApiError::Rate => (StatusCode::TOO_MANY_REQUESTS, "RateLimit"),
             ApiError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
@@ -141,7 +149,13 @@ impl ApiError {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             return response.with_header(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
-        response
+        match self {
+            ApiError::Range(size) => match HeaderValue::try_from(format!("bytes */{size}")) {
+                Ok(range) => response.with_header(CONTENT_RANGE, range),
+                Err(_) => response,
+            },
+            _ => response,
+        }
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) struct RouteLimits {
     pub(super) upload_start: Gate,
     pub(super) upload_chunk: Gate,
     pub(super) upload_end: Gate,
+    pub(super) file_delivery: Gate,
 }
 
 impl RouteLimits {
@@ -95,6 +96,7 @@ impl RouteLimits {
             upload_start: Gate::new(limits.upload_start),
             upload_chunk: Gate::new(limits.upload_chunk),
             upload_end: Gate::new(limits.upload_end),
+            file_delivery: Gate::new(limits.file_delivery),
         }
     }
 
@@ -108,6 +110,7 @@ impl RouteLimits {
             Route::UploadBegin => &self.upload_start,
             Route::UploadChunk(..) => &self.upload_chunk,
             Route::UploadFinish(_) => &self.upload_end,
+            Route::File(_) => &self.file_delivery,
         }
     }
 }

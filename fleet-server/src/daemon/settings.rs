@@ -40,6 +40,7 @@ pub(super) fn agents(config: &Config) -> Settings {
             upload_start: route(&limits.upload_start),
             upload_chunk: route(&limits.upload_chunk),
             upload_end: route(&limits.upload_end),
+            file_delivery: route(&limits.file_delivery),
         },
     }
 }

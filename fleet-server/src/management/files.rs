@@ -6,12 +6,13 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use fleet_policy::documents::{FileDocument, FileStatus, FileTargets};
-use fleet_policy::files::{Begin, CHUNK, File, FileError, WINDOW_SECONDS, chunk_count};
+use fleet_policy::files::{Begin, CHUNK, File, FileError, WINDOW_SECONDS, chunk_count, hex, transit_hash};
 use fleet_policy::timestamp::Timestamp;
 use futures_util::StreamExt;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -152,6 +153,7 @@ async fn fill(management: &Management, file: &File, body: Body) -> Result<(), Ap
     let mut pieces = body.into_data_stream();
     let mut rest = Bytes::new();
     let mut digests = Vec::new();
+    let mut whole = Context::new(&SHA256);
     for number in 0..chunk_count(file.value.file.size) {
         let left = file.value.file.size - u64::from(number) * CHUNK;
         let wanted = usize::try_from(left.min(CHUNK)).unwrap_or(usize::MAX);
@@ -163,8 +165,10 @@ async fn fill(management: &Management, file: &File, body: Body) -> Result<(), Ap
             }
             chunk.extend_from_slice(&rest.split_to(rest.len().min(wanted - chunk.len())));
         }
+        whole.update(&chunk);
         digests.push(files.take_chunk(file, number, &chunk, now()).await?);
     }
-    let file = files.find(&file.id).await?.ok_or(FileError::NotFound)?;
-    Ok(files.finish(file, &fleet_policy::files::transit_hash(digests), now()).await?)
+    let mut file = files.find(&file.id).await?.ok_or(FileError::NotFound)?;
+    file.value.file.hash.sha256 = Some(hex(whole.finish().as_ref()));
+    Ok(files.finish(file, &transit_hash(digests), now()).await?)
 }

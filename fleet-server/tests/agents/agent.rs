@@ -11,7 +11,8 @@ use flate2::write::GzEncoder;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -70,6 +71,19 @@ impl Way {
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = self.tls.connect(name, tcp).await.expect("a TLS connection that can be trusted");
         let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
+        tokio::spawn(connection);
+        sender
+    }
+
+    /// A connection of HTTP/2.
+    pub(crate) async fn connect_2(&self) -> http2::SendRequest<Full<Bytes>> {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
+        let mut config = (**self.tls.config()).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.expect("HTTP/2");
         tokio::spawn(connection);
         sender
     }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod checkins;
+mod delivery;
 mod enrolment;
 mod etcd;
 mod files;
