@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `auth` | whose key it is |
-//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file` | the routes |
+//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file`, `artifact` | the routes |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
@@ -11,6 +11,7 @@
 
 mod acks;
 mod answer;
+mod artifact;
 mod audit;
 mod auth;
 mod beat;
@@ -89,6 +90,8 @@ pub struct Limits {
     pub upload_chunk: RouteLimit,
     /// Ends of uploads.
     pub upload_end: RouteLimit,
+    /// Artifacts.
+    pub artifact: RouteLimit,
     /// Files sent to agents.
     pub file_delivery: RouteLimit,
 }
@@ -117,6 +120,7 @@ enum Route<'a> {
     UploadChunk(&'a str, &'a str),
     UploadFinish(&'a str),
     File(&'a str),
+    Artifact(&'a str, &'a str),
 }
 
 impl Route<'_> {
@@ -132,6 +136,9 @@ impl Route<'_> {
             ["api", "fleet", "uploads", id] => (Method::POST, Route::UploadFinish(id)),
             ["api", "fleet", "uploads", id, number] => (Method::PUT, Route::UploadChunk(id, number)),
             ["api", "fleet", "file", id] => (Method::GET, Route::File(id)),
+            ["api", "fleet", "artifacts", identifier, sha256] => {
+                (Method::GET, Route::Artifact(identifier, sha256))
+            }
             ["api", "status"] => (Method::GET, Route::Status),
             _ => return Err(ApiError::NoRoute),
         };
@@ -175,6 +182,9 @@ impl AgentsApi {
             Route::UploadBegin => self.upload_begin(request, body).await.map(Outcome::Answer),
             Route::UploadChunk(id, number) => {
                 self.upload_chunk(id, number, request, body).await.map(Outcome::Answer)
+            }
+            Route::Artifact(identifier, sha256) => {
+                self.artifact(identifier, sha256, request).await.map(Outcome::Answer)
             }
             Route::File(id) => self.file(id, request, leave).await.map(Outcome::Answer),
             Route::UploadFinish(id) => self.upload_finish(id, request, body).await.map(Outcome::Answer),

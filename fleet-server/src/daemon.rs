@@ -33,7 +33,7 @@ use crate::agents::{AgentsApi, AgentsHandler, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::logging::Level;
-use crate::fleet::Fleet;
+use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
 use crate::management::{self, AdminError, Management, Users};
 use tls::Listening;
@@ -196,7 +196,8 @@ impl Server {
         let users = Arc::new(Users::new(&store));
         let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
         let password = password.map_err(Error::Admin)?;
-        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), settings::files(config));
+        let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
+        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
         Ok(Server { fleet, authority, passwords, users, password })
     }
 

@@ -1,11 +1,13 @@
 //! What all parts of a server share: what is known of the store, and the check-ins that are held.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_policy::actions::Actions;
 use fleet_policy::agents::Agents;
+use fleet_policy::artifacts::Artifacts;
 use fleet_policy::files::{FileLimits, Files};
 use fleet_policy::policies::Policies;
 use fleet_service::drain::Drain;
@@ -19,6 +21,24 @@ use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
 const FOLLOWED: usize = 5;
+
+/// What of artifacts is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ArtifactCache {
+    /// Bytes of all of them.
+    pub size: usize,
+    /// For how long.
+    pub keep: Duration,
+}
+
+/// How much there may be of what is large.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Files.
+    pub files: FileLimits,
+    /// Artifacts in memory.
+    pub artifacts: ArtifactCache,
+}
 
 /// The server's view of the world.
 #[derive(Debug)]
@@ -35,6 +55,8 @@ pub struct Fleet {
     pub policies: Policies,
     /// The actions.
     pub actions: Actions,
+    /// The artifacts that agents fetch.
+    pub artifacts: Artifacts,
     /// The files that agents upload or are to get.
     pub files: Files,
     /// The enrolment keys.
@@ -57,7 +79,7 @@ impl Fleet {
         keyring: Keyring,
         signer: Signer,
         clock: Arc<dyn Clock>,
-        files: FileLimits,
+        bounds: Bounds,
     ) -> Arc<Fleet> {
         let sessions = Arc::new(Sessions::default());
         let secrets = PolicySecrets::new(&store, keyring.clone());
@@ -71,7 +93,8 @@ impl Fleet {
                 Box::new(move |id| policies.wake_policy(id)),
             ),
             actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
-            files: Files::new(&store, files),
+            artifacts: Artifacts::new(&store, bounds.artifacts.size, bounds.artifacts.keep),
+            files: Files::new(&store, bounds.files),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
             sessions,

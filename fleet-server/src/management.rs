@@ -7,11 +7,12 @@
 //! |---|---|
 //! | `auth` | who asks |
 //! | `error` | what they are told when something cannot be done |
-//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions`, `files` | the routes |
+//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions`, `files`, `artifacts` | the routes |
 
 mod actions;
 mod agent_policies;
 mod agents;
+mod artifacts;
 mod auth;
 mod enrollment_keys;
 mod error;
@@ -89,6 +90,8 @@ impl Management {
             .route("/api/fleet/agents/{id}/reassign", post(actions::reassign))
             .route("/api/fleet/agents/{id}/upgrade", post(actions::upgrade))
             .route("/api/fleet/agents/{id}/request_diagnostics", post(actions::request_diagnostics))
+            .route("/api/fleet/artifacts/{identifier}", post(artifacts::create))
+            .route("/api/fleet/artifacts/{identifier}/{sha256}", delete(artifacts::delete))
             .route("/api/fleet/agents/{id}/uploads", get(files::uploads))
             .route(
                 "/api/fleet/agents/files",

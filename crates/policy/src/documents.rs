@@ -8,6 +8,7 @@
 mod action;
 mod agent;
 mod agent_policy;
+mod artifact;
 mod file;
 mod policy;
 mod state;
@@ -15,6 +16,7 @@ mod state;
 pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
 pub use agent::{Agent, AgentDetails, AgentVersion, AuditReason, Host};
 pub use agent_policy::{AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
+pub use artifact::Artifact;
 pub use file::{
     FileChunk, FileDetails, FileDocument, FileHash, FileStatus, FileTargets, TransitHash, part_id,
 };
@@ -45,3 +47,7 @@ pub static FILES: Collection = Collection { name: "files", indexed: &["agent_id"
 pub static FILE_CHUNKS: Collection = Collection { name: "file-chunks", indexed: &[] };
 /// The bytes of chunks, in parts that fit into a document each.
 pub static FILE_PARTS: Collection = Collection { name: "file-parts", indexed: &[] };
+/// [`Artifact`] by its id.
+pub static ARTIFACTS: Collection = Collection { name: "artifacts", indexed: &[] };
+/// The bytes of artifacts that are too large for a document, in parts.
+pub static ARTIFACT_PARTS: Collection = Collection { name: "artifact-parts", indexed: &[] };

@@ -17,6 +17,7 @@
 //! | [`compose`] | what agents get, composed of what people edit |
 //! | [`render`] | a stored policy as an agent gets it |
 //! | [`actions`] | the actions that are not over, and whom they are for |
+//! | [`artifacts`] | lists and the like that agents fetch, if their policy names them |
 //! | [`query`] | choosing agents by what is known of them |
 //! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
 //! | [`files`] | files that agents upload or are to get, in chunks |
@@ -25,6 +26,7 @@
 
 pub mod actions;
 pub mod agents;
+pub mod artifacts;
 pub mod compose;
 pub mod documents;
 pub mod feed;

@@ -82,6 +82,15 @@ pub(super) enum ApiError {
     /// The file has no such bytes.
     #[error("range not satisfiable: ask for one range within the {0} bytes of the file")]
     Range(u64),
+    /// The agent's policy does not name the artifact.
+    #[error("forbidden: the agent's policy does not name this artifact")]
+    ArtifactForbidden,
+    /// There is no such artifact.
+    #[error("not found: there is no such artifact")]
+    NoArtifact,
+    /// Too many artifacts are loaded.
+    #[error("too many requests: come again in {RETRY_AFTER_SECONDS} s")]
+    TooMany,
     /// Too much at a time.
     #[error("exceeded the max limit: come again in {RETRY_AFTER_SECONDS} s")]
     Busy,
@@ -127,6 +136,9 @@ impl ApiError {
             // The name that clients know.
             ApiError::NoUpload => (StatusCode::BAD_REQUEST, "ErrAPIKeyNotFound"),
             ApiError::File(error) => file_kind(error),
+            ApiError::ArtifactForbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            ApiError::NoArtifact => (StatusCode::NOT_FOUND, "NotFound"),
+            ApiError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             ApiError::FileForbidden => (StatusCode::FORBIDDEN, "ErrClientFileForbidden"),
             ApiError::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable"),
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),

@@ -83,6 +83,7 @@ pub(super) struct RouteLimits {
     pub(super) upload_chunk: Gate,
     pub(super) upload_end: Gate,
     pub(super) file_delivery: Gate,
+    pub(super) artifact: Gate,
 }
 
 impl RouteLimits {
@@ -97,6 +98,7 @@ impl RouteLimits {
             upload_chunk: Gate::new(limits.upload_chunk),
             upload_end: Gate::new(limits.upload_end),
             file_delivery: Gate::new(limits.file_delivery),
+            artifact: Gate::new(limits.artifact),
         }
     }
 
@@ -111,6 +113,7 @@ impl RouteLimits {
             Route::UploadChunk(..) => &self.upload_chunk,
             Route::UploadFinish(_) => &self.upload_end,
             Route::File(_) => &self.file_delivery,
+            Route::Artifact(..) => &self.artifact,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::agents::{Limits, RouteLimit, Settings};
 use crate::config::Config;
 use crate::config::limits::Limit;
 use crate::config::store::Store;
+use crate::fleet::ArtifactCache;
 use crate::http;
 
 /// Bytes of all files, unless the configuration says it.
@@ -41,6 +42,7 @@ pub(super) fn agents(config: &Config) -> Settings {
             upload_chunk: route(&limits.upload_chunk),
             upload_end: route(&limits.upload_end),
             file_delivery: route(&limits.file_delivery),
+            artifact: route(&limits.artifact),
         },
     }
 }
@@ -57,6 +59,13 @@ pub(super) fn files(config: &Config) -> FileLimits {
         most => most.min(MOST_RECEIVING),
     };
     FileLimits { storage: limits.max_file_storage_size.unwrap_or(by_store), receiving }
+}
+
+/// What of artifacts is kept in memory.
+pub(super) fn artifact_cache(config: &Config) -> ArtifactCache {
+    let cache = &config.cache;
+    let size = usize::try_from(cache.max_cost).unwrap_or(usize::MAX);
+    ArtifactCache { size, keep: cache.ttl_artifact }
 }
 
 fn route(limit: &Limit) -> RouteLimit {

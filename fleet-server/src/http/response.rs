@@ -89,11 +89,16 @@ impl Response {
         Response::empty(status).with_body("application/json", body.into())
     }
 
+    /// With a body of this type, which is still to come.
+    #[must_use]
+    pub fn with_type(self, kind: &'static str) -> Response {
+        self.with_header(CONTENT_TYPE, HeaderValue::from_static(kind))
+    }
+
     /// With a body of this type.
     #[must_use]
-    pub fn with_body(mut self, kind: &'static str, body: Bytes) -> Response {
-        self.headers.push((CONTENT_TYPE, HeaderValue::from_static(kind)));
-        self.with_pieces(vec![body])
+    pub fn with_body(self, kind: &'static str, body: Bytes) -> Response {
+        self.with_type(kind).with_pieces(vec![body])
     }
 
     /// With a body in pieces.

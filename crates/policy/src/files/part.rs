@@ -1,4 +1,4 @@
-//! A part of a chunk as a document.
+//! Bytes as a document: a part of something larger.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ struct Part<'a> {
 }
 
 /// The document, written by hand: a value for serde would be one more copy.
-pub(super) fn encode(data: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(data: &[u8]) -> Vec<u8> {
     let length = data.len().div_ceil(3) * 4;
     let mut document = vec![0; HEAD.len() + length + TAIL.len()];
     let (head, rest) = document.split_at_mut(HEAD.len());
@@ -31,7 +31,7 @@ pub(super) fn encode(data: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes in the document. `None`: it holds something else.
-pub(super) fn decode(document: &[u8]) -> Option<Bytes> {
+pub(crate) fn decode(document: &[u8]) -> Option<Bytes> {
     let part: Part<'_> = serde_json::from_slice(document).ok()?;
     STANDARD.decode(part.data).ok().map(Bytes::from)
 }
