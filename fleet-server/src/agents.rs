@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `auth` | whose key it is |
-//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file`, `artifact` | the routes |
+//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file`, `artifact`, `pgp` | the routes |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
@@ -21,6 +21,7 @@ mod enroll;
 mod error;
 mod file;
 mod limit;
+mod pgp;
 mod range;
 mod report;
 mod status;
@@ -44,6 +45,7 @@ use limit::RouteLimits;
 
 pub use beat::beat;
 pub use limit::RouteLimit;
+pub use pgp::SignerKey;
 
 const ELASTIC_API_VERSION: HeaderName = HeaderName::from_static("elastic-api-version");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,6 +69,8 @@ pub struct Settings {
     pub compression_threshold: usize,
     /// Whether a check-in's own word on the policy that it runs is not used.
     pub ignore_checkin_policy_id: bool,
+    /// Where the key is that upgrades are signed with.
+    pub signer_key: SignerKey,
     /// Limits by route.
     pub limits: Limits,
 }
@@ -92,6 +96,8 @@ pub struct Limits {
     pub upload_end: RouteLimit,
     /// Artifacts.
     pub artifact: RouteLimit,
+    /// Keys that upgrades are signed with.
+    pub pgp_retrieval: RouteLimit,
     /// Files sent to agents.
     pub file_delivery: RouteLimit,
 }
@@ -104,6 +110,7 @@ pub struct AgentsApi {
     limits: RouteLimits,
     answers: Answers,
     replace_tokens: ReplaceTokens,
+    signer_key: pgp::Keeper,
     /// Held check-ins are answered when this is cancelled.
     drain: CancellationToken,
 }
@@ -120,6 +127,7 @@ enum Route<'a> {
     UploadChunk(&'a str, &'a str),
     UploadFinish(&'a str),
     File(&'a str),
+    PgpPublicKey(&'a str),
     Artifact(&'a str, &'a str),
 }
 
@@ -138,6 +146,9 @@ impl Route<'_> {
             ["api", "fleet", "file", id] => (Method::GET, Route::File(id)),
             ["api", "fleet", "artifacts", identifier, sha256] => {
                 (Method::GET, Route::Artifact(identifier, sha256))
+            }
+            ["api", "agents", "upgrades", version, "pgp-public-key"] => {
+                (Method::GET, Route::PgpPublicKey(version))
             }
             ["api", "status"] => (Method::GET, Route::Status),
             _ => return Err(ApiError::NoRoute),
@@ -158,6 +169,7 @@ impl AgentsApi {
         Arc::new(AgentsApi {
             limits: RouteLimits::new(&settings.limits),
             answers: Answers::new(settings.compression_level),
+            signer_key: pgp::Keeper::new(settings.signer_key.clone()),
             fleet,
             settings,
             replace_tokens,
@@ -186,6 +198,7 @@ impl AgentsApi {
             Route::Artifact(identifier, sha256) => {
                 self.artifact(identifier, sha256, request).await.map(Outcome::Answer)
             }
+            Route::PgpPublicKey(version) => self.pgp_public_key(version, request).await.map(Outcome::Answer),
             Route::File(id) => self.file(id, request, leave).await.map(Outcome::Answer),
             Route::UploadFinish(id) => self.upload_finish(id, request, body).await.map(Outcome::Answer),
         }

@@ -91,6 +91,12 @@ pub(super) enum ApiError {
     /// Too many artifacts are loaded.
     #[error("too many requests: come again in {RETRY_AFTER_SECONDS} s")]
     TooMany,
+    /// What is asked for may not be changed on its way.
+    #[error("TLS is required: ask over https")]
+    TlsRequired,
+    /// What is asked for must come from elsewhere, and does not.
+    #[error("it cannot be fetched at the moment: the server's log tells why")]
+    Upstream(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Too much at a time.
     #[error("exceeded the max limit: come again in {RETRY_AFTER_SECONDS} s")]
     Busy,
@@ -139,6 +145,8 @@ impl ApiError {
             ApiError::ArtifactForbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             ApiError::NoArtifact => (StatusCode::NOT_FOUND, "NotFound"),
             ApiError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            ApiError::TlsRequired => (StatusCode::NOT_IMPLEMENTED, "ErrTLSRequired"),
+            ApiError::Upstream(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             ApiError::FileForbidden => (StatusCode::FORBIDDEN, "ErrClientFileForbidden"),
             ApiError::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable"),
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),

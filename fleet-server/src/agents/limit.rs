@@ -84,6 +84,7 @@ pub(super) struct RouteLimits {
     pub(super) upload_end: Gate,
     pub(super) file_delivery: Gate,
     pub(super) artifact: Gate,
+    pub(super) pgp_retrieval: Gate,
 }
 
 impl RouteLimits {
@@ -99,6 +100,7 @@ impl RouteLimits {
             upload_end: Gate::new(limits.upload_end),
             file_delivery: Gate::new(limits.file_delivery),
             artifact: Gate::new(limits.artifact),
+            pgp_retrieval: Gate::new(limits.pgp_retrieval),
         }
     }
 
@@ -114,6 +116,7 @@ impl RouteLimits {
             Route::UploadFinish(_) => &self.upload_end,
             Route::File(_) => &self.file_delivery,
             Route::Artifact(..) => &self.artifact,
+            Route::PgpPublicKey(_) => &self.pgp_retrieval,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use fleet_policy::files::FileLimits;
 
-use crate::agents::{Limits, RouteLimit, Settings};
+use crate::agents::{Limits, RouteLimit, Settings, SignerKey};
 use crate::config::Config;
 use crate::config::limits::Limit;
 use crate::config::store::Store;
@@ -32,6 +32,10 @@ pub(super) fn agents(config: &Config) -> Settings {
         },
         compression_threshold: usize::try_from(server.compression_threshold).unwrap_or(usize::MAX),
         ignore_checkin_policy_id: server.feature_flags.ignore_checkin_policy_id,
+        signer_key: SignerKey {
+            dir: server.pgp.dir.clone().unwrap_or_else(|| config.data_dir.join("elastic-agent-upgrade-keys")),
+            upstream_url: server.pgp.upstream_url.clone(),
+        },
         limits: Limits {
             enroll: route(&limits.enroll),
             checkin: route(&limits.checkin),
@@ -43,6 +47,7 @@ pub(super) fn agents(config: &Config) -> Settings {
             upload_end: route(&limits.upload_end),
             file_delivery: route(&limits.file_delivery),
             artifact: route(&limits.artifact),
+            pgp_retrieval: route(&limits.pgp_retrieval),
         },
     }
 }

@@ -10,6 +10,7 @@ mod enrolment;
 mod etcd;
 mod files;
 mod manager;
+mod pgp;
 mod refusals;
 mod server;
 mod servers;
