@@ -3,8 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | `auth` | whose key it is |
-//! | `enroll`, `checkin`, `acks`, `audit`, `status` | the routes |
 //! | `opamp` | the route of collectors, which speak OpAMP |
+//! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file`, `artifact`, `pgp` | the routes |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
@@ -13,6 +13,7 @@
 
 mod acks;
 mod answer;
+mod artifact;
 mod audit;
 mod auth;
 mod beat;
@@ -20,11 +21,15 @@ mod checkin;
 mod compress;
 mod enroll;
 mod error;
+mod file;
 mod limit;
 mod measured;
 mod opamp;
+mod pgp;
+mod range;
 mod report;
 mod status;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +51,7 @@ use opamp::Conversations;
 pub use beat::beat;
 pub use limit::RouteLimit;
 pub use measured::Measured;
+pub use pgp::SignerKey;
 
 const ELASTIC_API_VERSION: HeaderName = HeaderName::from_static("elastic-api-version");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -71,6 +77,8 @@ pub struct Settings {
     pub ignore_checkin_policy_id: bool,
     /// Whether `/v1/opamp` is served.
     pub enable_opamp: bool,
+    /// Where the key is that upgrades are signed with.
+    pub signer_key: SignerKey,
     /// Limits by route.
     pub limits: Limits,
 }
@@ -90,6 +98,39 @@ pub struct Limits {
     pub status: RouteLimit,
     /// Messages of collectors.
     pub opamp: RouteLimit,
+    /// Beginnings of uploads.
+    pub upload_start: RouteLimit,
+    /// Chunks of uploads.
+    pub upload_chunk: RouteLimit,
+    /// Ends of uploads.
+    pub upload_end: RouteLimit,
+    /// Artifacts.
+    pub artifact: RouteLimit,
+    /// Keys that upgrades are signed with.
+    pub pgp_retrieval: RouteLimit,
+    /// Files sent to agents.
+    pub file_delivery: RouteLimit,
+}
+
+impl Limits {
+    /// The same limit for every route.
+    #[must_use]
+    pub fn all(limit: RouteLimit) -> Limits {
+        Limits {
+            enroll: limit,
+            checkin: limit,
+            ack: limit,
+            audit_unenroll: limit,
+            status: limit,
+            opamp: limit,
+            upload_start: limit,
+            upload_chunk: limit,
+            upload_end: limit,
+            artifact: limit,
+            pgp_retrieval: limit,
+            file_delivery: limit,
+        }
+    }
 }
 
 /// The API of the agents.
@@ -101,6 +142,7 @@ pub struct AgentsApi {
     answers: Answers,
     replace_tokens: ReplaceTokens,
     conversations: Conversations,
+    signer_key: pgp::Keeper,
     /// Held check-ins are answered when this is cancelled.
     drain: CancellationToken,
 }
@@ -114,6 +156,12 @@ enum Route<'a> {
     AuditUnenroll(&'a str),
     Status,
     Opamp,
+    UploadBegin,
+    UploadChunk(&'a str, &'a str),
+    UploadFinish(&'a str),
+    File(&'a str),
+    PgpPublicKey(&'a str),
+    Artifact(&'a str, &'a str),
 }
 
 impl Route<'_> {
@@ -125,6 +173,16 @@ impl Route<'_> {
             ["api", "fleet", "agents", id, "checkin"] => (Method::POST, Route::Checkin(id)),
             ["api", "fleet", "agents", id, "acks"] => (Method::POST, Route::Acks(id)),
             ["api", "fleet", "agents", id, "audit", "unenroll"] => (Method::POST, Route::AuditUnenroll(id)),
+            ["api", "fleet", "uploads"] => (Method::POST, Route::UploadBegin),
+            ["api", "fleet", "uploads", id] => (Method::POST, Route::UploadFinish(id)),
+            ["api", "fleet", "uploads", id, number] => (Method::PUT, Route::UploadChunk(id, number)),
+            ["api", "fleet", "file", id] => (Method::GET, Route::File(id)),
+            ["api", "fleet", "artifacts", identifier, sha256] => {
+                (Method::GET, Route::Artifact(identifier, sha256))
+            }
+            ["api", "agents", "upgrades", version, "pgp-public-key"] => {
+                (Method::GET, Route::PgpPublicKey(version))
+            }
             ["api", "status"] => (Method::GET, Route::Status),
             // A GET asks for WebSocket.
             ["v1", "opamp"] if method == Method::GET => (Method::GET, Route::Opamp),
@@ -147,6 +205,7 @@ impl AgentsApi {
         Arc::new(AgentsApi {
             limits: RouteLimits::new(&settings.limits),
             answers: Answers::new(settings.compression_level),
+            signer_key: pgp::Keeper::new(settings.signer_key.clone()),
             fleet,
             settings,
             replace_tokens,
@@ -161,7 +220,7 @@ impl AgentsApi {
         body: &mut Body<'_>,
     ) -> Result<Outcome, ApiError> {
         let route = Route::of(&request.method, &request.path)?;
-        let _leave = self.limits.of(&route).enter()?;
+        let leave = self.limits.of(&route).enter()?;
         check_api_version(request)?;
         match route {
             Route::Enroll => self.enroll(request, body).await.map(Outcome::Answer),
@@ -172,6 +231,16 @@ impl AgentsApi {
             Route::Opamp if !self.settings.enable_opamp => Err(ApiError::NoRoute),
             Route::Opamp if request.method == Method::GET => self.opamp_socket(request).await,
             Route::Opamp => self.opamp(request, body).await.map(Outcome::Answer),
+            Route::UploadBegin => self.upload_begin(request, body).await.map(Outcome::Answer),
+            Route::UploadChunk(id, number) => {
+                self.upload_chunk(id, number, request, body).await.map(Outcome::Answer)
+            }
+            Route::Artifact(identifier, sha256) => {
+                self.artifact(identifier, sha256, request).await.map(Outcome::Answer)
+            }
+            Route::PgpPublicKey(version) => self.pgp_public_key(version, request).await.map(Outcome::Answer),
+            Route::File(id) => self.file(id, request, leave).await.map(Outcome::Answer),
+            Route::UploadFinish(id) => self.upload_finish(id, request, body).await.map(Outcome::Answer),
         }
     }
 }

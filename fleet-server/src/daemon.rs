@@ -35,7 +35,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::logging::Level;
 use crate::exporter::Exporter;
-use crate::fleet::Fleet;
+use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
 use crate::management::{self, AdminError, Health, Management, Users};
 use tls::Listening;
@@ -161,8 +161,8 @@ impl Server {
             let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
             let keep_expired = config.server.gc.cleanup_after_expired;
             async move {
-                let Fleet { agents, policies, actions, clock, .. } = &*fleet;
-                let realm = Realm { agents, policies, actions, keep_expired };
+                let Fleet { agents, policies, actions, files, clock, .. } = &*fleet;
+                let realm = Realm { agents, policies, actions, files, keep_expired };
                 let name = welcome::hostname().unwrap_or_default();
                 token.run_until_cancelled(keep(realm, &name, || clock.now())).await
             }
@@ -203,7 +203,8 @@ impl Server {
         let users = Arc::new(Users::new(&store));
         let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
         let password = password.map_err(Error::Admin)?;
-        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock));
+        let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
+        let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
         Ok(Server { fleet, exporter, authority, passwords, users, password })
     }
 

@@ -8,6 +8,8 @@ use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_policy::actions::Actions;
 use fleet_policy::agents::{Agents, Snapshot};
+use fleet_policy::artifacts::Artifacts;
+use fleet_policy::files::{FileLimits, Files};
 use fleet_policy::policies::Policies;
 use fleet_policy::status::Status;
 use fleet_service::drain::Drain;
@@ -21,6 +23,24 @@ use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
 const FOLLOWED: usize = 5;
+
+/// What of artifacts is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ArtifactCache {
+    /// Bytes of all of them.
+    pub size: usize,
+    /// For how long.
+    pub keep: Duration,
+}
+
+/// How much there may be of what is large.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Files.
+    pub files: FileLimits,
+    /// Artifacts in memory.
+    pub artifacts: ArtifactCache,
+}
 
 /// The server's view of the world.
 #[derive(Debug)]
@@ -37,6 +57,10 @@ pub struct Fleet {
     pub policies: Policies,
     /// The actions.
     pub actions: Actions,
+    /// The artifacts that agents fetch.
+    pub artifacts: Artifacts,
+    /// The files that agents upload or are to get.
+    pub files: Files,
     /// The enrolment keys.
     pub enrollment: EnrollmentKeys,
     /// The secrets of policies.
@@ -52,7 +76,13 @@ pub struct Fleet {
 impl Fleet {
     /// A view of `store` that knows nothing yet.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, keyring: Keyring, signer: Signer, clock: Arc<dyn Clock>) -> Arc<Fleet> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        keyring: Keyring,
+        signer: Signer,
+        clock: Arc<dyn Clock>,
+        bounds: Bounds,
+    ) -> Arc<Fleet> {
         let sessions = Arc::new(Sessions::default());
         let secrets = PolicySecrets::new(&store, keyring.clone());
         let (agents, policies, actions) =
@@ -65,6 +95,8 @@ impl Fleet {
                 Box::new(move |id| policies.wake_policy(id)),
             ),
             actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
+            artifacts: Artifacts::new(&store, bounds.artifacts.size, bounds.artifacts.keep),
+            files: Files::new(&store, bounds.files),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
             sessions,

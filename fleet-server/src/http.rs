@@ -16,7 +16,7 @@ mod transport;
 
 pub use body::{Body, BodyError};
 pub use request::Request;
-pub use response::{Outcome, Response, TakeOver, Turn, Upgrade};
+pub use response::{Outcome, Response, ResponseBody, Streamed, TakeOver, Turn, Upgrade};
 pub use serve::{Ending, Limits, Port, serve};
 pub use transport::Transport;
 

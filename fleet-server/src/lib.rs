@@ -15,6 +15,7 @@
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
+//! | `upstream` | fetching something small from another server |
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod agents;
@@ -29,6 +30,7 @@ pub mod http;
 pub mod management;
 pub mod secrets;
 pub mod sessions;
+mod upstream;
 
 /// The version of this program. What it tells agents is [`config::Config::version`].
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

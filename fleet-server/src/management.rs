@@ -7,14 +7,16 @@
 //! |---|---|
 //! | `auth` | who asks |
 //! | `error` | what they are told when something cannot be done |
-//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions` | the routes |
+//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions`, `files`, `artifacts` | the routes |
 
 mod actions;
 mod agent_policies;
 mod agents;
+mod artifacts;
 mod auth;
 mod enrollment_keys;
 mod error;
+mod files;
 mod health;
 mod input;
 mod list;
@@ -93,6 +95,16 @@ impl Management {
             .route("/api/fleet/agents/{id}/upgrade", post(actions::upgrade))
             .route("/api/fleet/agents/{id}/request_diagnostics", post(actions::request_diagnostics))
             .route("/metrics", get(health::metrics).with_state(self.health.clone()))
+            .route("/api/fleet/artifacts/{identifier}", post(artifacts::create))
+            .route("/api/fleet/artifacts/{identifier}/{sha256}", delete(artifacts::delete))
+            .route("/api/fleet/agents/{id}/uploads", get(files::uploads))
+            .route(
+                "/api/fleet/agents/files",
+                // The body is not read into memory: what files take has a bound of its own.
+                post(files::put).layer(DefaultBodyLimit::disable()),
+            )
+            .route("/api/fleet/agents/files/{file_id}", get(files::get).delete(files::delete))
+            .route("/api/fleet/agents/files/{file_id}/{name}", get(files::get).delete(files::delete))
             .route_layer(middleware::from_fn_with_state(self.clone(), auth::require_user));
         let probes = self.health.clone().probes();
         Router::new()

@@ -8,12 +8,18 @@
 mod action;
 mod agent;
 mod agent_policy;
+mod artifact;
+mod file;
 mod policy;
 mod state;
 
 pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
 pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, Host};
 pub use agent_policy::{AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
+pub use artifact::Artifact;
+pub use file::{
+    FileChunk, FileDetails, FileDocument, FileHash, FileStatus, FileTargets, TransitHash, part_id,
+};
 pub use policy::DeployedPolicy;
 pub use state::{
     AckedAction, AgentState, CheckinStatus, OpampState, PolicyFailure, RemoteConfig, RemoteConfigOutcome,
@@ -38,3 +44,13 @@ pub static ACTIONS: Collection = Collection { name: "actions", indexed: &[] };
 pub static ACTION_TARGETS: Collection = Collection { name: "action-targets", indexed: &[] };
 /// [`ActionResult`] by `<action id>:<agent id>`.
 pub static ACTION_RESULTS: Collection = Collection { name: "action-results", indexed: &[] };
+/// [`FileDocument`] by its id: what agents have uploaded, and what is to be delivered to them.
+pub static FILES: Collection = Collection { name: "files", indexed: &["agent_id"] };
+/// [`FileChunk`] by [`FileChunk::id`].
+pub static FILE_CHUNKS: Collection = Collection { name: "file-chunks", indexed: &[] };
+/// The bytes of chunks, in parts that fit into a document each.
+pub static FILE_PARTS: Collection = Collection { name: "file-parts", indexed: &[] };
+/// [`Artifact`] by its id.
+pub static ARTIFACTS: Collection = Collection { name: "artifacts", indexed: &[] };
+/// The bytes of artifacts that are too large for a document, in parts.
+pub static ARTIFACT_PARTS: Collection = Collection { name: "artifact-parts", indexed: &[] };

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::actions::Actions;
 use crate::agents::Agents;
 use crate::documents::Agent;
+use crate::files::Files;
 use crate::policies::Policies;
 use crate::status::OFFLINE_AFTER;
 use crate::timestamp::Timestamp;
@@ -29,6 +30,9 @@ const TTL: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_secs(5);
 /// What there is to do is looked for this often.
 const ROUND: Duration = Duration::from_secs(30);
+
+/// Files are looked after in each of so many rounds: that takes a list of all of them.
+const FILES_ROUND: u64 = 20;
 
 /// The keeper's document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +50,8 @@ pub struct Realm<'a> {
     pub policies: &'a Policies,
     /// Their actions.
     pub actions: &'a Actions,
+    /// Files of theirs, and for them.
+    pub files: &'a Files,
     /// Expired actions are kept for so long.
     pub keep_expired: Duration,
 }
@@ -103,10 +109,17 @@ async fn serve(
 ) -> Result<(), WriteError> {
     let renewing = renew(keepers, lease);
     let working = async {
-        loop {
+        for number in 0_u64.. {
             round(realm, lease.id, now()).await?;
+            if number % FILES_ROUND == 0 {
+                let removed = realm.files.clean_up(now(), Some(lease.id)).await?;
+                if removed > 0 {
+                    info!(files = removed, "files and uploads that are over are removed");
+                }
+            }
             sleep(ROUND).await;
         }
+        Ok(())
     };
     tokio::select! {
         () = renewing => Err(WriteError::LeaseLost),

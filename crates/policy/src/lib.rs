@@ -16,17 +16,21 @@
 //! | [`compose`] | what agents get, composed of what people edit |
 //! | [`render`] | a stored policy as an agent gets it |
 //! | [`actions`] | the actions that are not over, and whom they are for |
+//! | [`artifacts`] | lists and the like that agents fetch, if their policy names them |
 //! | [`query`] | choosing agents by what is known of them |
 //! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
 //! | [`opamp`] | what a message of a collector changes, and what is answered |
+//! | [`files`] | files that agents upload or are to get, in chunks |
 //! | [`keeper`] | what one server does for all: silent agents are unenrolled, what is over is removed |
 //! | [`status`] | how an agent is, by the rules that people know |
 
 pub mod actions;
 pub mod agents;
+pub mod artifacts;
 pub mod compose;
 pub mod documents;
 pub mod feed;
+pub mod files;
 pub mod keeper;
 pub mod opamp;
 pub mod policies;

@@ -1,12 +1,13 @@
 //! The newest revision of every policy, rendered.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fleet_store::{Error, Listing, Revision, Store, Typed, TypedChange, Versioned};
 use tracing::{error, info, warn};
 
+use crate::artifacts;
 use crate::documents::{DeployedPolicy, POLICIES};
 use crate::feed::{View, feed};
 use crate::render::{Rendered, render, secret_ids};
@@ -28,6 +29,8 @@ pub struct Head {
     revision: Revision,
     /// How agents get it.
     pub rendered: Arc<Rendered>,
+    /// The ids of the artifacts that its agents may fetch.
+    pub artifacts: Arc<BTreeSet<Box<str>>>,
     /// After so long without a word an agent is inactive. Zero: never.
     pub inactivity_timeout: Duration,
     /// After so long without a word an agent is unenrolled. Zero: never.
@@ -99,6 +102,7 @@ impl Policies {
         let head = Head {
             revision,
             rendered: Arc::new(rendered),
+            artifacts: Arc::new(artifacts::named_by(&policy)),
             inactivity_timeout: Duration::from_secs(policy.inactivity_timeout.unwrap_or(0)),
             unenroll_timeout: Duration::from_secs(policy.unenroll_timeout.unwrap_or(0)),
         };

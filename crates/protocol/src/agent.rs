@@ -9,6 +9,7 @@ mod answer;
 mod checkin;
 mod enroll;
 mod error;
+mod upload;
 mod version;
 
 pub use ack::{AckItem, AckRequest, AckResponse, Event};
@@ -16,6 +17,7 @@ pub use answer::{Action, ActionType, CheckinResponse, Signed, UnknownActionType}
 pub use checkin::{CheckinRequest, Rollback, UpgradeDetails, UpgradeReport};
 pub use enroll::{EnrollMetadata, EnrollRequest, EnrollResponse, EnrolledAgent};
 pub use error::ErrorBody;
+pub use upload::{UploadBeginRequest, UploadBeginResponse, UploadFile, UploadFinishRequest, UploadHash};
 pub use version::{UserAgentError, Version};
 
 /// The one version of this API: the value of the header `Elastic-Api-Version`.

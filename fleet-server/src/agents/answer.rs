@@ -87,13 +87,12 @@ impl Answers {
     fn with_policy(&self, text: Vec<u8>, head: &Head, encoding: Encoding) -> Response {
         let shared = self.shared(&head.rendered);
         let length = text.len() + shared.plain.len() + END.len();
-        let mut response = Response::json(StatusCode::OK, Bytes::new());
+        let response = Response::json(StatusCode::OK, Bytes::new());
         if self.level > 0 && encoding.accepts_gzip && length > encoding.threshold {
-            response.body = shared.gzip(&text, END);
+            let response = response.with_pieces(shared.gzip(&text, END));
             return response.with_header(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        response.body = vec![text.into(), shared.plain.clone(), Bytes::from_static(END)];
-        response
+        response.with_pieces(vec![text.into(), shared.plain.clone(), Bytes::from_static(END)])
     }
 
     fn plain(&self, text: Vec<u8>, encoding: Encoding) -> Response {

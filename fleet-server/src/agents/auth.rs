@@ -61,3 +61,12 @@ pub(super) async fn agent(fleet: &Fleet, id: &str, request: &Request) -> Result<
         }
     }
 }
+
+/// The agent whose key this is, for requests that do not say which agent sends them. It must be known here.
+pub(super) fn owner(fleet: &Fleet, key: &ApiKey) -> Result<Snapshot, ApiError> {
+    match fleet.agents.by_key(key.id()).filter(|owner| is_key_of(key, owner)) {
+        Some(owner) if owner.agent.active => Ok(owner),
+        Some(_) => Err(ApiError::AgentInactive),
+        None => Err(ApiError::Unauthorized),
+    }
+}

@@ -2,9 +2,10 @@
 
 use fleet_access::documents::EnrollmentKeyRefusal;
 use fleet_access::replace_token::ReplaceTokenError;
+use fleet_policy::files::FileError;
 use fleet_protocol::agent::{ErrorBody, UserAgentError};
 use fleet_store::{Error, ErrorKind, WriteError};
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderValue, StatusCode, header::CONTENT_RANGE, header::RETRY_AFTER};
 use tracing::warn;
 
 use crate::http::{BodyError, Response};
@@ -69,6 +70,33 @@ pub(super) enum ApiError {
     /// The body cannot be had.
     #[error("{0}")]
     Body(#[from] BodyError),
+    /// No such upload of this agent.
+    #[error("invalid upload id: there is no such upload")]
+    NoUpload,
+    /// Something of a file is not right.
+    #[error("{0}")]
+    File(FileError),
+    /// Files of libraries are for others.
+    #[error("client file forbidden: files of libraries are for endpoint-security alone")]
+    FileForbidden,
+    /// The file has no such bytes.
+    #[error("range not satisfiable: ask for one range within the {0} bytes of the file")]
+    Range(u64),
+    /// The agent's policy does not name the artifact.
+    #[error("forbidden: the agent's policy does not name this artifact")]
+    ArtifactForbidden,
+    /// There is no such artifact.
+    #[error("not found: there is no such artifact")]
+    NoArtifact,
+    /// Too many artifacts are loaded.
+    #[error("too many requests: come again in {RETRY_AFTER_SECONDS} s")]
+    TooMany,
+    /// What is asked for may not be changed on its way.
+    #[error("TLS is required: ask over https")]
+    TlsRequired,
+    /// What is asked for must come from elsewhere, and does not.
+    #[error("it cannot be fetched at the moment: the server's log tells why")]
+    Upstream(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Too much at a time.
     #[error("exceeded the max limit: come again in {RETRY_AFTER_SECONDS} s")]
     Busy,
@@ -114,6 +142,16 @@ impl ApiError {
             }
             ApiError::Body(BodyError::Slow(_)) => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            // The name that clients know.
+            ApiError::NoUpload => (StatusCode::BAD_REQUEST, "ErrAPIKeyNotFound"),
+            ApiError::File(error) => file_kind(error),
+            ApiError::ArtifactForbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            ApiError::NoArtifact => (StatusCode::NOT_FOUND, "NotFound"),
+            ApiError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            ApiError::TlsRequired => (StatusCode::NOT_IMPLEMENTED, "ErrTLSRequired"),
+            ApiError::Upstream(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            ApiError::FileForbidden => (StatusCode::FORBIDDEN, "ErrClientFileForbidden"),
+            ApiError::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable"),
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
             ApiError::Rate => (StatusCode::TOO_MANY_REQUESTS, "RateLimit"),
             ApiError::Store(_) | ApiError::Stopping => {
@@ -136,7 +174,42 @@ impl ApiError {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             return response.with_header(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
-        response
+        match self {
+            ApiError::Range(size) => match HeaderValue::try_from(format!("bytes */{size}")) {
+                Ok(range) => response.with_header(CONTENT_RANGE, range),
+                Err(_) => response,
+            },
+            _ => response,
+        }
+    }
+}
+
+fn file_kind(error: &FileError) -> (StatusCode, &'static str) {
+    match error {
+        FileError::Disabled => (StatusCode::FORBIDDEN, "ErrFileFeatureDisable"),
+        FileError::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+        FileError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "ErrPayloadSizeTooLarge"),
+        FileError::NoRoom(_) => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
+        FileError::Expired => (StatusCode::BAD_REQUEST, "ErrUploadExpired"),
+        FileError::Closed => (StatusCode::BAD_REQUEST, "ErrUploadStopped"),
+        FileError::HashMismatch => (StatusCode::BAD_REQUEST, "ErrHashMismatch"),
+        FileError::MissingChunks { .. } => (StatusCode::BAD_REQUEST, "ErrMissingChunks"),
+        FileError::Invalid(_) | FileError::NoSuchChunk { .. } | FileError::ChunkSize { .. } => {
+            (StatusCode::BAD_REQUEST, "BadRequest")
+        }
+        FileError::Busy => (StatusCode::TOO_MANY_REQUESTS, "MaxLimit"),
+        FileError::Corrupt(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
+        FileError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+    }
+}
+
+impl From<FileError> for ApiError {
+    fn from(error: FileError) -> ApiError {
+        match error {
+            FileError::Store(error) => ApiError::Store(error),
+            FileError::Busy => ApiError::Busy,
+            error => ApiError::File(error),
+        }
     }
 }
 

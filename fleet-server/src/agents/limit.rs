@@ -1,10 +1,9 @@
 //! How often a route may be asked, and how many at a time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::error::ApiError;
@@ -25,27 +24,35 @@ pub struct RouteLimit {
     pub max_body_decoded: usize,
 }
 
+/// Leave to be served; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Leave(
+    #[expect(dead_code, reason = "it is held, not looked at")] Option<OwnedSemaphorePermit>,
+);
+
 /// Lets in what a limit allows.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) limit: RouteLimit,
     /// When the bucket of tokens was empty, or would have been: it fills by one each interval.
     empty_at: Mutex<Option<Instant>>,
-    places: Option<Semaphore>,
+    places: Option<Arc<Semaphore>>,
 }
 
 impl Gate {
     fn new(limit: RouteLimit) -> Gate {
-        let places = (limit.max != 0).then(|| Semaphore::new(limit.max.min(Semaphore::MAX_PERMITS)));
+        let places =
+            (limit.max != 0).then(|| Arc::new(Semaphore::new(limit.max.min(Semaphore::MAX_PERMITS))));
         Gate { limit, empty_at: Mutex::default(), places }
     }
 
     /// Lets one request in, until the leave is dropped.
-    pub(super) fn enter(&self) -> Result<Option<SemaphorePermit<'_>>, ApiError> {
+    pub(super) fn enter(&self) -> Result<Leave, ApiError> {
         if !self.take_token(Instant::now()) {
             return Err(ApiError::Rate);
         }
-        self.places.as_ref().map(Semaphore::try_acquire).transpose().map_err(|_| ApiError::Busy)
+        let place = self.places.as_ref().map(|places| Arc::clone(places).try_acquire_owned());
+        place.transpose().map(Leave).map_err(|_| ApiError::Busy)
     }
 
     fn take_token(&self, now: Instant) -> bool {
@@ -73,6 +80,12 @@ pub(super) struct RouteLimits {
     pub(super) audit_unenroll: Gate,
     pub(super) status: Gate,
     pub(super) opamp: Gate,
+    pub(super) upload_start: Gate,
+    pub(super) upload_chunk: Gate,
+    pub(super) upload_end: Gate,
+    pub(super) file_delivery: Gate,
+    pub(super) artifact: Gate,
+    pub(super) pgp_retrieval: Gate,
 }
 
 impl RouteLimits {
@@ -84,6 +97,12 @@ impl RouteLimits {
             audit_unenroll: Gate::new(limits.audit_unenroll),
             status: Gate::new(limits.status),
             opamp: Gate::new(limits.opamp),
+            upload_start: Gate::new(limits.upload_start),
+            upload_chunk: Gate::new(limits.upload_chunk),
+            upload_end: Gate::new(limits.upload_end),
+            file_delivery: Gate::new(limits.file_delivery),
+            artifact: Gate::new(limits.artifact),
+            pgp_retrieval: Gate::new(limits.pgp_retrieval),
         }
     }
 
@@ -95,6 +114,12 @@ impl RouteLimits {
             Route::AuditUnenroll(_) => &self.audit_unenroll,
             Route::Status => &self.status,
             Route::Opamp => &self.opamp,
+            Route::UploadBegin => &self.upload_start,
+            Route::UploadChunk(..) => &self.upload_chunk,
+            Route::UploadFinish(_) => &self.upload_end,
+            Route::File(_) => &self.file_delivery,
+            Route::Artifact(..) => &self.artifact,
+            Route::PgpPublicKey(_) => &self.pgp_retrieval,
         }
     }
 }

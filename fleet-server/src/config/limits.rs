@@ -24,6 +24,8 @@ pub struct Limits {
     /// Requests in flight on a listener, above which the answer is 429. Connections above 1.1 times as many
     /// are dropped before TLS. 0: no limit.
     pub max_connections: usize,
+    /// Bytes of all files together; 0: there are no files. `None`: what suits the store.
+    pub max_file_storage_size: Option<u64>,
     /// The pace at which actions are handed out. Only `interval` and `burst` count.
     pub action: Limit,
     /// The pace at which policies are handed out. Only `interval` and `burst` count; `burst` is at least 1.
@@ -91,6 +93,9 @@ pub struct CacheSize {
     pub max_cost: u64,
 }
 
+/// The most that files may take: 1 PiB.
+const LARGEST_STORAGE: u64 = 1 << 50;
+
 /// The size of a request's headers in every row.
 const HEADERS: usize = 8192;
 
@@ -117,7 +122,6 @@ pub(super) fn read(section: &Section<'_>, memory: u64) -> Limits {
         );
         section.warning("max_connections", text);
     }
-    section.ignored("max_file_storage_size", "there is no such limit");
     let limit = |key: &str, default: Limit| read_limit(&section.section(key), default);
     let mut policy = limit("policy_limit", row.policy);
     policy.burst = policy.burst.max(1);
@@ -126,6 +130,7 @@ pub(super) fn read(section: &Section<'_>, memory: u64) -> Limits {
         agents: row.agents,
         max_header_byte_size: or(section, "max_header_byte_size", row.max_header_byte_size),
         max_connections: or(section, "max_connections", row.max_connections),
+        max_file_storage_size: section.optional("max_file_storage_size", read::integer(0..=LARGEST_STORAGE)),
         action: limit("action_limit", row.action),
         policy,
         checkin: limit("checkin_limit", row.checkin),

@@ -1,9 +1,19 @@
 //! What the configuration means for the parts.
 
-use crate::agents::{Limits, RouteLimit, Settings};
+use fleet_policy::files::FileLimits;
+
+use crate::agents::{Limits, RouteLimit, Settings, SignerKey};
 use crate::config::Config;
 use crate::config::limits::Limit;
+use crate::config::store::Store;
+use crate::fleet::ArtifactCache;
 use crate::http;
+
+/// Bytes of all files, unless the configuration says it.
+const EMBEDDED_STORAGE: u64 = 10 << 30;
+const ETCD_STORAGE: u64 = 256 << 20;
+/// Chunks that come in at a time: 2 MiB of memory each.
+const MOST_RECEIVING: usize = 16;
 
 pub(super) fn agents(config: &Config) -> Settings {
     let server = &config.server;
@@ -23,6 +33,10 @@ pub(super) fn agents(config: &Config) -> Settings {
         compression_threshold: usize::try_from(server.compression_threshold).unwrap_or(usize::MAX),
         ignore_checkin_policy_id: server.feature_flags.ignore_checkin_policy_id,
         enable_opamp: server.feature_flags.enable_opamp,
+        signer_key: SignerKey {
+            dir: server.pgp.dir.clone().unwrap_or_else(|| config.data_dir.join("elastic-agent-upgrade-keys")),
+            upstream_url: server.pgp.upstream_url.clone(),
+        },
         limits: Limits {
             enroll: route(&limits.enroll),
             checkin: route(&limits.checkin),
@@ -30,8 +44,35 @@ pub(super) fn agents(config: &Config) -> Settings {
             audit_unenroll: route(&limits.audit_unenroll),
             status: route(&limits.status),
             opamp: route(&limits.opamp),
+            upload_start: route(&limits.upload_start),
+            upload_chunk: route(&limits.upload_chunk),
+            upload_end: route(&limits.upload_end),
+            file_delivery: route(&limits.file_delivery),
+            artifact: route(&limits.artifact),
+            pgp_retrieval: route(&limits.pgp_retrieval),
         },
     }
+}
+
+/// How much files may take. etcd has a quota of 2 GiB for everything, where nobody has changed it.
+pub(super) fn files(config: &Config) -> FileLimits {
+    let limits = &config.server.limits;
+    let by_store = match config.store {
+        Store::Embedded { .. } => EMBEDDED_STORAGE,
+        Store::Etcd(_) => ETCD_STORAGE,
+    };
+    let receiving = match limits.upload_chunk.max {
+        0 => MOST_RECEIVING,
+        most => most.min(MOST_RECEIVING),
+    };
+    FileLimits { storage: limits.max_file_storage_size.unwrap_or(by_store), receiving }
+}
+
+/// What of artifacts is kept in memory.
+pub(super) fn artifact_cache(config: &Config) -> ArtifactCache {
+    let cache = &config.cache;
+    let size = usize::try_from(cache.max_cost).unwrap_or(usize::MAX);
+    ArtifactCache { size, keep: cache.ttl_artifact }
 }
 
 fn route(limit: &Limit) -> RouteLimit {

@@ -64,20 +64,24 @@ impl Body<'_> {
         }
     }
 
+    /// The next bytes, or `None` at its end. Whoever reads so sees to bounds and to the time.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match self {
+            Body::Http1(body) => body.chunk().await,
+            Body::Whole(bytes) if bytes.is_empty() => Ok(None),
+            Body::Whole(bytes) => Ok(Some(std::mem::take(bytes))),
+            Body::Http2(body) => match body.frame().await {
+                None => Ok(None),
+                Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+                Some(Err(error)) => Err(BodyError::Broken(error.to_string())),
+            },
+        }
+    }
+
     async fn collect(&mut self, most: usize) -> Result<Bytes, BodyError> {
         let mut whole = BytesMut::new();
         loop {
-            let chunk = match self {
-                Body::Http1(body) => body.chunk().await?,
-                Body::Whole(bytes) if bytes.is_empty() => None,
-                Body::Whole(bytes) => Some(std::mem::take(bytes)),
-                Body::Http2(body) => match body.frame().await {
-                    None => None,
-                    Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),
-                    Some(Err(error)) => return Err(BodyError::Broken(error.to_string())),
-                },
-            };
-            let Some(chunk) = chunk else { return Ok(whole.freeze()) };
+            let Some(chunk) = self.chunk().await? else { return Ok(whole.freeze()) };
             if chunk.len() > most - whole.len() {
                 return Err(BodyError::TooLarge(most));
             }

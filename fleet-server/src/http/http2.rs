@@ -1,19 +1,23 @@
 //! HTTP/2, by hyper.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, MapOk, StreamExt, TryStreamExt};
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::response::{Outcome, Response};
+use super::response::{Outcome, Response, ResponseBody, Streamed};
 use super::serve::{Ending, Limits};
 use super::transport::Transport;
 use super::{Body, Handler, Request};
@@ -21,7 +25,10 @@ use super::{Body, Handler, Request};
 /// The most requests at a time of one connection. An agent has two; a proxy in front of many has more.
 const MOST_STREAMS: u32 = 250;
 
-type Answer = http::Response<StreamBody<Pieces>>;
+type Pieces = BoxStream<'static, io::Result<Bytes>>;
+/// The turn of an answer is over once HTTP/2 has it: its own flow control holds back what the client does not
+/// take.
+type Answer = http::Response<StreamBody<MapOk<Pieces, fn(Bytes) -> Frame<Bytes>>>>;
 
 /// Serves a connection until either side ends it.
 pub(super) async fn serve<H: Handler>(
@@ -32,6 +39,7 @@ pub(super) async fn serve<H: Handler>(
     ending: Ending,
 ) {
     let is_encrypted = transport.is_encrypted();
+    let time = limits.write_chunk;
     let service = service_fn(move |request: http::Request<Incoming>| {
         let handler = Arc::clone(&handler);
         async move {
@@ -50,7 +58,7 @@ pub(super) async fn serve<H: Handler>(
                 // A stream of HTTP/2 has no such thing.
                 Outcome::Upgrade(_) => Response::empty(StatusCode::NOT_IMPLEMENTED),
             };
-            Ok::<Answer, Infallible>(answer(response))
+            Ok::<Answer, Infallible>(answer(response, time))
         }
     });
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -74,9 +82,14 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-fn answer(response: Response) -> Answer {
-    let length = response.length();
-    let mut answer = http::Response::new(StreamBody::new(Pieces { pieces: response.body.into_iter() }));
+fn answer(response: Response, time: Duration) -> Answer {
+    let length = response.body.length();
+    let pieces: Pieces = match response.body {
+        ResponseBody::Pieces(pieces) => stream::iter(pieces.into_iter().map(Ok)).boxed(),
+        ResponseBody::Stream(streamed) => paced(*streamed, time),
+    };
+    let frame: fn(Bytes) -> Frame<Bytes> = Frame::data;
+    let mut answer = http::Response::new(StreamBody::new(pieces.map_ok(frame)));
     *answer.status_mut() = response.status;
     for (name, value) in response.headers {
         answer.headers_mut().append(name, value);
@@ -85,19 +98,64 @@ fn answer(response: Response) -> Answer {
     answer
 }
 
-/// The pieces of a body, one after the other. The turn of an answer is over once HTTP/2 has it: its own flow
-/// control holds back what the client does not take.
-struct Pieces {
-    pieces: std::vec::IntoIter<Bytes>,
+/// The pieces of a body, each of which must be taken within `time`: flow control alone would let a client that
+/// takes nothing hold what the body holds for as long as it likes.
+fn paced(mut streamed: Streamed, time: Duration) -> Pieces {
+    let (sender, receiver) = mpsc::channel(1);
+    let length = streamed.length;
+    tokio::spawn(async move {
+        while let Some(piece) = streamed.pieces.next().await {
+            if sender.send_timeout(piece, time).await.is_err() {
+                return;
+            }
+        }
+    });
+    let pieces = stream::unfold((receiver, length), |(mut receiver, left)| async move {
+        let piece: io::Result<Bytes> = match receiver.recv().await {
+            Some(piece) => piece,
+            None if left == 0 => return None,
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        let left = left.saturating_sub(piece.as_ref().map_or(left, |piece| piece.len() as u64));
+        Some((piece, (receiver, left)))
+    });
+    pieces.boxed()
 }
 
-impl futures_util::Stream for Pieces {
-    type Item = Result<Frame<Bytes>, Infallible>;
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.pieces.next().map(|piece| Ok(Frame::data(piece))))
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(60);
+
+    fn streamed(length: u64, pieces: Vec<io::Result<Bytes>>, held: &Arc<()>) -> Streamed {
+        let held = Arc::clone(held);
+        let pieces = stream::iter(pieces).inspect(move |_| drop(Arc::clone(&held)));
+        Streamed { length, pieces: pieces.boxed() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_holds_nothing_for_long() {
+        let held = Arc::new(());
+        let piece = || Ok(Bytes::from_static(b"ab"));
+        let body = streamed(8, vec![piece(), piece(), piece(), piece()], &held);
+        let mut pieces = paced(body, TIME);
+        tokio::time::sleep(TIME * 2).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(pieces.next().await.unwrap().is_ok());
+        let short = pieces.next().await.unwrap();
+        assert_eq!(short.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(pieces.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_all_has_all() {
+        let held = Arc::new(());
+        let body = streamed(3, vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"c"))], &held);
+        let pieces: Vec<Bytes> = paced(body, TIME).try_collect().await.unwrap();
+        assert_eq!(pieces.concat(), b"abc");
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

@@ -1,7 +1,10 @@
 //! The answer to a request.
 
+use std::io;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,12 +21,47 @@ pub struct Response {
     pub status: StatusCode,
     /// The headers, but for those of the body's length and the connection.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body, in pieces: several answers may share one.
-    pub body: Vec<Bytes>,
+    /// The body.
+    pub body: ResponseBody,
     /// Whether the connection ends after it.
     pub close: bool,
     /// Given back when it is written.
     pub turn: Option<Turn>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// In memory, in pieces: several answers may share one.
+    Pieces(Vec<Bytes>),
+    /// Fetched while it is written. Boxed: few answers have one.
+    Stream(Box<Streamed>),
+}
+
+/// A body that is fetched while it is written.
+pub struct Streamed {
+    /// How many bytes it has in all.
+    pub length: u64,
+    /// The bytes. An error, and another number of bytes, breaks the connection: the client must not take what
+    /// it has for the whole.
+    pub pieces: BoxStream<'static, io::Result<Bytes>>,
+}
+
+impl std::fmt::Debug for Streamed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Streamed").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl ResponseBody {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            ResponseBody::Pieces(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            ResponseBody::Stream(streamed) => streamed.length,
+        }
+    }
 }
 
 /// What becomes of a request.
@@ -51,7 +89,13 @@ impl Response {
     /// An answer without a body.
     #[must_use]
     pub fn empty(status: StatusCode) -> Response {
-        Response { status, headers: Vec::new(), body: Vec::new(), close: false, turn: None }
+        Response {
+            status,
+            headers: Vec::new(),
+            body: ResponseBody::Pieces(Vec::new()),
+            close: false,
+            turn: None,
+        }
     }
 
     /// An answer of JSON text.
@@ -60,11 +104,29 @@ impl Response {
         Response::empty(status).with_body("application/json", body.into())
     }
 
+    /// With a body of this type, which is still to come.
+    #[must_use]
+    pub fn with_type(self, kind: &'static str) -> Response {
+        self.with_header(CONTENT_TYPE, HeaderValue::from_static(kind))
+    }
+
     /// With a body of this type.
     #[must_use]
-    pub fn with_body(mut self, kind: &'static str, body: Bytes) -> Response {
-        self.headers.push((CONTENT_TYPE, HeaderValue::from_static(kind)));
-        self.body = vec![body];
+    pub fn with_body(self, kind: &'static str, body: Bytes) -> Response {
+        self.with_type(kind).with_pieces(vec![body])
+    }
+
+    /// With a body in pieces.
+    #[must_use]
+    pub fn with_pieces(mut self, pieces: Vec<Bytes>) -> Response {
+        self.body = ResponseBody::Pieces(pieces);
+        self
+    }
+
+    /// With a body that is fetched while it is written.
+    #[must_use]
+    pub fn with_stream(mut self, length: u64, pieces: BoxStream<'static, io::Result<Bytes>>) -> Response {
+        self.body = ResponseBody::Stream(Box::new(Streamed { length, pieces }));
         self
     }
 
@@ -73,11 +135,5 @@ impl Response {
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Response {
         self.headers.push((name, value));
         self
-    }
-
-    /// Bytes of the body.
-    #[must_use]
-    pub fn length(&self) -> usize {
-        self.body.iter().map(Bytes::len).sum()
     }
 }

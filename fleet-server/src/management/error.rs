@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use fleet_access::password::PasswordError;
+use fleet_policy::files::FileError;
 use fleet_store::{Error, WriteError};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -41,6 +42,9 @@ pub(super) enum ApiError {
     /// Too much at a time.
     #[error("too many at a time: come again")]
     Busy,
+    /// Something of a file is not right.
+    #[error("{0}")]
+    File(FileError),
     /// The store does not answer.
     #[error("the store does not answer: come again")]
     Store(#[source] WriteError),
@@ -63,6 +67,15 @@ impl ApiError {
             ApiError::Body(status, _) => *status,
             ApiError::Conflict(_) => StatusCode::CONFLICT,
             ApiError::Busy => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::File(error) => match error {
+                FileError::NotFound => StatusCode::NOT_FOUND,
+                FileError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                FileError::NoRoom(_) => StatusCode::INSUFFICIENT_STORAGE,
+                FileError::Disabled => StatusCode::FORBIDDEN,
+                FileError::Busy => StatusCode::TOO_MANY_REQUESTS,
+                FileError::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                _ => StatusCode::BAD_REQUEST,
+            },
             ApiError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -108,6 +121,16 @@ impl From<WriteError> for ApiError {
                 ApiError::Conflict("it was changed by somebody else meanwhile: try again".to_owned())
             }
             error => ApiError::Store(error),
+        }
+    }
+}
+
+impl From<FileError> for ApiError {
+    fn from(error: FileError) -> ApiError {
+        match error {
+            FileError::Store(error) => error.into(),
+            FileError::Busy => ApiError::Busy,
+            error => ApiError::File(error),
         }
     }
 }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -80,16 +81,35 @@ impl Way {
         sender
     }
 
-    /// Sends one request on a connection of its own. The answer's body is unpacked.
-    pub(crate) async fn send_for_bytes(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> (http::response::Parts, Vec<u8>) {
+    /// A connection of HTTP/2.
+    pub(crate) async fn connect_2(&self) -> http2::SendRequest<Full<Bytes>> {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
+        let mut config = (**self.tls.config()).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.expect("HTTP/2");
+        tokio::spawn(connection);
+        sender
+    }
+
+    /// Sends one request on a connection of its own; the body of its answer is what came.
+    pub(crate) async fn fetch(&self, request: Request<Full<Bytes>>) -> Response<Bytes> {
         let mut sender = self.connect().await;
         let response = tokio::time::timeout(ANSWER_MAX * 4, sender.send_request(request)).await;
         let response = response.expect("an answer in time").expect("an answer");
         let (head, body) = response.into_parts();
-        let mut bytes = body.collect().await.expect("a whole body").to_bytes().to_vec();
+        Response::from_parts(head, body.collect().await.expect("a whole body").to_bytes())
+    }
+
+    /// The same, with the body unpacked.
+    pub(crate) async fn send_for_bytes(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> (http::response::Parts, Vec<u8>) {
+        let (head, body) = self.fetch(request).await.into_parts();
+        let mut bytes = body.to_vec();
         if head.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
             let mut decoded = Vec::new();
             GzDecoder::new(bytes.as_slice()).read_to_end(&mut decoded).expect("gzip");
@@ -128,6 +148,24 @@ pub(crate) fn request(method: &str, path: &str, key: &str, body: &Value) -> Requ
         .header("accept-encoding", "gzip")
         .body(Full::new(encoder.finish().expect("compressed").into()))
         .expect("a request")
+}
+
+/// A request with a body as it is.
+pub(crate) fn raw(method: &str, path: &str, key: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let mut request = request(method, path, key, &Value::Null);
+    request.headers_mut().remove("content-encoding");
+    *request.body_mut() = Full::new(body.into());
+    request
+}
+
+/// With another value of a header.
+pub(crate) fn with(
+    mut request: Request<Full<Bytes>>,
+    header: &'static str,
+    value: &str,
+) -> Request<Full<Bytes>> {
+    request.headers_mut().insert(header, HeaderValue::from_str(value).expect("a value"));
+    request
 }
 
 /// The metadata of a machine.

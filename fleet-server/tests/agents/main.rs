@@ -8,13 +8,18 @@
 )]
 
 mod agent;
+mod artifacts;
 mod checkins;
+mod delivery;
 mod enrolment;
 mod etcd;
+mod files;
 mod manager;
 mod opamp;
+mod pgp;
 mod refusals;
 mod server;
 mod servers;
 mod steps;
 mod stores;
+mod uploads;

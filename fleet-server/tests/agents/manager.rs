@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
@@ -35,6 +35,12 @@ impl Manager {
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+        let answer = self.fetch(method, path, body.map(ToString::to_string).unwrap_or_default()).await;
+        (answer.status(), serde_json::from_slice(answer.body()).unwrap_or(Value::Null))
+    }
+
+    /// Sends any body; the body of the answer is what came.
+    pub(crate) async fn fetch(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response<Bytes> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.expect("HTTP");
         tokio::spawn(connection);
@@ -46,12 +52,11 @@ impl Manager {
             .header("authorization", format!("Basic {token}"))
             .header("kbn-xsrf", "true")
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.map(ToString::to_string).unwrap_or_default())))
+            .body(Full::new(body.into()))
             .expect("a request");
         let response = sender.send_request(request).await.expect("an answer");
-        let status = response.status();
-        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let (head, body) = response.into_parts();
+        Response::from_parts(head, body.collect().await.expect("a whole body").to_bytes())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

@@ -1,47 +1,41 @@
 //! What is refused, and how: each route, each reason.
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Way, enrolment, request};
+use crate::agent::{Agent, Way, enrolment, raw, request, with};
 use crate::manager::Manager;
 use crate::server::Server;
 
 const ENROLL: &str = "/api/fleet/agents/enroll";
 /// A key that nobody has.
-const WRONG: &str = "d3Jvbmc6d3Jvbmc=";
+pub(crate) const WRONG: &str = "d3Jvbmc6d3Jvbmc=";
 
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     request: Request<Full<Bytes>>,
     status: u16,
     error: &'static str,
 }
 
-fn case(name: &'static str, request: Request<Full<Bytes>>, status: u16, error: &'static str) -> Case {
+pub(crate) fn case(
+    name: &'static str,
+    request: Request<Full<Bytes>>,
+    status: u16,
+    error: &'static str,
+) -> Case {
     Case { name, request, status, error }
 }
 
-fn with(mut request: Request<Full<Bytes>>, header: &'static str, value: &str) -> Request<Full<Bytes>> {
-    request.headers_mut().insert(header, HeaderValue::from_str(value).unwrap());
-    request
-}
-
-fn without(mut request: Request<Full<Bytes>>, header: &str) -> Request<Full<Bytes>> {
+pub(crate) fn without(mut request: Request<Full<Bytes>>, header: &str) -> Request<Full<Bytes>> {
     request.headers_mut().remove(header);
     request
 }
 
-fn raw(path: &str, key: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    let mut request = without(request("POST", path, key, &Value::Null), "content-encoding");
-    *request.body_mut() = Full::new(body.into());
-    request
-}
-
 /// What every route of agents refuses.
-fn of_each_route(path: &str, key: &str, good: &Value) -> Vec<Case> {
+pub(crate) fn of_each_route(path: &str, key: &str, good: &Value) -> Vec<Case> {
     let send = |key: &str| request("POST", path, key, good);
     let old_version = with(send(key), "elastic-api-version", "2022-01-01");
     vec![
@@ -51,11 +45,16 @@ fn of_each_route(path: &str, key: &str, good: &Value) -> Vec<Case> {
         case("wrong key", send(WRONG), 401, "ErrUnauthorized"),
         case("no version", with(send(key), "elastic-api-version", "1"), 400, "ErrInvalidAPIVersionFormat"),
         case("unknown version", old_version, 400, "ErrUnsupportedAPIVersion"),
-        case("no JSON", raw(path, key, "{"), 400, "BadRequest"),
-        case("no object", raw(path, key, "[]"), 400, "BadRequest"),
-        case("no gzip", with(raw(path, key, "{}"), "content-encoding", "gzip"), 400, "BadRequest"),
-        case("unknown encoding", with(raw(path, key, "{}"), "content-encoding", "br"), 400, "BadRequest"),
-        case("too large", raw(path, key, vec![b' '; 3 << 20]), 413, "ErrPayloadSizeTooLarge"),
+        case("no JSON", raw("POST", path, key, "{"), 400, "BadRequest"),
+        case("no object", raw("POST", path, key, "[]"), 400, "BadRequest"),
+        case("no gzip", with(raw("POST", path, key, "{}"), "content-encoding", "gzip"), 400, "BadRequest"),
+        case(
+            "unknown encoding",
+            with(raw("POST", path, key, "{}"), "content-encoding", "br"),
+            400,
+            "BadRequest",
+        ),
+        case("too large", raw("POST", path, key, vec![b' '; 3 << 20]), 413, "ErrPayloadSizeTooLarge"),
     ]
 }
 
@@ -85,6 +84,15 @@ fn of_one_route(one: &Agent, enrolment_key: &str) -> Vec<Case> {
     ]
 }
 
+pub(crate) async fn check(way: &Way, cases: Vec<Case>) {
+    for Case { name, request, status, error } in cases {
+        let uri = request.uri().clone();
+        let answer = way.send(request).await;
+        assert_eq!(answer.status.as_u16(), status, "{name} {uri}: {}", answer.body);
+        assert_eq!(answer.body["error"].as_str().unwrap_or_default(), error, "{name} {uri}");
+    }
+}
+
 #[tokio::test]
 async fn each_refusal_has_its_status_and_name() {
     let server = Server::start(&[]);
@@ -102,12 +110,7 @@ async fn each_refusal_has_its_status_and_name() {
         let nobody = path.replace(&one.id, "nobody");
         cases.push(case("no such agent", request("POST", &nobody, &one.key, &good), 404, "AgentNotFound"));
     }
-    for Case { name, request, status, error } in cases {
-        let uri = request.uri().clone();
-        let answer = way.send(request).await;
-        assert_eq!(answer.status.as_u16(), status, "{name} {uri}: {}", answer.body);
-        assert_eq!(answer.body["error"].as_str().unwrap_or_default(), error, "{name} {uri}");
-    }
+    check(&way, cases).await;
     // Nobody else notices.
     assert_eq!(one.checkin(&way).await.status, StatusCode::OK);
 }

@@ -29,6 +29,7 @@ pub(crate) struct Server {
     management: u16,
     directory: Arc<TempDir>,
     settings: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -36,7 +37,14 @@ impl Server {
     /// A server with a data directory of its own, ready to serve.
     pub(crate) fn start(settings: &[String]) -> Server {
         let directory = Arc::new(tempfile::tempdir().expect("a directory"));
-        Server::start_in(directory, settings, None)
+        Server::start_in(directory, settings, Vec::new(), None)
+    }
+
+    /// The same, with files in its environment.
+    pub(crate) fn start_with(settings: &[String], environment: &[(&str, &Path)]) -> Server {
+        let directory = Arc::new(tempfile::tempdir().expect("a directory"));
+        let environment = environment.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned()));
+        Server::start_in(directory, settings, environment.collect(), None)
     }
 
     /// Another server with this one's master key.
@@ -44,17 +52,23 @@ impl Server {
         let directory = tempfile::tempdir().expect("a directory");
         let key = fs::read(self.directory.path().join("master.key")).expect("the master key");
         write_secret(&directory.path().join("master.key"), &key);
-        Server::start_in(Arc::new(directory), &self.settings, None)
+        Server::start_in(Arc::new(directory), &self.settings, self.environment.clone(), None)
     }
 
     /// The same server again, on the same ports and data.
     pub(crate) fn restart(mut self) -> Server {
         self.kill();
         let ports = (self.agents, self.management);
-        Server::start_in(Arc::clone(&self.directory), &self.settings, Some(ports))
+        let environment = self.environment.clone();
+        Server::start_in(Arc::clone(&self.directory), &self.settings, environment, Some(ports))
     }
 
-    fn start_in(directory: Arc<TempDir>, settings: &[String], ports: Option<(u16, u16)>) -> Server {
+    fn start_in(
+        directory: Arc<TempDir>,
+        settings: &[String],
+        environment: Vec<(String, PathBuf)>,
+        ports: Option<(u16, u16)>,
+    ) -> Server {
         let password = directory.path().join("password");
         if !password.exists() {
             write_secret(&password, PASSWORD.as_bytes());
@@ -64,6 +78,7 @@ impl Server {
         command
             .current_dir(directory.path())
             .env_clear()
+            .envs(environment.iter().map(|(name, path)| (name, path)))
             .env("FLEET_DATA_DIR", directory.path())
             .env("FLEET_ADMIN_PASSWORD_FILE", &password)
             .args(["-E", "inputs.0.server.host=127.0.0.1"])
@@ -79,7 +94,8 @@ impl Server {
         let mut child = command.spawn().expect("the program starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         read_log(&mut child, Arc::clone(&log));
-        let mut server = Server { child, agents, management, directory, settings: settings.to_vec(), log };
+        let mut server =
+            Server { child, agents, management, directory, settings: settings.to_vec(), environment, log };
         server.await_ports();
         server
     }

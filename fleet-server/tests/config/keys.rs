@@ -92,7 +92,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (NOTHING, "inputs.0.server.instrumentation.{api_key,secret_token}_path", "$secret", "/does/not/exist"),
     (NOTHING, "inputs.0.server.instrumentation.tls.{server_certificate,server_ca}", "/x", "'-----BEGIN'"),
     (NOTHING, "inputs.0.server.limits.max_agents", "700", BAD),
-    (NOTHING, "inputs.0.server.limits.{max_header_byte_size,max_connections}", "7", "-1"),
+    (
+        NOTHING,
+        "inputs.0.server.limits.{max_header_byte_size,max_connections,max_file_storage_size}",
+        "7",
+        "-1",
+    ),
     (NOTHING, "inputs.0.server.limits.$limits_limit.interval", "7s", BAD),
     (NOTHING, "inputs.0.server.limits.$limits_limit.{burst,max,max_body_decompressed}", "7", "-1"),
     (NOTHING, "inputs.0.server.limits.$bodies_limit.max_body_byte_size", "7", "-1"),
@@ -156,7 +161,6 @@ const SERVER_KEYS: &[(&str, &str, &str)] = &[("client_authentication", "optional
 /// Keys whose values cannot be looked at like this: they have tests of their own, or no effect.
 const ELSEWHERE: &[&str] = &[
     "inputs.0.{type,id,name,use_output,revision,data_stream,meta}",
-    "inputs.0.server.limits.max_file_storage_size",
     "inputs.0.server.limits.upload_chunk_limit.max_body_byte_size",
     "inputs.0.server.static_policy_tokens.policy_tokens.0.{token_key,policy_id}",
     "{inputs.0.server,management,output.elasticsearch,store.etcd}.ssl.{enabled,certificate,key}",

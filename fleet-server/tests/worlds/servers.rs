@@ -1,5 +1,6 @@
 //! Servers that can be killed and started, each with a way of its own to the store.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,11 +9,13 @@ use fleet_access::replace_token::{Cost, ReplaceTokens};
 use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_access::slow::Workers;
+use fleet_policy::artifacts::ArtifactCache;
+use fleet_policy::files::FileLimits;
 use fleet_policy::timestamp::Timestamp;
-use fleet_server::agents::{AgentsApi, AgentsHandler, Limits, RouteLimit, Settings, beat};
+use fleet_server::agents::{AgentsApi, AgentsHandler, Limits, RouteLimit, Settings, SignerKey, beat};
 use fleet_server::clock::RuntimeClock;
-use fleet_server::fleet::Fleet;
-use fleet_server::http::{Body, Handler, Outcome, Request};
+use fleet_server::fleet::{Bounds, Fleet};
+use fleet_server::http::{Body, Handler, Outcome, Request, ResponseBody};
 use fleet_service::drain::Drain;
 use fleet_simulation::{Client, Link, Memory};
 use http::{HeaderMap, Method, StatusCode};
@@ -62,7 +65,9 @@ impl Server {
     pub(crate) fn start(&self, shared: &Shared) {
         let store = Arc::new(Client::new(&shared.memory, &self.link));
         let clock = Arc::new(shared.clock);
-        let fleet = Fleet::new(store, shared.keyring.clone(), shared.signer.clone(), clock);
+        let bounds =
+            Bounds { files: FileLimits { storage: 0, receiving: 1 }, artifacts: ArtifactCache::default() };
+        let fleet = Fleet::new(store, shared.keyring.clone(), shared.signer.clone(), clock, bounds);
         let tasks = Drain::new();
         fleet.start(&tasks);
         let token = tasks.token().clone();
@@ -116,7 +121,8 @@ impl Server {
             }
         };
         let response = life.run_until_cancelled(answering).await?;
-        let body = serde_json::from_slice(&response.body.concat()).unwrap_or(Value::Null);
+        let ResponseBody::Pieces(pieces) = response.body else { return None };
+        let body = serde_json::from_slice(&pieces.concat()).unwrap_or(Value::Null);
         Some((response.status, body))
     }
 }
@@ -139,6 +145,8 @@ fn settings() -> Settings {
         compression_level: 0,
         compression_threshold: 1024,
         ignore_checkin_policy_id: false,
-        limits: Limits { enroll: limit, checkin: limit, ack: limit, audit_unenroll: limit, status: limit },
+        enable_opamp: false,
+        signer_key: SignerKey { dir: PathBuf::new(), upstream_url: String::new() },
+        limits: Limits::all(limit),
     }
 }

@@ -39,6 +39,7 @@ pub fn limits(memory: u64) -> Limits {
         max_header_byte_size: HEADERS,
         // A held check-in and another request of each agent, and some more for people and probes.
         max_connections: 2 * agents + 1000,
+        max_file_storage_size: None,
         action: unpaced,
         policy: Limit { burst: 1, ..unpaced },
         checkin: Limit { max: agents + agents / 4, ..unpaced },

@@ -187,6 +187,7 @@ fn of(tier: &Tier, max_agents: i64) -> Limits {
         agents: u64::try_from(max_agents).unwrap_or(u64::MAX),
         max_header_byte_size: HEADERS,
         max_connections: tier.connections,
+        max_file_storage_size: None,
         action: pace(tier.action),
         policy: pace(tier.policy),
         checkin: limit(tier.checkin),
