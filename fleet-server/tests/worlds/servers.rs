@@ -9,12 +9,11 @@ use fleet_access::replace_token::{Cost, ReplaceTokens};
 use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_access::slow::Workers;
-use fleet_policy::artifacts::ArtifactCache;
 use fleet_policy::files::FileLimits;
 use fleet_policy::timestamp::Timestamp;
 use fleet_server::agents::{AgentsApi, AgentsHandler, Limits, RouteLimit, Settings, SignerKey, beat};
 use fleet_server::clock::RuntimeClock;
-use fleet_server::fleet::{Bounds, Fleet};
+use fleet_server::fleet::{ArtifactCache, Bounds, Fleet};
 use fleet_server::http::{Body, Handler, Outcome, Request, ResponseBody};
 use fleet_service::drain::Drain;
 use fleet_simulation::{Client, Link, Memory};
@@ -65,8 +64,10 @@ impl Server {
     pub(crate) fn start(&self, shared: &Shared) {
         let store = Arc::new(Client::new(&shared.memory, &self.link));
         let clock = Arc::new(shared.clock);
-        let bounds =
-            Bounds { files: FileLimits { storage: 0, receiving: 1 }, artifacts: ArtifactCache::default() };
+        let bounds = Bounds {
+            files: FileLimits { storage: 0, receiving: 1 },
+            artifacts: ArtifactCache { size: 0, keep: Duration::ZERO },
+        };
         let fleet = Fleet::new(store, shared.keyring.clone(), shared.signer.clone(), clock, bounds);
         let tasks = Drain::new();
         fleet.start(&tasks);
@@ -116,11 +117,12 @@ impl Server {
         };
         let answering = async {
             match handler.handle(request, Body::Whole(Bytes::from(body.to_string()))).await {
-                Outcome::Answer(response) => response,
-                Outcome::Hold(held) => held.await,
+                Outcome::Answer(response) => Some(response),
+                Outcome::Hold(held) => Some(held.await),
+                Outcome::Upgrade(_) => None,
             }
         };
-        let response = life.run_until_cancelled(answering).await?;
+        let response = life.run_until_cancelled(answering).await??;
         let ResponseBody::Pieces(pieces) = response.body else { return None };
         let body = serde_json::from_slice(&pieces.concat()).unwrap_or(Value::Null);
         Some((response.status, body))
