@@ -173,18 +173,20 @@ impl Agent {
     async fn acknowledge(&self, shared: &Shared, links: &mut Links, actions: &[Action]) -> io::Result<()> {
         let message = self.acks(actions);
         let began = Instant::now();
-        let answer = if shared.has_two_connections {
-            links.over_second(self, shared, &message).await?
-        } else {
-            let link = links.first(self, shared).await?;
-            link.send(&message).await?;
-            link.answer().await?
+        let ended = loop {
+            let answer = if shared.has_two_connections {
+                links.over_second(self, shared, &message).await?
+            } else {
+                let link = links.first(self, shared).await?;
+                link.send(&message).await?;
+                link.answer().await?
+            };
+            match answer.status {
+                200 => break Instant::now(),
+                _ => shared.tally.unexpected(&refusal("an acknowledgement", &answer)),
+            }
+            sleep(AGAIN).await;
         };
-        let ended = Instant::now();
-        if answer.status != 200 {
-            shared.tally.unexpected(&refusal("an acknowledgement", &answer));
-            return Ok(());
-        }
         let is_policy = actions.iter().any(|action| action.policy().is_some());
         let of = if is_policy { Of::Policy } else { Of::Action };
         shared.tally.note(|seen| seen.acks.push((of, ended, ended - began)));

@@ -63,9 +63,17 @@ impl Bench<'_> {
     }
 
     /// Adds a figure with a target.
-    pub(super) fn goal(&mut self, name: &str, unit: &'static str, samples: &Samples, target: Target) {
+    pub(super) fn goal(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        samples: &Samples,
+        target: Target,
+    ) -> &mut Figure {
         let figure = Figure::new(format!("{}: {name}", self.label), unit, samples).target(target);
         self.figures.push(figure);
+        let last = self.figures.len() - 1;
+        &mut self.figures[last]
     }
 
     /// Waits until so many agents have seen what is counted.
@@ -90,13 +98,13 @@ impl Bench<'_> {
         let per_agent = written / agents as f64 * 120.0 / took;
         let name = format!("processor time with {agents} held");
         let target = Target { max: Some(1.0), ..Target::default() };
-        self.goal(&name, "% of a core", &one(time), target);
+        self.goal(&name, "% of a core", &one(time), target).original = "10 000: 2";
         if let (Some(process), Some(before)) = (store, store_time) {
             let time = (process.processor_time()? - before) / took * 100.0;
             self.figure("the store's processor time meanwhile", "% of a core", &one(time));
         }
         let target = Target { max: Some(1.0), ..Target::default() };
-        self.goal("writes for an idle agent in 2 min", "writes", &one(per_agent), target);
+        self.goal("writes for an idle agent in 2 min", "writes", &one(per_agent), target).original = "4";
         Ok(())
     }
 
@@ -142,11 +150,11 @@ impl Bench<'_> {
         let most = |max: f64| Target { max: Some(max), ..Target::default() };
         let size = self.arguments.policy;
         let name = |what: &str| format!("a revision of {size} bytes to {agents}: {what}");
-        self.goal(&name("the first has it"), "ms", &has.first, most(50.0));
-        self.figure(&name("half of them have it"), "ms", &has.middle);
-        self.goal(&name("the last has it"), "ms", &has.last, most(2000.0));
+        self.goal(&name("the first has it"), "ms", &has.first, most(50.0)).original = "10 000: 50 900";
+        self.figure(&name("half of them have it"), "ms", &has.middle).original = "10 000: 52 600";
+        self.goal(&name("the last has it"), "ms", &has.last, most(2000.0)).original = "10 000: 54 700";
         self.goal(&name("all have acknowledged"), "ms", &acked.last, most(4000.0));
-        self.goal(&name("processor time for each"), "ms", &cost, most(0.15));
+        self.goal(&name("processor time for each"), "ms", &cost, most(0.15)).original = "2.1";
         self.figure("the same, until all are held again", "ms", &cost_all);
         self.figure("an ack meanwhile, p50", "ms", &ack_times);
         self.figure("an ack meanwhile, p99", "ms", &ack_last);
@@ -178,7 +186,7 @@ impl Bench<'_> {
         let times: Samples =
             self.tally.look(|seen| seen.acks.iter().map(|(_, _, took)| took.as_secs_f64() * 1e3).collect());
         let target = Target { p99: Some(20.0), ..Target::default() };
-        self.goal(&format!("an ack, {} held", agents.len()), "ms", &times, target);
+        self.goal(&format!("an ack, {} held", agents.len()), "ms", &times, target).original = "500 to 1000";
         self.figure(&format!("an action for {size} agents is accepted"), "ms", &accepted);
         Ok(())
     }

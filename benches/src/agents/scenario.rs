@@ -123,7 +123,8 @@ async fn enrolments(
         ] {
             let count = done.agents.len() as f64;
             let target = Target { at_least: Some(1500.0), ..Target::default() };
-            bench.goal(what, "1/s", &one(count / done.took.as_secs_f64()), target);
+            bench.goal(what, "1/s", &one(count / done.took.as_secs_f64()), target).original =
+                "105; 362 unlimited";
             bench.figure("processor time for each", "ms", &one(cost * 1e3 / count));
             bench.figure("answers of 429 meanwhile", "times", &one(done.refused as f64));
         }
@@ -150,7 +151,9 @@ async fn with_held(
     if arguments.wants(Phase::Memory) {
         let now = server.process().memory()?;
         let target = Target { max: Some(16.0), ..Target::default() };
-        bench.goal(&format!("memory for each of {count} held"), "KB", &kilobytes(now.resident), target);
+        bench
+            .goal(&format!("memory for each of {count} held"), "KB", &kilobytes(now.resident), target)
+            .original = "131 to 140";
         bench.figure("memory with none held", "MB", &one(before.resident));
         let time = server.process().processor_time()? - time;
         bench.figure("processor time to come back, for each", "ms", &one(time * 1e3 / count as f64));
