@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `link`, `body` | the wire, as an unmodified agent 9.6.0 speaks it |
 //! | `agent`, `swarm`, `churn` | what agents do, alone and together |
-//! | `tally` | what they saw |
+//! | `tally`, `usage` | what they saw, and who used the processors |
 //! | `server`, `store` | what is measured |
 //! | `scenario`, `measure` | what is done, and the figures |
 
@@ -19,6 +19,7 @@ mod server;
 mod store;
 mod swarm;
 mod tally;
+mod usage;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::agent::Agent;
 use super::link::Target;
+use super::usage::{Usage, Used};
 use crate::error::BenchError;
 
 /// The first check-in of an agent is held for certain after this long: two that come at the same time may be taken in
@@ -22,8 +23,22 @@ const HEAD_START: Duration = Duration::from_millis(1500);
 /// An answer takes no longer, even with all others waiting for theirs.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How many check-ins a second were answered while all `agents` changed their status again and again for `time`.
-pub(super) async fn churn(target: &Target, agents: &[Arc<Agent>], time: Duration) -> Result<f64, BenchError> {
+/// What was done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Churned {
+    /// Check-ins that were answered.
+    pub(super) answered: usize,
+    pub(super) took: Duration,
+    pub(super) used: Used,
+}
+
+/// Lets all `agents` change their status again and again for `time`; `usage` tells who used the processors.
+pub(super) async fn churn(
+    target: &Target,
+    agents: &[Arc<Agent>],
+    time: Duration,
+    usage: impl Fn() -> Result<Usage, BenchError>,
+) -> Result<Churned, BenchError> {
     let (answered, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut tasks = JoinSet::new();
     for agent in agents {
@@ -33,17 +48,18 @@ pub(super) async fn churn(target: &Target, agents: &[Arc<Agent>], time: Duration
     }
     // All connect first.
     tokio::time::sleep(2 * HEAD_START).await;
+    let used_before = usage()?;
     let (began, before) = (Instant::now(), answered.load(Ordering::Relaxed));
     tokio::time::sleep(time).await;
     let (took, after) = (began.elapsed(), answered.load(Ordering::Relaxed));
+    let used = usage()?.since(&used_before);
     is_over.store(true, Ordering::Relaxed);
     while let Some(done) = tasks.join_next().await {
         let url = "/api/fleet/agents/{id}/checkin".to_owned();
         done.map_err(|error| BenchError::Wrong(format!("an agent ended: {error}")))?
             .map_err(|source| BenchError::Http { method: "POST", url, source: source.into() })?;
     }
-    // Far below 2^53.
-    Ok((after - before) as f64 / took.as_secs_f64())
+    Ok(Churned { answered: after - before, took, used })
 }
 
 async fn one(target: &Target, agent: &Agent, answered: &AtomicUsize, is_over: &AtomicBool) -> io::Result<()> {

@@ -12,6 +12,7 @@ use super::server::{POLICY, Server};
 use super::store::Store;
 use super::swarm::Swarm;
 use super::tally::{Of, Tally};
+use super::usage::Usage;
 use crate::error::BenchError;
 use crate::report::{Figure, Target};
 use crate::samples::Samples;
@@ -24,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Actions for single agents, and the agents of each.
 const ACTIONS: usize = 50;
 const AGENTS_OF_ACTION: usize = 20;
+
+/// What has nothing to do with the measurement and disturbs it.
+const OTHERS: &str = "processor time of others meanwhile";
 
 /// What is measured with.
 pub(super) struct Bench<'a> {
@@ -76,6 +80,11 @@ impl Bench<'_> {
         &mut self.figures[last]
     }
 
+    /// Processor times now.
+    fn usage(&self, server: &Server) -> Result<Usage, BenchError> {
+        Usage::now(server.process(), self.store.process())
+    }
+
     /// Waits until so many agents have seen what is counted.
     async fn seen(&self, what: &str, count: usize, of: impl Fn(&Tally) -> usize) -> Result<(), BenchError> {
         until(what, BOUND, PAUSE, async || match of(&self.tally) {
@@ -118,11 +127,12 @@ impl Bench<'_> {
         let (mut has, mut acked) = (Moments::default(), Moments::default());
         let (mut cost, mut cost_all, mut ack_times) = (Samples::new(), Samples::new(), Samples::new());
         let mut ack_last = Samples::new();
+        let (mut own, mut others) = (Samples::new(), Samples::new());
         for _ in 0..self.arguments.rounds {
             swarm.held(BOUND).await?;
             self.tally.clear();
             self.version += 1;
-            let before = server.process().processor_time()?;
+            let before = self.usage(server)?;
             let began = Instant::now();
             let revision = server.save_policy(self.arguments.policy, self.version).await?;
             let count = move |tally: &Tally| {
@@ -133,7 +143,10 @@ impl Bench<'_> {
                 tally.look(|seen| seen.acks.iter().filter(|(of, ..)| *of == Of::Policy).count())
             };
             self.seen("every agent has acknowledged", agents, count).await?;
-            cost.push((server.process().processor_time()? - before) * 1e3 / agents as f64);
+            let used = self.usage(server)?.since(&before);
+            cost.push(used.server * 1e3 / agents as f64);
+            own.push(used.agents * 1e3 / agents as f64);
+            others.push(used.others * 100.0);
             let (came, acks): (Vec<_>, Vec<_>) = self.tally.look(|seen| {
                 let came = seen.policies.iter().map(|(_, at)| *at).collect();
                 (came, seen.acks.iter().map(|(_, at, took)| (*at, *took)).collect())
@@ -145,7 +158,7 @@ impl Bench<'_> {
             ack_times.push(times.quantile(0.5).unwrap_or(f64::NAN));
             ack_last.push(times.quantile(0.99).unwrap_or(f64::NAN));
             swarm.held(BOUND).await?;
-            cost_all.push((server.process().processor_time()? - before) * 1e3 / agents as f64);
+            cost_all.push(self.usage(server)?.since(&before).server * 1e3 / agents as f64);
         }
         let most = |max: f64| Target { max: Some(max), ..Target::default() };
         let size = self.arguments.policy;
@@ -156,6 +169,8 @@ impl Bench<'_> {
         self.goal(&name("all have acknowledged"), "ms", &acked.last, most(4000.0));
         self.goal(&name("processor time for each"), "ms", &cost, most(0.15)).original = "2.1";
         self.figure("the same, until all are held again", "ms", &cost_all);
+        self.figure("processor time of each simulated agent", "ms", &own);
+        self.figure(OTHERS, "% of a core", &others);
         self.figure("an ack meanwhile, p50", "ms", &ack_times);
         self.figure("an ack meanwhile, p99", "ms", &ack_last);
         Ok(())
@@ -171,6 +186,7 @@ impl Bench<'_> {
         swarm.held(BOUND).await?;
         self.tally.clear();
         let size = AGENTS_OF_ACTION.min(agents.len());
+        let before = self.usage(server)?;
         let mut asked = 0;
         let mut accepted = Samples::new();
         for chosen in agents.chunks(size).take(ACTIONS) {
@@ -183,29 +199,34 @@ impl Bench<'_> {
         }
         let count = |tally: &Tally| tally.look(|seen| seen.acks.len());
         self.seen("every chosen agent has acknowledged", asked, count).await?;
+        let others = self.usage(server)?.since(&before).others * 100.0;
         let times: Samples =
             self.tally.look(|seen| seen.acks.iter().map(|(_, _, took)| took.as_secs_f64() * 1e3).collect());
         let target = Target { p99: Some(20.0), ..Target::default() };
         self.goal(&format!("an ack, {} held", agents.len()), "ms", &times, target).original = "500 to 1000";
         self.figure(&format!("an action for {size} agents is accepted"), "ms", &accepted);
+        self.figure(OTHERS, "% of a core", &one(others));
         Ok(())
     }
 
     /// Check-ins that change a status.
     pub(super) async fn status(&mut self, server: &Server, agents: &[Arc<Agent>]) -> Result<(), BenchError> {
         let mut rates = Samples::new();
-        let mut cost = Samples::new();
+        let (mut cost, mut own, mut others) = (Samples::new(), Samples::new(), Samples::new());
         for _ in 0..3 {
-            let before = server.process().processor_time()?;
-            let began = Instant::now();
-            let rate = churn(&server.target, agents, Duration::from_secs(5)).await?;
-            let time = server.process().processor_time()? - before;
-            cost.push(time * 1e3 / (rate * began.elapsed().as_secs_f64()));
-            rates.push(rate);
+            let churned =
+                churn(&server.target, agents, Duration::from_secs(5), || self.usage(server)).await?;
+            let each = 1e3 / churned.answered as f64;
+            cost.push(churned.used.server * each);
+            own.push(churned.used.agents * each);
+            others.push(churned.used.others * 100.0);
+            rates.push(churned.answered as f64 / churned.took.as_secs_f64());
         }
         let target = Target { at_least: Some(6000.0), ..Target::default() };
         self.goal("check-ins that change a status", "1/s", &rates, target);
         self.figure("processor time for each", "ms", &cost);
+        self.figure("processor time of the simulated agent for each", "ms", &own);
+        self.figure(OTHERS, "% of a core", &others);
         Ok(())
     }
 
@@ -218,12 +239,12 @@ impl Bench<'_> {
         stored: usize,
     ) -> Result<(), BenchError> {
         let (mut accepted, mut came, mut acked) = (Samples::new(), Moments::default(), Moments::default());
-        let mut cost = Samples::new();
+        let (mut cost, mut others) = (Samples::new(), Samples::new());
         let query = json!(format!("policy_id:{POLICY}"));
         for _ in 0..3 {
             swarm.held(BOUND).await?;
             self.tally.clear();
-            let before = server.process().processor_time()?;
+            let before = self.usage(server)?;
             let began = Instant::now();
             let id = server.ask_agents(&query).await?;
             accepted.push_millis(began.elapsed());
@@ -231,7 +252,9 @@ impl Bench<'_> {
                 .await?;
             self.seen("every held agent has acknowledged", held, |tally| tally.look(|seen| seen.acks.len()))
                 .await?;
-            cost.push((server.process().processor_time()? - before) * 1e3 / held as f64);
+            let used = self.usage(server)?.since(&before);
+            cost.push(used.server * 1e3 / held as f64);
+            others.push(used.others * 100.0);
             let (actions, acks): (Vec<Instant>, Vec<Instant>) = self
                 .tally
                 .look(|seen| (seen.actions.clone(), seen.acks.iter().map(|(_, at, _)| *at).collect()));
@@ -253,6 +276,7 @@ impl Bench<'_> {
         self.goal(&name(&format!("the last of {held} held has it")), "ms", &came.last, most(3000.0));
         self.figure(&name("all held have acknowledged"), "ms", &acked.last);
         self.figure(&name("processor time for each that is held"), "ms", &cost);
+        self.figure(OTHERS, "% of a core", &others);
         Ok(())
     }
 }
