@@ -178,6 +178,7 @@ pub(crate) mod tests {
             rendered: Arc::new(rendered),
             inactivity_timeout: Duration::ZERO,
             unenroll_timeout: Duration::ZERO,
+            artifacts: Arc::default(),
         }
     }
 }
