@@ -26,8 +26,8 @@ use fleet_protocol::opamp::{
     AgentToServer, CONTENT_TYPE, Message, RetryInfo, ServerErrorResponse, ServerErrorResponseType,
     ServerToAgent,
 };
+use http::StatusCode;
 use http::header::{self, HeaderValue};
-use http::{Method, StatusCode};
 
 pub(super) use conversations::Conversations;
 
@@ -38,7 +38,6 @@ use crate::http::{Body, Request, Response};
 impl AgentsApi {
     /// A message over plain HTTP.
     pub(super) async fn opamp(&self, request: &Request, body: &mut Body<'_>) -> Result<Response, ApiError> {
-        debug_assert_eq!(request.method, Method::POST);
         let kind = request.header(&header::CONTENT_TYPE).unwrap_or_default();
         if kind.split(';').next().is_none_or(|kind| !kind.trim().eq_ignore_ascii_case(CONTENT_TYPE)) {
             return Err(ApiError::BadRequest(format!("Content-Type must be {CONTENT_TYPE}")));

@@ -8,6 +8,7 @@ use fleet_policy::documents::{AgentDetails, CheckinStatus};
 use fleet_policy::opamp::{Decision, Description, Parts, SERVER_CAPABILITIES, decide};
 use fleet_policy::timestamp::Timestamp;
 use fleet_protocol::opamp::{AgentToServer, ServerToAgent};
+use fleet_store::WriteError;
 use futures_util::future::try_join_all;
 
 use super::who::Who;
@@ -70,11 +71,19 @@ impl AgentsApi {
         instance_uid: &[u8],
     ) -> Result<Heard, ApiError> {
         let fleet = &self.fleet;
+        let mut is_newest = message.is_none();
         for _ in 0..ATTEMPTS {
             let conversation = self.conversations.get(&agent.id);
             let head = fleet.policies.head(&agent.agent.policy_id);
             let now = fleet.clock.now();
             let decision = decide(&agent, message, &conversation, head.as_ref(), &fleet.actions, now);
+            if decision.reply.remote_config.is_some() && !is_newest {
+                // Another server may have given it a newer one, which is not known here yet. (Who is only woken
+                // is woken by the newest.)
+                fleet.policies.refresh(&agent.agent.policy_id).await.map_err(WriteError::NotDone)?;
+                is_newest = true;
+                continue;
+            }
             for results in decision.results.chunks(RESULTS_AT_A_TIME) {
                 try_join_all(results.iter().map(|result| fleet.actions.record(result))).await?;
             }

@@ -138,21 +138,22 @@ impl Connection {
     async fn run(&mut self) -> Over {
         let mut ping_at = Instant::now() + PING;
         loop {
+            // What an event needs is in a box of its own, so that a connection that waits is small.
             let done = match self.next(ping_at).await {
                 Event::Frame(Some(Ok(frame))) => {
                     self.heard_at = Instant::now();
-                    self.frame(frame).await
+                    Box::pin(self.frame(frame)).await
                 }
                 Event::Frame(Some(Err(error))) => return error.into(),
                 Event::Frame(None) => return Over::Gone(WsError::ConnectionClosed),
                 Event::Turn(Some(turn)) => {
                     self.give_up_place();
-                    let looked = self.look().await;
+                    let looked = Box::pin(self.look()).await;
                     drop(turn);
                     looked
                 }
                 Event::Turn(None) => self.displaced().await,
-                Event::Look => self.look().await,
+                Event::Look => Box::pin(self.look()).await,
                 Event::Ping => {
                     ping_at = Instant::now() + PING;
                     self.ping().await
@@ -219,9 +220,11 @@ impl Connection {
             Err(error) => Err(error),
         };
         match heard {
-            Ok(heard) => {
+            Ok(mut heard) => {
+                // Held before it is answered: who has its answer can count on what comes next.
+                let must_look = self.settle(message.instance_uid, &mut heard);
                 self.send(&heard.reply).await?;
-                self.settle(message.instance_uid, heard).await
+                if must_look { self.look().await } else { Ok(()) }
             }
             Err(error) => {
                 self.send(&refusal(&message.instance_uid, &error)).await?;
@@ -240,29 +243,31 @@ impl Connection {
         speaker.is_some_and(|speaker| speaker.is_displaced && speaker.instance_uid == message.instance_uid)
     }
 
-    /// Holds a place for whoever has spoken, and tells what came before it was held.
-    async fn settle(&mut self, instance_uid: Vec<u8>, mut heard: Heard) -> Result<(), Over> {
+    /// Holds a place for whoever has spoken. Whether there may be something to tell it beside the answer.
+    fn settle(&mut self, instance_uid: Vec<u8>, heard: &mut Heard) -> bool {
         let Some(agent) = heard.agent.take() else {
             self.speaker = None;
-            return Ok(());
+            return false;
         };
         if let Some(speaker) = &mut self.speaker
             && speaker.agent_id == agent.id
             && let Some(place) = &mut speaker.place
         {
             if place.is_taken() {
-                return self.displaced().await;
+                self.mark_displaced();
+                return false;
             }
             if place.is_of(&agent.policy_id) {
-                self.wait_until(&heard);
-                return if heard.has_more { self.look().await } else { Ok(()) };
+                self.wait_until(heard);
+                return heard.has_more;
             }
         }
         // First the old place goes, which may be of the same collector.
         self.speaker = None;
-        let (agent_id, place) = (agent.id, None);
+        let place = Some(self.api.fleet.sessions.hold(&agent.id, &agent.policy_id));
+        let agent_id = agent.id;
         self.speaker = Some(Speaker { instance_uid, agent_id, place, is_displaced: false, look_again: None });
-        self.look().await
+        true
     }
 
     fn give_up_place(&mut self) {
@@ -323,12 +328,16 @@ impl Connection {
     /// Another connection speaks for the same collector. If the client of this one is still there, they are two
     /// with the same id, and this one gets another when it speaks; if it is not, the ping finds that out.
     async fn displaced(&mut self) -> Result<(), Over> {
+        self.mark_displaced();
+        self.ping().await
+    }
+
+    fn mark_displaced(&mut self) {
         if let Some(speaker) = &mut self.speaker {
             speaker.place = None;
             speaker.is_displaced = true;
             speaker.look_again = None;
         }
-        self.ping().await
     }
 
     async fn ping(&mut self) -> Result<(), Over> {
