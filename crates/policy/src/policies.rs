@@ -176,6 +176,7 @@ pub(crate) mod tests {
         Head {
             revision: Revision(rendered.revision),
             rendered: Arc::new(rendered),
+            artifacts: Arc::default(),
             inactivity_timeout: Duration::ZERO,
             unenroll_timeout: Duration::ZERO,
         }
