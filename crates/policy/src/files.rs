@@ -10,12 +10,13 @@ mod clean;
 mod part;
 mod read;
 mod receive;
+mod room;
 
 use std::sync::Arc;
 
 use fleet_store::{Error, ErrorKind, Expect, ListRequest, Scope, Store, Typed, Versioned, WriteError};
 use ring::digest::{Context, SHA256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::documents::{FILE_CHUNKS, FILES, FileChunk, FileDocument, FileStatus, TransitHash};
 use crate::timestamp::Timestamp;
@@ -24,6 +25,7 @@ pub use part::PART;
 pub(crate) use part::{decode as decode_part, encode as encode_part};
 pub use read::FileStream;
 pub use receive::Receiving;
+use room::Room;
 
 /// Bytes of each chunk but the last: part of the protocol.
 pub const CHUNK: u64 = 4 << 20;
@@ -60,9 +62,12 @@ pub enum FileError {
     /// The file is larger than a file may be.
     #[error("the file may have {0} bytes")]
     TooLarge(u64),
-    /// There is no room left.
-    #[error("there is no room for a file of this size: {0} bytes are kept for all files together")]
+    /// There is no room left in so many bytes.
+    #[error("there is no room for a file of this size: there are {0} bytes for such files together")]
     NoRoom(u64),
+    /// The agent has uploaded too many files lately.
+    #[error("the agent has {0} files already: they are kept for 7 days")]
+    TooMany(u64),
     /// The time for it is over.
     #[error("the upload is over: it must be done within 24 hours")]
     Expired,
@@ -126,6 +131,7 @@ pub struct Files {
     chunks: Typed<FileChunk>,
     limits: FileLimits,
     receiving: Arc<Semaphore>,
+    room: Mutex<Room>,
 }
 
 /// A file as it was read.
@@ -141,6 +147,7 @@ impl Files {
             chunks: Typed::new(Arc::clone(store), &FILE_CHUNKS),
             limits,
             receiving: Arc::new(Semaphore::new(limits.receiving.clamp(1, Semaphore::MAX_PERMITS))),
+            room: Mutex::default(),
         }
     }
 

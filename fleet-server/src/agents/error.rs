@@ -190,6 +190,7 @@ fn file_kind(error: &FileError) -> (StatusCode, &'static str) {
         FileError::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
         FileError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "ErrPayloadSizeTooLarge"),
         FileError::NoRoom(_) => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
+        FileError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
         FileError::Expired => (StatusCode::BAD_REQUEST, "ErrUploadExpired"),
         FileError::Closed => (StatusCode::BAD_REQUEST, "ErrUploadStopped"),
         FileError::HashMismatch => (StatusCode::BAD_REQUEST, "ErrHashMismatch"),

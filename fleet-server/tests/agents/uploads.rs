@@ -1,10 +1,16 @@
 //! Files that agents upload.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::agent::{Agent, Way, raw, request, with};
+use crate::etcd::Etcd;
 use crate::files::{Upload, announcement, content, sha256};
 use crate::manager::Manager;
 use crate::refusals::{Case, WRONG, case, check, of_each_route, without};
@@ -49,6 +55,22 @@ async fn a_file_comes_in_parallel_chunks_in_any_order() {
     }
 }
 
+/// Sends the head of a chunk alone.
+async fn begin_chunk(way: &Way, agent: &Agent, upload: &Upload, number: usize) -> TlsStream<TcpStream> {
+    let mut stream = way.stream().await;
+    let chunk = &upload.chunks[number];
+    let head = format!(
+        "PUT {}/{number} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ApiKey {}\r\nX-Chunk-SHA2: {}\r\n\
+         Content-Length: {}\r\n\r\n",
+        upload.path(),
+        agent.key,
+        sha256(chunk),
+        chunk.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn an_upload_goes_on_after_the_server_was_killed() {
     let content = content(9_000_000);
@@ -59,13 +81,11 @@ async fn an_upload_goes_on_after_the_server_was_killed() {
     let agent = Agent::enrol(&way, &key, "web-1").await;
     let upload = Upload::begin(&way, &agent, &content).await;
     assert_eq!(upload.send(&way, &agent, 0).await.status, StatusCode::OK);
-    // In the middle of a chunk.
-    let mut sender = way.connect().await;
-    let chunk = raw("PUT", &format!("{}/1", upload.path()), &agent.key, upload.chunks[1].clone());
-    let sending = tokio::spawn(sender.send_request(with(chunk, "x-chunk-sha2", &sha256(&upload.chunks[1]))));
-    tokio::task::yield_now().await;
+    // In the middle of a chunk, of which parts may be stored.
+    let mut broken = begin_chunk(&way, &agent, &upload, 1).await;
+    broken.write_all(&upload.chunks[1][..3_000_000]).await.unwrap();
     let server = server.restart();
-    let _ = sending.await;
+    drop(broken);
     let way = Way::to(&server);
     for number in [2, 1] {
         assert_eq!(upload.send(&way, &agent, number).await.status, StatusCode::OK);
@@ -164,6 +184,58 @@ async fn each_mistake_of_an_upload_is_refused() {
     assert_eq!((late.status.as_u16(), late.body["error"].as_str()), (400, Some("ErrUploadStopped")));
     let uploads = manager.get(&format!("/api/fleet/agents/{}/uploads", one.id)).await;
     assert_eq!(uploads["items"][0]["status"], "FAILED");
+}
+
+#[tokio::test]
+async fn a_chunk_that_stops_coming_gives_its_place_back() {
+    let settings = ["timeouts.read=1s", "limits.upload_chunk_limit.max=1"];
+    let server = Server::start(&settings.map(|setting| format!("inputs.0.server.{setting}")));
+    let (way, manager) = (Way::to(&server), Manager::of(&server));
+    let (_, key) = manager.make_policy("web").await;
+    let agent = Agent::enrol(&way, &key, "web-1").await;
+    let upload = Upload::begin(&way, &agent, &content(1000)).await;
+    let mut slow = begin_chunk(&way, &agent, &upload, 0).await;
+    slow.write_all(b"half").await.unwrap();
+    // The one place is taken.
+    let mut refused = StatusCode::OK;
+    for _ in 0..100 {
+        refused = upload.send(&way, &agent, 0).await.status;
+        if refused == StatusCode::TOO_MANY_REQUESTS {
+            break;
+        }
+    }
+    assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS);
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert_eq!(upload.send(&way, &agent, 0).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_ends_no_upload() {
+    let store = Store::Etcd(Etcd::start());
+    let server = store.start_server();
+    let (way, manager) = (Way::to(&server), Manager::of(&server));
+    let (_, key) = manager.make_policy("web").await;
+    let agent = Agent::enrol(&way, &key, "web-1").await;
+    let upload = Upload::begin(&way, &agent, &content(1_500_000)).await;
+    let Store::Etcd(etcd) = &store else { unreachable!() };
+    etcd.pause(true);
+    for answer in [upload.send(&way, &agent, 0).await, upload.finish(&way, &agent).await] {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    etcd.pause(false);
+    let mut sent = StatusCode::SERVICE_UNAVAILABLE;
+    for _ in 0..50 {
+        sent = upload.send(&way, &agent, 0).await.status;
+        if sent == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(sent, StatusCode::OK);
+    assert_eq!(upload.finish(&way, &agent).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Announcing a file.
 
-use fleet_store::{Expect, Scope};
+use fleet_store::Expect;
 use serde_json::value::RawValue;
 
 use super::{CHUNK, File, FileError, Files, LARGEST, is_sha256, millis};
@@ -51,30 +51,12 @@ impl Files {
             return Err(FileError::Disabled);
         }
         check(&begin)?;
-        self.check_room(begin.size).await?;
         let id = uuid::Uuid::new_v4().to_string();
         let document = document(begin, &id, now);
+        self.room.lock().await.take(&self.files, &document, self.limits.storage).await?;
         let revision = self.files.put(&id, &document, Expect::Absent, None, None).await?;
         Ok(File { id, revision, value: document })
     }
-
-    /// Whether there is room for so many bytes more. Servers that ask at the same moment may together go over
-    /// by what they let in.
-    async fn check_room(&self, size: u64) -> Result<(), FileError> {
-        let files = self.files.list(Scope::All).await?;
-        let takes =
-            files.values.iter().filter(|file| takes_room(&file.value)).map(|file| file.value.file.size);
-        let taken = takes.fold(0, u64::saturating_add);
-        if taken.saturating_add(size) > self.limits.storage {
-            return Err(FileError::NoRoom(self.limits.storage));
-        }
-        Ok(())
-    }
-}
-
-fn takes_room(document: &FileDocument) -> bool {
-    use crate::documents::FileStatus::{Deleted, UploadError};
-    !matches!(document.file.status, Deleted | UploadError)
 }
 
 fn check(begin: &Begin<'_>) -> Result<(), FileError> {

@@ -69,6 +69,7 @@ impl Files {
             let expect = Expect::Revision(file.revision);
             match self.files.put(&file.id, &document, expect, None, lease).await {
                 Ok(_) => {
+                    self.room.lock().await.forget();
                     self.drop_bytes(&file.id, lease).await?;
                     return Ok(());
                 }

@@ -163,10 +163,14 @@ async fn announcements_are_checked() {
         assert!(matches!(files.begin(begin, now()).await, Err(FileError::Invalid(_))), "{text}");
     }
     assert!(matches!(files.begin(begin(LARGEST + 1), now()).await, Err(FileError::TooLarge(_))));
-    let file = files.begin(begin(900), now()).await.unwrap();
-    assert!(matches!(files.begin(begin(101), now()).await, Err(FileError::NoRoom(1000))));
+    // One agent has half of the room, all of them have all of it.
+    let file = files.begin(begin(400), now()).await.unwrap();
+    assert!(matches!(files.begin(begin(101), now()).await, Err(FileError::NoRoom(500))));
+    let of = |agent_id, size| Begin { agent_id, ..begin(size) };
+    files.begin(of("two", 400), now()).await.unwrap();
+    assert!(matches!(files.begin(of("three", 201), now()).await, Err(FileError::NoRoom(1000))));
     files.delete(file, now()).await.unwrap();
-    assert!(files.begin(begin(101), now()).await.is_ok());
+    assert!(files.begin(of("three", 201), now()).await.is_ok());
     let (_directory, files) = open_with(FileLimits { storage: 0, receiving: 1 });
     assert!(matches!(files.begin(begin(1), now()).await, Err(FileError::Disabled)));
 }
@@ -200,4 +204,18 @@ async fn what_is_over_is_removed() {
     assert_eq!(files.clean_up(later, None).await.unwrap(), 2);
     assert_eq!(parts(&files).await, 0);
     assert!(files.find(&kept.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_agent_has_only_so_many_files() {
+    let (_directory, files) = open();
+    let mut outcome = Ok(());
+    let mut count = 0;
+    while outcome.is_ok() && count < 1000 {
+        outcome = files.begin(begin(1), now()).await.map(drop);
+        count += 1;
+    }
+    assert!(matches!(outcome, Err(FileError::TooMany(500))), "{outcome:?}");
+    assert_eq!(count, 501);
+    assert!(files.begin(Begin { agent_id: "two", ..begin(1) }, now()).await.is_ok());
 }
