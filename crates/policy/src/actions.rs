@@ -145,6 +145,12 @@ impl Actions {
         self.read().get(seq_no).is_some()
     }
 
+    /// The revision of the newest action that is known here. 0: there is none.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.read().newest()
+    }
+
     /// All of them, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<StoredAction>> {

@@ -115,6 +115,14 @@ impl Agents {
         Ok(known.get(id))
     }
 
+    /// Those of `ids` whose state is one that is asked for.
+    #[must_use]
+    pub fn with_state(&self, ids: &[Arc<str>], is_asked_for: impl Fn(&AgentState) -> bool) -> Vec<Snapshot> {
+        let known = self.read();
+        let found = ids.iter().filter(|id| known.state(id).is_some_and(&is_asked_for));
+        found.filter_map(|id| known.get(id)).collect()
+    }
+
     /// Calls `each` with every agent.
     pub fn for_each(&self, mut each: impl FnMut(&Snapshot)) {
         for snapshot in self.read().snapshots() {

@@ -39,8 +39,9 @@ where
 {
     let mut ready = Some(ready);
     let mut pause = SHORTEST_PAUSE;
+    let mut begun = false;
     loop {
-        if let Err(error) = follow(&typed, view, &mut ready, &mut pause).await {
+        if let Err(error) = follow(&typed, view, &mut begun, &mut ready, &mut pause).await {
             warn!(
                 collection = typed.collection().name,
                 error = &error as &dyn std::error::Error,
@@ -55,6 +56,7 @@ where
 async fn follow<T, V>(
     typed: &Typed<T>,
     view: &V,
+    begun: &mut bool,
     ready: &mut Option<impl FnOnce() + Send>,
     pause: &mut Duration,
 ) -> Result<(), Error>
@@ -62,7 +64,8 @@ where
     T: Serialize + DeserializeOwned + Send,
     V: View<T>,
 {
-    let revision = read(typed, view).await?;
+    let is_first = !std::mem::replace(begun, true);
+    let revision = read(typed, view, is_first).await?;
     let mut watch = typed.watch(Scope::All, revision).await?;
     if let Some(ready) = ready.take() {
         ready();
@@ -83,22 +86,31 @@ where
     }
 }
 
-async fn read<T, V>(typed: &Typed<T>, view: &V) -> Result<Revision, Error>
+async fn read<T, V>(typed: &Typed<T>, view: &V, is_first: bool) -> Result<Revision, Error>
 where
     T: Serialize + DeserializeOwned + Send,
     V: View<T>,
 {
-    let mut request = ListRequest { limit: Some(PAGE), ..ListRequest::all() };
-    let mut ids = HashSet::new();
+    let request = ListRequest { limit: Some(PAGE), ..ListRequest::all() };
+    // Nothing can be gone of what was never known: a first reading needs no list of all ids.
+    let mut ids = (!is_first).then(HashSet::new);
+    let mut page = typed.page(request.clone()).await?;
     loop {
-        let (listing, next) = typed.page(request.clone()).await?;
+        let (listing, token) = page;
         let revision = listing.revision;
-        ids.extend(listing.values.iter().map(|versioned| versioned.id.clone()));
-        view.page(listing).await?;
-        if next.is_none() {
-            view.listed(&ids, revision);
-            return Ok(revision);
+        if let Some(ids) = &mut ids {
+            ids.extend(listing.values.iter().map(|versioned| versioned.id.clone()));
         }
-        request.page = next;
+        let Some(token) = token else {
+            view.page(listing).await?;
+            if let Some(ids) = &ids {
+                view.listed(ids, revision);
+            }
+            return Ok(revision);
+        };
+        // The next page is on its way while this one is taken in.
+        let next = typed.page(ListRequest { page: Some(token), ..request.clone() });
+        let (next, ()) = tokio::try_join!(next, view.page(listing))?;
+        page = next;
     }
 }

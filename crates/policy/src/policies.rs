@@ -179,7 +179,6 @@ pub(crate) mod tests {
             artifacts: Arc::default(),
             inactivity_timeout: Duration::ZERO,
             unenroll_timeout: Duration::ZERO,
-            artifacts: Arc::default(),
         }
     }
 }

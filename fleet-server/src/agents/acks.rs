@@ -49,22 +49,18 @@ impl AgentsApi {
         Ok(Response::json(status, serde_json::to_vec(&answer).unwrap_or_default()))
     }
 
-    /// Stores what an acknowledgement changes: results first, so that none is missing of what counts as done.
+    /// Decides what an acknowledgement changes, and stores it.
     async fn acknowledge(&self, mut agent: Snapshot, said: &[Said<'_>]) -> Result<Acknowledged, ApiError> {
         for _ in 0..ATTEMPTS {
             let done = session::acknowledge(&agent, said, self.fleet.clock.now());
-            for results in done.results.chunks(RESULTS_AT_A_TIME) {
-                try_join_all(results.iter().map(|result| self.fleet.actions.record(result))).await?;
-            }
-            if let Some(state) = done.state.clone() {
-                match self.fleet.agents.save_state(&agent, state).await {
-                    Ok(_) => {}
-                    Err(SaveError::Changed) => {
-                        agent = self.fleet.agents.get(&agent.id).ok_or(ApiError::AgentNotFound)?;
-                        continue;
-                    }
-                    Err(SaveError::Store(error)) => return Err(error.into()),
-                }
+            let saved = match self.store(&agent, &done).await {
+                Ok(()) => true,
+                Err(SaveError::Changed) => false,
+                Err(SaveError::Store(error)) => return Err(error.into()),
+            };
+            if !saved {
+                agent = self.fleet.agents.get(&agent.id).ok_or(ApiError::AgentNotFound)?;
+                continue;
             }
             if let Some(Effect::Unenroll) = done.effect {
                 self.unenroll(&agent).await?;
@@ -72,6 +68,25 @@ impl AgentsApi {
             return Ok(done);
         }
         Err(ApiError::Busy)
+    }
+
+    /// Stores results and state at the same time. If either fails, the agent is told, and tells both again.
+    async fn store(&self, agent: &Snapshot, done: &Acknowledged) -> Result<(), SaveError> {
+        let results = async {
+            for results in done.results.chunks(RESULTS_AT_A_TIME) {
+                try_join_all(results.iter().map(|result| self.fleet.actions.record(result))).await?;
+            }
+            Ok::<(), WriteError>(())
+        };
+        let state = async {
+            match done.state.clone() {
+                Some(state) => self.fleet.agents.save_state(agent, state).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let (results, state) = tokio::join!(results, state);
+        results.map_err(SaveError::Store)?;
+        state
     }
 
     /// The agent has left: its key is no longer good.

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::fleet::Fleet;
 
 /// How often it is looked who is due.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(10);
 /// States that are written together.
 const BATCH: usize = 500;
 
@@ -21,12 +21,10 @@ pub async fn beat(fleet: Arc<Fleet>) {
         tokio::time::sleep(INTERVAL).await;
         let now = fleet.clock.now();
         let mut due = Vec::new();
-        for id in fleet.sessions.agents() {
-            let Some(agent) = fleet.agents.get(&id) else { continue };
-            if agent.state.last_checkin.is_some_and(|last| last.until(now) >= BEAT) {
-                let state = AgentState { last_checkin: Some(now), ..(*agent.state).clone() };
-                due.push((agent, state));
-            }
+        let is_due = |state: &AgentState| state.last_checkin.is_some_and(|last| last.until(now) >= BEAT);
+        for agent in fleet.agents.with_state(&fleet.sessions.agents(), is_due) {
+            let state = AgentState { last_checkin: Some(now), ..(*agent.state).clone() };
+            due.push((agent, state));
         }
         while !due.is_empty() {
             let batch = due.split_off(due.len().saturating_sub(BATCH));

@@ -72,7 +72,7 @@ impl AgentsApi {
             },
             until,
         };
-        if let Some(response) = waiting.look().await {
+        if let Some(response) = waiting.look(None).await {
             return Ok(Outcome::Answer(response));
         }
         Ok(Outcome::Hold(Box::pin(waiting.wait())))
@@ -189,17 +189,19 @@ impl AgentsApi {
 }
 
 impl Waiting {
-    /// The answer, if there is something to say.
-    async fn look(&self) -> Option<Response> {
+    /// The answer, if there is something to say. Up to the action `seen` there was nothing when this check-in
+    /// began to wait.
+    async fn look(&self, seen: Option<u64>) -> Option<Response> {
         let offer = match self.offer() {
             Ok(offer) if offer.is_empty() => return None,
             Ok(offer) => offer,
             Err(error) => return Some(error.response()),
         };
-        if offer.actions.is_empty() {
+        // What came while the agent waits here, nobody else has handed to it.
+        if offer.actions.iter().all(|due| seen.is_some_and(|seen| due.action.seq_no > seen)) {
             return Some(self.answer(&offer));
         }
-        // The agent may have told another server a moment ago that it has done this.
+        // Of anything else it may have told another server a moment ago that it is done.
         if let Err(error) = Box::pin(self.api.fleet.agents.refresh(&self.agent_id)).await {
             return Some(ApiError::from(error).response());
         }
@@ -235,8 +237,9 @@ impl Waiting {
             let policy_id = fleet.agents.get(&self.agent_id).map(|agent| Arc::clone(&agent.agent.policy_id));
             let Some(policy_id) = policy_id else { return ApiError::AgentNotFound.response() };
             let mut place = fleet.sessions.hold(&self.agent_id, &policy_id);
+            let seen = fleet.actions.newest();
             // What came before the place was taken told nobody.
-            if let Some(response) = self.look().await {
+            if let Some(response) = self.look(None).await {
                 return response;
             }
             let turn = tokio::select! {
@@ -247,7 +250,7 @@ impl Waiting {
             // Another check-in of this agent is held now: this one's client is most likely gone.
             let Some(turn) = turn else { return self.nothing() };
             drop(place);
-            if let Some(mut response) = self.look().await {
+            if let Some(mut response) = self.look(Some(seen)).await {
                 response.turn = Some(turn);
                 return response;
             }

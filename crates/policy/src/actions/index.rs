@@ -30,6 +30,10 @@ impl Index {
         self.actions.get(&seq_no)
     }
 
+    pub(super) fn newest(&self) -> u64 {
+        self.actions.last_key_value().map_or(0, |(seq_no, _)| *seq_no)
+    }
+
     pub(super) fn seq_no(&self, document_id: &str) -> Option<u64> {
         self.by_document.get(document_id).copied()
     }

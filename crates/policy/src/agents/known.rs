@@ -1,6 +1,7 @@
 //! Every agent in memory, with what it is found by.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use fleet_store::{Listing, Malformed, Revision, Versioned};
@@ -36,10 +37,17 @@ impl Interner {
     }
 }
 
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Known {
     entries: HashMap<Arc<str>, Entry>,
-    by_key: HashMap<Box<str>, Arc<str>>,
+    /// By the hashes of their keys' ids: the ids themselves are in the agents.
+    by_key: HashMap<u64, Arc<str>>,
     by_enrollment: HashMap<Box<str>, Arc<str>>,
     progress: HashMap<u64, Progress>,
     /// Documents that cannot be read, by collection and id: why.
@@ -53,8 +61,13 @@ impl Known {
         entry.snapshot(id)
     }
 
+    pub(super) fn state(&self, id: &str) -> Option<&AgentState> {
+        Some(&self.entries.get(id)?.state.as_ref()?.value)
+    }
+
     pub(super) fn by_key(&self, key_id: &str) -> Option<Snapshot> {
-        self.get(self.by_key.get(key_id)?)
+        let found = self.get(self.by_key.get(&hash(key_id))?)?;
+        (*found.agent.access_api_key_id == *key_id).then_some(found)
     }
 
     pub(super) fn by_enrollment(&self, enrollment_id: &str) -> Option<Snapshot> {
@@ -80,7 +93,7 @@ impl Known {
         }
         if let Some(before) = before {
             if before.value.access_api_key_id != agent.access_api_key_id {
-                self.by_key.remove(&before.value.access_api_key_id);
+                self.by_key.remove(&hash(&before.value.access_api_key_id));
             }
             if let Some(enrollment_id) = &before.value.enrollment_id
                 && before.value.enrollment_id != agent.enrollment_id
@@ -96,7 +109,7 @@ impl Known {
             self.interner.intern(text);
         }
         if !agent.access_api_key_id.is_empty() {
-            self.by_key.insert(agent.access_api_key_id.clone(), Arc::clone(&id));
+            self.by_key.insert(hash(&agent.access_api_key_id), Arc::clone(&id));
         }
         if let Some(enrollment_id) = &agent.enrollment_id {
             self.by_enrollment.insert(enrollment_id.clone(), Arc::clone(&id));
@@ -158,8 +171,9 @@ impl Known {
     pub(super) fn delete_agent(&mut self, id: &str, revision: Revision) -> bool {
         let Some(entry) = self.entries.get_mut(id) else { return false };
         let Some(agent) = entry.agent.take_if(|agent| agent.revision <= revision) else { return false };
-        if self.by_key.get(&agent.value.access_api_key_id).is_some_and(|owner| **owner == *id) {
-            self.by_key.remove(&agent.value.access_api_key_id);
+        let key = hash(&agent.value.access_api_key_id);
+        if self.by_key.get(&key).is_some_and(|owner| **owner == *id) {
+            self.by_key.remove(&key);
         }
         if let Some(enrollment_id) = &agent.value.enrollment_id
             && self.by_enrollment.get(enrollment_id).is_some_and(|owner| **owner == *id)

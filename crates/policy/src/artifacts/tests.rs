@@ -1,6 +1,7 @@
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
+use fleet_store::decorate::{Faults, Faulty};
 use fleet_store::embedded::Embedded;
 use fleet_store::{Expect, Write};
 use futures_util::future::join_all;
@@ -59,7 +60,10 @@ async fn all_who_wait_share_one_load() {
     let (_directory, artifacts) = open();
     // Too large for the cache.
     let (id, _) = made(&artifacts, &noise(2_000_000)).await;
-    // More than are loaded at a time, and few enough that `join_all` begins them all before any ends.
+    // More than are loaded at a time. The store is slow, so that all begin before any ends.
+    let slow = Faults { delayed: 1.0, longest_delay: Duration::from_millis(50), ..Faults::NONE };
+    let slow: Arc<dyn Store> = Arc::new(Faulty::new(Arc::clone(&artifacts.store), 1, slow));
+    let artifacts = Artifacts::new(&slow, 1 << 20, Duration::from_secs(60));
     let loaded = join_all((0..20).map(|_| artifacts.get(&id))).await;
     let first = loaded[0].as_ref().unwrap().as_ref().unwrap().as_ptr();
     assert!(loaded.iter().all(|load| load.as_ref().unwrap().as_ref().unwrap().as_ptr() == first));
