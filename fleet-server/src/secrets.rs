@@ -10,7 +10,7 @@ use fleet_store::{Collection, Error, ErrorKind, Expect, Store, Typed, WriteError
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-/// [`Secret`] by its id.
+/// `Secret` by its id.
 pub static SECRETS: Collection = Collection { name: "secrets", indexed: &[] };
 
 /// A secret at rest.
