@@ -53,7 +53,7 @@ impl AgentsApi {
     async fn acknowledge(&self, mut agent: Snapshot, said: &[Said<'_>]) -> Result<Acknowledged, ApiError> {
         for _ in 0..ATTEMPTS {
             let done = session::acknowledge(&agent, said, self.fleet.clock.now());
-            let saved = match self.store(&agent, &done).await {
+            let saved = match self.keep(&agent, &done).await {
                 Ok(()) => true,
                 Err(SaveError::Changed) => false,
                 Err(SaveError::Store(error)) => return Err(error.into()),
@@ -71,7 +71,7 @@ impl AgentsApi {
     }
 
     /// Stores results and state at the same time. If either fails, the agent is told, and tells both again.
-    async fn store(&self, agent: &Snapshot, done: &Acknowledged) -> Result<(), SaveError> {
+    async fn keep(&self, agent: &Snapshot, done: &Acknowledged) -> Result<(), SaveError> {
         let results = async {
             for results in done.results.chunks(RESULTS_AT_A_TIME) {
                 try_join_all(results.iter().map(|result| self.fleet.actions.record(result))).await?;
