@@ -16,7 +16,7 @@ use crate::http::Turn;
 
 /// So many answers are made and written at a time: enough that the acknowledgements that they provoke do not
 /// hold back the rest, and no more than a moment's work, so that whoever comes meanwhile need not wait for all.
-const TURNS: usize = 512;
+const TURNS: usize = 128;
 
 /// A check-in that is held.
 #[derive(Debug)]

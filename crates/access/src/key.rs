@@ -143,8 +143,9 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The SHA-256 of a key's secret: what is kept of it. Written as base64 without padding, safe in addresses.
-#[derive(Clone, Copy)]
+/// The SHA-256 of a key's secret: what is kept of it. Written as base64 without padding, safe in addresses. The
+/// default fits no secret.
+#[derive(Clone, Copy, Default)]
 pub struct KeyDigest([u8; SHA256_OUTPUT_LEN]);
 
 impl KeyDigest {

@@ -13,7 +13,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Documents that are read at a time: what bounds the memory of reading a large collection.
-const PAGE: usize = 2_000;
+const PAGE: usize = 500;
 
 /// What keeps a collection in memory. Its owner may apply its own writes beside the feed: whatever is not newer
 /// than what is known must change nothing.

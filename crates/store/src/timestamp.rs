@@ -1,6 +1,7 @@
 //! A moment, as documents write it.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +11,15 @@ use time::format_description::well_known::Rfc3339;
 
 /// A moment in whole seconds of UTC. Written as RFC 3339 (`2026-01-31T12:00:00Z`); read with any offset and
 /// any fraction, which is cut off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// One more than the seconds since 1970, so that an absent moment takes no room of its own.
+pub struct Timestamp(NonZeroU64);
+
+impl Default for Timestamp {
+    fn default() -> Timestamp {
+        Timestamp(NonZeroU64::MIN)
+    }
+}
 
 /// The last moment that RFC 3339 can write.
 const LATEST: i64 = 253_402_300_799;
@@ -20,7 +28,8 @@ impl Timestamp {
     /// So many seconds after 1970 began, cut to the years 1970 to 9999.
     #[must_use]
     pub fn from_unix(seconds: i64) -> Timestamp {
-        Timestamp(seconds.clamp(0, LATEST))
+        let seconds = seconds.clamp(0, LATEST).unsigned_abs();
+        Timestamp(NonZeroU64::MIN.saturating_add(seconds))
     }
 
     /// Now, by the machine's clock.
@@ -39,13 +48,13 @@ impl Timestamp {
     /// Seconds since 1970 began.
     #[must_use]
     pub fn unix(self) -> i64 {
-        self.0
+        i64::try_from(self.0.get() - 1).unwrap_or(LATEST)
     }
 
     /// How long before `later` this is; nothing if it is not.
     #[must_use]
     pub fn until(self, later: Timestamp) -> Duration {
-        Duration::from_secs(u64::try_from(later.0 - self.0).unwrap_or(0))
+        Duration::from_secs(later.0.get().saturating_sub(self.0.get()))
     }
 }
 
@@ -53,7 +62,7 @@ impl std::ops::Add<Duration> for Timestamp {
     type Output = Timestamp;
 
     fn add(self, more: Duration) -> Timestamp {
-        Timestamp::from_unix(self.0.saturating_add_unsigned(more.as_secs()))
+        Timestamp::from_unix(self.unix().saturating_add_unsigned(more.as_secs()))
     }
 }
 
@@ -61,13 +70,13 @@ impl std::ops::Sub<Duration> for Timestamp {
     type Output = Timestamp;
 
     fn sub(self, less: Duration) -> Timestamp {
-        Timestamp::from_unix(self.0.saturating_sub_unsigned(less.as_secs()))
+        Timestamp::from_unix(self.unix().saturating_sub_unsigned(less.as_secs()))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = OffsetDateTime::from_unix_timestamp(self.0).map_err(|_| fmt::Error)?;
+        let moment = OffsetDateTime::from_unix_timestamp(self.unix()).map_err(|_| fmt::Error)?;
         formatter.write_str(&moment.format(&Rfc3339).map_err(|_| fmt::Error)?)
     }
 }
@@ -128,6 +137,12 @@ mod tests {
         for text in ["", "now", "2026-01-31", "2026-13-01T00:00:00Z"] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_absent_moment_takes_no_room() {
+        assert_eq!(size_of::<Option<Timestamp>>(), size_of::<Timestamp>());
+        assert_eq!(Timestamp::default(), Timestamp::from_unix(0));
     }
 
     #[test]

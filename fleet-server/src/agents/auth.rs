@@ -1,6 +1,6 @@
 //! Whose key it is.
 
-use fleet_access::key::{ApiKey, KeyDigest};
+use fleet_access::key::ApiKey;
 use fleet_policy::agents::Snapshot;
 use fleet_protocol::agent::Version;
 use http::header::{AUTHORIZATION, USER_AGENT};
@@ -28,8 +28,7 @@ pub(super) fn agent_version(request: &Request) -> Result<Version, ApiError> {
 
 /// Whether `key` is the agent's.
 pub(super) fn is_key_of(key: &ApiKey, agent: &Snapshot) -> bool {
-    let digest = agent.agent.access_api_key_digest.parse::<KeyDigest>();
-    *agent.agent.access_api_key_id == *key.id() && digest.is_ok_and(|digest| key.matches(&digest))
+    *agent.agent.access_api_key_id == *key.id() && key.matches(&agent.agent.access_api_key_digest)
 }
 
 /// The agent with this id, if the request has its key and it has not left.

@@ -65,7 +65,7 @@ impl AgentsApi {
             enrolled_at: self.fleet.clock.now(),
             tags: tags(metadata),
             access_api_key_id: key.id().into(),
-            access_api_key_digest: key.digest().to_string().into(),
+            access_api_key_digest: key.digest(),
             enrollment_key_id: Some(Arc::from(enrollment.id.as_str())),
             enrollment_id: asked.enrollment_id.as_deref().filter(|id| !id.is_empty()).map(Into::into),
             replace_token,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleet_access::key::KeyDigest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,8 +35,8 @@ pub struct Agent {
     pub namespaces: Vec<Arc<str>>,
     /// The first half of its key. Empty: it has none of its own.
     pub access_api_key_id: Box<str>,
-    /// SHA-256 of the second half, base64.
-    pub access_api_key_digest: Box<str>,
+    /// What the second half is checked against.
+    pub access_api_key_digest: KeyDigest,
     /// The enrolment key that it came with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrollment_key_id: Option<Arc<str>>,
