@@ -34,6 +34,7 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_access::key::KeyDigest;
 use fleet_access::replace_token::ReplaceTokens;
 use fleet_protocol::agent::API_VERSION;
 use futures_util::future::BoxFuture;
@@ -79,8 +80,19 @@ pub struct Settings {
     pub enable_opamp: bool,
     /// Where the key is that upgrades are signed with.
     pub signer_key: SignerKey,
+    /// Enrolment keys that are not in the store.
+    pub static_tokens: Vec<StaticToken>,
     /// Limits by route.
     pub limits: Limits,
+}
+
+/// An enrolment key that the configuration names: whatever its id, its secret lets agents enrol into a policy.
+#[derive(Clone, Debug)]
+pub struct StaticToken {
+    /// What the secret is checked against.
+    pub digest: KeyDigest,
+    /// The policy.
+    pub policy_id: String,
 }
 
 /// Limits by route.

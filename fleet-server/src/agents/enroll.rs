@@ -26,6 +26,14 @@ const LONGEST_ID: usize = 128;
 const MOST_TAGS: usize = 100;
 const LONGEST_TAG: usize = 256;
 
+/// What an enrolment key allows.
+struct Grant {
+    key_id: String,
+    policy_id: String,
+    /// Each use is counted.
+    is_counted: bool,
+}
+
 /// What an agent enrols as.
 enum Take {
     /// A new agent with this id.
@@ -37,17 +45,16 @@ enum Take {
 impl AgentsApi {
     pub(super) async fn enroll(&self, request: &Request, body: &mut Body<'_>) -> Result<Response, ApiError> {
         let version = auth::agent_version(request)?;
-        let enrollment = self.enrollment_key(&auth::key(request)?).await?;
+        let grant = self.grant(&auth::key(request)?).await?;
         let limit = &self.limits.enroll.limit;
         let time = self.settings.read;
         let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
         let asked: EnrollRequest<'_> = object(&body)?;
         check(&asked)?;
         self.forget_attempt(asked.enrollment_id.as_deref()).await?;
-        let take = self.take(&asked, &enrollment.policy_id).await?;
-        if enrollment.max_uses.is_some() && !self.fleet.enrollment.count_use(&enrollment.id).await? {
-            let most = enrollment.max_uses.unwrap_or_default();
-            return Err(ApiError::EnrollmentKey(EnrollmentKeyRefusal::UsedUp(most)));
+        let take = self.take(&asked, &grant.policy_id).await?;
+        if grant.is_counted {
+            self.count_use(&grant.key_id).await?;
         }
         let replace_token = self.hash_of(asked.replace_token.as_deref()).await?;
 
@@ -61,12 +68,12 @@ impl AgentsApi {
         let key = ApiKey::generate().map_err(|error| ApiError::Internal(Box::new(error)))?;
         let mut agent = Agent {
             active: true,
-            policy_id: Arc::from(enrollment.policy_id.as_str()),
+            policy_id: Arc::from(grant.policy_id.as_str()),
             enrolled_at: self.fleet.clock.now(),
             tags: tags(metadata),
             access_api_key_id: key.id().into(),
             access_api_key_digest: key.digest(),
-            enrollment_key_id: Some(Arc::from(enrollment.id.as_str())),
+            enrollment_key_id: Some(Arc::from(grant.key_id.as_str())),
             enrollment_id: asked.enrollment_id.as_deref().filter(|id| !id.is_empty()).map(Into::into),
             replace_token,
             ..Agent::default()
@@ -86,10 +93,20 @@ impl AgentsApi {
         Ok(answer(&agent, &key, user_provided, large.local_metadata))
     }
 
-    /// The enrolment key that `key` is, if it lets agents enrol.
-    async fn enrollment_key(&self, key: &ApiKey) -> Result<EnrollmentKey, ApiError> {
-        let (found, refusal) = self.find_enrollment_key(key).await?;
-        refusal.map_or(Ok(found), |refusal| Err(ApiError::EnrollmentKey(refusal)))
+    /// What `key` allows, if it lets agents enrol: one that the configuration names, or one of the store.
+    async fn grant(&self, key: &ApiKey) -> Result<Grant, ApiError> {
+        let fixed = self.settings.static_tokens.iter().find(|token| key.matches(&token.digest));
+        if let Some(token) = fixed {
+            let key_id = key.id().to_owned();
+            return Ok(Grant { key_id, policy_id: token.policy_id.clone(), is_counted: false });
+        }
+        match self.find_enrollment_key(key).await? {
+            (found, None) => {
+                let is_counted = found.max_uses.is_some();
+                Ok(Grant { key_id: found.id, policy_id: found.policy_id, is_counted })
+            }
+            (_, Some(refusal)) => Err(ApiError::EnrollmentKey(refusal)),
+        }
     }
 
     /// The enrolment key that `key` is, and why it lets nobody enrol, if it does not.
@@ -101,6 +118,15 @@ impl AgentsApi {
         let found = found.filter(|found| key.matches(&found.value.digest)).ok_or(ApiError::Unauthorized)?;
         let refusal = found.value.check(self.fleet.clock.now()).err();
         Ok((found.value.clone(), refusal))
+    }
+
+    async fn count_use(&self, key_id: &str) -> Result<(), ApiError> {
+        if self.fleet.enrollment.count_use(key_id).await? {
+            return Ok(());
+        }
+        let found = self.fleet.enrollment.find(key_id).await.map_err(WriteError::NotDone)?;
+        let used = found.map_or(0, |found| found.value.used);
+        Err(ApiError::EnrollmentKey(EnrollmentKeyRefusal::UsedUp(used)))
     }
 
     /// An attempt that is repeated must not leave an agent behind that never came.

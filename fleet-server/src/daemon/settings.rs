@@ -1,8 +1,9 @@
 //! What the configuration means for the parts.
 
+use fleet_access::key::KeyDigest;
 use fleet_policy::files::FileLimits;
 
-use crate::agents::{Limits, RouteLimit, Settings, SignerKey};
+use crate::agents::{Limits, RouteLimit, Settings, SignerKey, StaticToken};
 use crate::config::Config;
 use crate::config::limits::Limit;
 use crate::config::store::Store;
@@ -37,6 +38,14 @@ pub(super) fn agents(config: &Config) -> Settings {
             dir: server.pgp.dir.clone().unwrap_or_else(|| config.data_dir.join("elastic-agent-upgrade-keys")),
             upstream_url: server.pgp.upstream_url.clone(),
         },
+        static_tokens: server
+            .static_policy_tokens
+            .iter()
+            .map(|token| StaticToken {
+                digest: KeyDigest::of(token.token_key.reveal()),
+                policy_id: token.policy_id.clone(),
+            })
+            .collect(),
         limits: Limits {
             enroll: route(&limits.enroll),
             checkin: route(&limits.checkin),

@@ -97,3 +97,21 @@ async fn an_attempt_that_is_repeated_makes_one_agent() {
     let agents = manager.get(&format!("/api/fleet/agents?kuery=policy_id:{policy}")).await;
     assert_eq!(agents["total"], 1, "{agents}");
 }
+
+#[tokio::test]
+async fn a_key_of_the_configuration_enrols_into_its_policy() {
+    let setting = "inputs.0.server.static_policy_tokens";
+    let server = Server::start(&[
+        format!("{setting}.enabled=true"),
+        format!("{setting}.policy_tokens.0.token_key=abcdefghijkl"),
+        format!("{setting}.policy_tokens.0.policy_id=default"),
+    ]);
+    let way = Way::to(&server);
+    // "whatever:abcdefghijkl" and "whatever:another"
+    let good = "d2hhdGV2ZXI6YWJjZGVmZ2hpamts";
+    let wrong = "d2hhdGV2ZXI6YW5vdGhlcg==";
+    let enrolled = way.send(request("POST", PATH, good, &enrolment("web-1"))).await;
+    assert_eq!(enrolled.body["item"]["policy_id"], "default", "{}", enrolled.body);
+    let refused = way.send(request("POST", PATH, wrong, &enrolment("web-1"))).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+}

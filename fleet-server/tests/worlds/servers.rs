@@ -149,6 +149,7 @@ fn settings() -> Settings {
         ignore_checkin_policy_id: false,
         enable_opamp: false,
         signer_key: SignerKey { dir: PathBuf::new(), upstream_url: String::new() },
+        static_tokens: Vec::new(),
         limits: Limits::all(limit),
     }
 }
