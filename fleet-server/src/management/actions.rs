@@ -1,5 +1,9 @@
 //! What agents are asked to do: one, those with some ids, or those that a query is about.
 
+mod reassign;
+mod unenroll;
+mod upgrade;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +22,10 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::input::Input;
 use super::{Answer, Management};
+
+pub(super) use reassign::{bulk_reassign, reassign};
+pub(super) use unenroll::{bulk_unenroll, unenroll};
+pub(super) use upgrade::{bulk_upgrade, upgrade};
 
 /// An action is forgotten after this long, unless it says otherwise: 30 days.
 const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -130,6 +138,21 @@ impl Management {
     }
 }
 
+impl Management {
+    /// Marks agents that were asked for something. The asking is done: people need not wait for this.
+    fn mark(&self, agents: Vec<String>, mark: impl FnMut(&mut Agent) -> bool + Send + 'static) {
+        let fleet = Arc::clone(&self.fleet);
+        tokio::spawn(async move {
+            if let Err(error) = fleet.agents.change_many(&agents, mark, None).await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "agents were asked, but are not all marked as such"
+                );
+            }
+        });
+    }
+}
+
 fn raw(value: &Value) -> Result<Box<RawValue>, ApiError> {
     to_raw_value(value).map_err(|error| ApiError::Internal(Box::new(error)))
 }
@@ -190,230 +213,6 @@ pub(super) async fn create(
         "created_at": management.fleet.clock.now(),
         "agents": [id],
     }})))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Unenroll {
-    force: bool,
-    revoke: bool,
-}
-
-/// `POST /agents/{id}/unenroll`
-pub(super) async fn unenroll(
-    State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    Input(asked): Input<Unenroll>,
-) -> Answer {
-    management.find_agent(&id)?;
-    management.unenroll(vec![id], asked.revoke || asked.force, &caller).await?;
-    Ok(Json(json!({})))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BulkUnenroll {
-    agents: Chosen,
-    #[serde(default)]
-    force: bool,
-    #[serde(default)]
-    revoke: bool,
-    #[serde(default)]
-    include_inactive: bool,
-}
-
-/// `POST /agents/bulk_unenroll`
-pub(super) async fn bulk_unenroll(
-    State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
-    Input(asked): Input<BulkUnenroll>,
-) -> Answer {
-    let agents = management.chosen(&asked.agents, asked.include_inactive)?;
-    let id = management.unenroll(agents, asked.force || asked.revoke, &caller).await?;
-    Ok(Json(json!({"actionId": id})))
-}
-
-impl Management {
-    /// Asks agents to leave, or (`revoke`) makes them: their keys are good no more from now on.
-    async fn unenroll(&self, agents: Vec<String>, revoke: bool, caller: &Caller) -> Result<String, ApiError> {
-        let now = self.fleet.clock.now();
-        let kind = if revoke { ActionType::ForceUnenroll } else { ActionType::Unenroll };
-        let id = self.ask(Asked::new(kind, None), agents.clone(), caller).await?;
-        let mark = move |agent: &mut Agent| {
-            if !agent.active {
-                return false;
-            }
-            if revoke {
-                agent.active = false;
-                agent.unenrolled_at = Some(now);
-                agent.unenrolled_reason = Some(Arc::from("manual"));
-            } else {
-                agent.unenrollment_started_at = Some(now);
-            }
-            true
-        };
-        if revoke {
-            self.fleet.agents.change_many(&agents, mark, None).await?;
-        } else {
-            self.mark(agents, mark);
-        }
-        Ok(id)
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Reassign {
-    policy_id: String,
-}
-
-/// `POST /agents/{id}/reassign`
-pub(super) async fn reassign(
-    State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    Input(Reassign { policy_id }): Input<Reassign>,
-) -> Answer {
-    management.find_agent(&id)?;
-    management.reassign(vec![id], &policy_id, &caller).await?;
-    Ok(Json(json!({})))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BulkReassign {
-    agents: Chosen,
-    #[serde(rename = "policy_id")]
-    policy_id: String,
-    #[serde(default)]
-    include_inactive: bool,
-}
-
-/// `POST /agents/bulk_reassign`
-pub(super) async fn bulk_reassign(
-    State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
-    Input(asked): Input<BulkReassign>,
-) -> Answer {
-    let agents = management.chosen(&asked.agents, asked.include_inactive)?;
-    let id = management.reassign(agents, &asked.policy_id, &caller).await?;
-    Ok(Json(json!({"actionId": id})))
-}
-
-impl Management {
-    /// Gives agents another policy, which they get as soon as they can.
-    async fn reassign(
-        &self,
-        agents: Vec<String>,
-        policy_id: &str,
-        caller: &Caller,
-    ) -> Result<String, ApiError> {
-        if self.fleet.policies.head(policy_id).is_none() {
-            return Err(ApiError::not_found("Agent policy", policy_id));
-        }
-        let policy: Arc<str> = Arc::from(policy_id);
-        let give = |agent: &mut Agent| {
-            let differs = agent.policy_id != policy;
-            agent.policy_id = Arc::clone(&policy);
-            differs
-        };
-        self.fleet.agents.change_many(&agents, give, None).await?;
-        let data = json!({"policy_id": policy_id});
-        self.ask(Asked::new(ActionType::PolicyReassign, Some(data)), agents, caller).await
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Upgrade {
-    version: String,
-    #[serde(default)]
-    source_uri: Option<String>,
-}
-
-/// `POST /agents/{id}/upgrade`
-pub(super) async fn upgrade(
-    State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    Input(Upgrade { version, source_uri }): Input<Upgrade>,
-) -> Answer {
-    management.find_agent(&id)?;
-    let asked = Asked::new(ActionType::Upgrade, Some(upgrade_data(&version, source_uri.as_deref())));
-    management.upgrade(asked, vec![id], &caller).await?;
-    Ok(Json(json!({})))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BulkUpgrade {
-    agents: Chosen,
-    version: String,
-    #[serde(default, rename = "source_uri")]
-    source_uri: Option<String>,
-    #[serde(default, rename = "start_time")]
-    start_time: Option<Timestamp>,
-    #[serde(default, rename = "rollout_duration_seconds")]
-    rollout_duration_seconds: Option<u64>,
-    #[serde(default)]
-    include_inactive: bool,
-}
-
-/// `POST /agents/bulk_upgrade`: at once, at a time, or spread over a while.
-pub(super) async fn bulk_upgrade(
-    State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
-    Input(request): Input<BulkUpgrade>,
-) -> Answer {
-    let agents = management.chosen(&request.agents, request.include_inactive)?;
-    let data = upgrade_data(&request.version, request.source_uri.as_deref());
-    let mut asked = Asked::new(ActionType::Upgrade, Some(data));
-    asked.start_time = request.start_time;
-    if let Some(duration) = request.rollout_duration_seconds {
-        let start = request.start_time.unwrap_or_else(|| management.fleet.clock.now());
-        let execution = duration.min(LEAST_EXECUTION);
-        let window = if duration <= LEAST_EXECUTION { 2 * execution } else { duration };
-        asked.start_time = Some(start);
-        asked.rollout_duration_seconds = Some(duration);
-        asked.minimum_execution_duration = Some(execution);
-        asked.expiration = Some(start + Duration::from_secs(window));
-    } else if let Some(start) = request.start_time {
-        asked.expiration = Some(start + LIFE);
-    }
-    let id = management.upgrade(asked, agents, &caller).await?;
-    Ok(Json(json!({"actionId": id})))
-}
-
-impl Management {
-    async fn upgrade(&self, asked: Asked, agents: Vec<String>, caller: &Caller) -> Result<String, ApiError> {
-        let now = self.fleet.clock.now();
-        let id = self.ask(asked, agents.clone(), caller).await?;
-        self.mark(agents, move |agent| {
-            agent.upgrade_started_at = Some(now);
-            true
-        });
-        Ok(id)
-    }
-
-    /// Marks agents that were asked for something. The asking is done: people need not wait for this.
-    fn mark(&self, agents: Vec<String>, mark: impl FnMut(&mut Agent) -> bool + Send + 'static) {
-        let fleet = Arc::clone(&self.fleet);
-        tokio::spawn(async move {
-            if let Err(error) = fleet.agents.change_many(&agents, mark, None).await {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "agents were asked, but are not all marked as such"
-                );
-            }
-        });
-    }
-}
-
-fn upgrade_data(version: &str, source_uri: Option<&str>) -> Value {
-    let mut data = json!({"version": version});
-    if let Some(source_uri) = source_uri {
-        data["source_uri"] = source_uri.into();
-    }
-    data
 }
 
 #[derive(Debug, Default, Deserialize)]
