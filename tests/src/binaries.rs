@@ -30,6 +30,18 @@ async fn build() -> Result<PathBuf, HarnessError> {
     cargo_build(&["--package", "fleetd", "--package", "fleetctl"]).await
 }
 
+/// A program of this workspace that not every machine has: built here, unless `FLEET_PROGRAMS` has it; where it
+/// lies. Its package is called as it is.
+///
+/// # Errors
+/// When it does not compile, with the compiler's messages.
+pub async fn program(name: &str) -> Result<PathBuf, HarnessError> {
+    if let Some(program) = given().map(|folder| folder.join(name)).filter(|path| path.exists()) {
+        return Ok(program);
+    }
+    Ok(cargo_build(&["--package", name]).await?.join(name))
+}
+
 /// An example program of a crate of this workspace: built here, unless `FLEET_PROGRAMS` has it; where it lies.
 ///
 /// # Errors

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fleet_tests::{Cluster, HarnessError, Machine, NotYet, TestResult, fixture_text, on_cluster, wait_for};
+use fleet_tests::{
+    Cluster, HarnessError, Machine, NotYet, TestResult, fixture_text, on_cluster, program, wait_for,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 const ENDPOINT: &str = "--endpoint=unix:///run/user/1000/fleet.sock";
@@ -73,6 +75,7 @@ fn make_dev_without_root() -> TestResult {
     on_cluster(Cluster::builder(), async |cluster| {
         let machine = cluster.machine(0)?;
         machine.exec(["systemctl", "stop", "fleet.service", "fleet.socket"]).await?.success()?;
+        std::fs::copy(program("fleet-server").await?, cluster.programs().join("fleet-server"))?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
         for path in ["scripts/dev", "examples/hello.service"] {
             let text = std::fs::read_to_string(root.join(path))?;
@@ -91,10 +94,13 @@ fn make_dev_without_root() -> TestResult {
             machine.exec_as_core(["bash", "/home/core/fleet/scripts/dev", verb]).await
         };
         // A second time shows what is there.
-        for _ in 0..2 {
+        for is_first in [true, false] {
             let shown = dev("up").await?.success()?.stdout;
             assert!(shown.contains("active\trunning"), "{shown}");
+            assert_eq!(shown.contains("--enrollment-token"), is_first, "{shown}");
         }
+        let ready = ["curl", "--silent", "--show-error", "http://127.0.0.1:5601/readyz"];
+        assert_eq!(machine.exec_as_core(ready).await?.success()?.stdout, "ok\n");
         dev("down").await?.success()?;
         let left = machine.exec_as_core(["systemctl", "--user", "is-active", "fleet-dev", "hello"]).await?;
         assert!(!left.stdout.lines().any(|state| state == "active"), "{}", left.stdout);
