@@ -34,6 +34,7 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fleet_access::key::KeyDigest;
 use fleet_access::replace_token::ReplaceTokens;
 use fleet_protocol::agent::API_VERSION;
@@ -46,7 +47,7 @@ use crate::fleet::Fleet;
 use crate::http::{Body, Handler, Outcome, Request, Response, Upgrade};
 use answer::Answers;
 use error::ApiError;
-use limit::RouteLimits;
+use limit::{Gate, RouteLimits};
 use opamp::Conversations;
 
 pub use beat::beat;
@@ -224,6 +225,17 @@ impl AgentsApi {
             conversations: Conversations::default(),
             drain,
         })
+    }
+
+    /// The whole body, unpacked, within the bounds of its route.
+    async fn read_body(
+        &self,
+        gate: &Gate,
+        request: &Request,
+        body: &mut Body<'_>,
+    ) -> Result<Bytes, ApiError> {
+        let (most, most_decoded) = (gate.limit.max_body, gate.limit.max_body_decoded);
+        Ok(body.read_decoded(&request.headers, most, most_decoded, self.settings.read).await?)
     }
 
     async fn route(

@@ -120,10 +120,16 @@ impl Actions {
             return Ok(None);
         }
         let listing = self.actions.list(Scope::Prefix(action_id.to_owned())).await?;
-        for found in listing.values {
-            self.admit(found.id, found.revision, found.value).await?;
+        // It is not listed here: that is for the watch, in its order. An agent that was handed an action before
+        // an older one would never hear of that.
+        for found in listing.values.into_iter().filter(|found| found.value.action_id == action_id) {
+            if let Ok(stored) = self.stored(found.id, found.revision, found.value).await?
+                && stored.agents.iter().any(|id| **id == *agent_id)
+            {
+                return Ok(Some(Arc::new(stored)));
+            }
         }
-        Ok(self.of_agent(action_id, agent_id))
+        Ok(None)
     }
 
     /// The revision of the action whose document has this id: what a token stands for. Asks the store when it
@@ -139,10 +145,12 @@ impl Actions {
         Ok(found.map(|found| found.revision.0))
     }
 
-    /// Whether the action with this revision is known and not over.
+    /// Whether the action with this revision has been removed. One that is newer than all that are known here is
+    /// not: this server may not have heard of it yet.
     #[must_use]
-    pub fn is_known(&self, seq_no: u64) -> bool {
-        self.read().get(seq_no).is_some()
+    pub fn is_over(&self, seq_no: u64) -> bool {
+        let index = self.read();
+        seq_no < index.newest() && index.get(seq_no).is_none()
     }
 
     /// The revision of the newest action that is known here. 0: there is none.
@@ -204,30 +212,39 @@ impl Actions {
         }
     }
 
-    /// Reads whom an action is for, and lists it.
+    /// Lists an action.
     async fn admit(&self, document_id: String, revision: Revision, action: Action) -> Result<(), Error> {
-        let mut agents: Vec<Arc<str>> = action.agents.iter().map(|id| Arc::from(id.as_str())).collect();
-        if let Some(count) = action.target_documents {
-            let ids: Vec<String> = (0..count).map(|part| targets_id(&document_id, part)).collect();
-            for part in self.targets.get_many(&ids).await? {
-                let Some(part) = part else {
-                    let error = "a document of its targets is missing or cannot be read".to_owned();
-                    self.quarantine(document_id, error);
-                    return Ok(());
-                };
-                agents.extend(part.value.agents.iter().map(|id| Arc::from(id.as_str())));
-            }
-        }
-        match StoredAction::new(document_id, revision.0, action, agents) {
+        match self.stored(document_id, revision, action).await? {
             Ok(stored) => {
                 let stored = Arc::new(stored);
                 if self.write().insert(Arc::clone(&stored)) && stored.kind.is_delivered() {
                     (self.listener)(&stored);
                 }
             }
-            Err((document_id, error)) => self.quarantine(document_id, error),
+            Err((document_id, reason)) => self.quarantine(document_id, reason),
         }
         Ok(())
+    }
+
+    /// Reads whom an action is for. The inner error is the document's id, and why it cannot be delivered.
+    async fn stored(
+        &self,
+        document_id: String,
+        revision: Revision,
+        action: Action,
+    ) -> Result<Result<StoredAction, (String, String)>, Error> {
+        let mut agents: Vec<Arc<str>> = action.agents.iter().map(|id| Arc::from(id.as_str())).collect();
+        if let Some(count) = action.target_documents {
+            let ids: Vec<String> = (0..count).map(|part| targets_id(&document_id, part)).collect();
+            for part in self.targets.get_many(&ids).await? {
+                let Some(part) = part else {
+                    let reason = "a document of its targets is missing or cannot be read".to_owned();
+                    return Ok(Err((document_id, reason)));
+                };
+                agents.extend(part.value.agents.iter().map(|id| Arc::from(id.as_str())));
+            }
+        }
+        Ok(StoredAction::new(document_id, revision.0, action, agents))
     }
 
     fn quarantine(&self, document_id: String, reason: String) {
@@ -279,5 +296,39 @@ impl View<Action> for ActionsView<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_store::embedded::Embedded;
+
+    use super::*;
+
+    fn settings(action_id: &str) -> Action {
+        let text =
+            format!(r#"{{"action_id":"{action_id}","@timestamp":"2026-01-01T00:00:00Z","type":"SETTINGS"}}"#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_yet_is_not_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
+        let actions = Actions::new(&store, Box::new(|_| ()));
+        for id in ["first", "second"] {
+            actions.create(id, settings(id), vec!["agent".to_owned()]).await.unwrap();
+        }
+        let seq_no = async |id: &str| actions.seq_no(id).await.unwrap().unwrap();
+        let (first, second) = (seq_no("first").await, seq_no("second").await);
+        assert!(!actions.is_over(first) && !actions.is_over(second), "nothing is known here");
+        // Whoever acknowledges it is answered; nobody is handed it before the first one.
+        assert!(actions.find_of_agent("second", "agent").await.unwrap().is_some());
+        assert!(actions.find_of_agent("second", "other").await.unwrap().is_none());
+        let due = actions.due("agent", 0, |_| false, Timestamp::from_unix(0), 10);
+        assert!(due.is_empty() && !actions.is_over(first));
+        actions.admit("second".to_owned(), Revision(second), settings("second")).await.unwrap();
+        assert!(actions.is_over(first), "older than what is known, and not there");
+        assert!(!actions.is_over(second) && !actions.is_over(second + 1));
     }
 }

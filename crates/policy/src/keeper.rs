@@ -161,7 +161,7 @@ async fn round(realm: Realm<'_>, lease: LeaseId, now: Timestamp) -> Result<(), W
     if removed > 0 {
         info!(actions = removed, "actions that expired long ago are removed");
     }
-    realm.agents.forget_progress(|seq_no| !realm.actions.is_known(seq_no));
+    realm.agents.forget_progress(|seq_no| realm.actions.is_over(seq_no));
     Ok(())
 }
 

@@ -5,7 +5,8 @@
 //! check-in changes, what it is answered, how a policy is rendered, how an action is spread over its agents.
 //! A decision is a function of what is known and what was said: it reads no clock and no store.
 //!
-//! What this crate must not know: HTTP, connections, how a store keeps its documents, how keys are made.
+//! What this crate must not know: HTTP, connections, how a store keeps its documents, how keys are made (it
+//! keeps their digests).
 //!
 //! | module | what |
 //! |---|---|

@@ -27,7 +27,4 @@ pub use describe::Description;
 pub use effective::{EffectiveConfigError, REDACTED, effective_config};
 pub use parts::Parts;
 
-/// The start of `text`, of at most `most` bytes.
-fn shorten(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
-}
+use crate::session::shorten;

@@ -10,3 +10,9 @@ mod offer;
 pub use ack::{Acknowledged, Effect, Said, acknowledge};
 pub use checkin::{BEAT, Report, apply};
 pub use offer::{MOST_ACTIONS, Offer, PolicyOffer, offer, policy_offer};
+
+/// The start of `text`, of at most `most` bytes: what agents say may be of any length, what is kept may not.
+#[must_use]
+pub fn shorten(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}

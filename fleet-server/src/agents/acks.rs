@@ -27,9 +27,7 @@ impl AgentsApi {
         body: &mut Body<'_>,
     ) -> Result<Response, ApiError> {
         let agent = auth::agent(&self.fleet, id, request).await?;
-        let limit = &self.limits.ack.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.ack, request, body).await?;
         let asked: AckRequest<'_> = object(&body)?;
         if asked.events.len() > MOST_EVENTS {
             return Err(ApiError::BadRequest(format!("events may be {MOST_EVENTS} at a time")));

@@ -24,9 +24,7 @@ impl AgentsApi {
         body: &mut Body<'_>,
     ) -> Result<Response, ApiError> {
         let agent = auth::agent(&self.fleet, id, request).await?;
-        let limit = &self.limits.audit_unenroll.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.audit_unenroll, request, body).await?;
         let farewell: Farewell = object(&body)?;
         if agent.agent.audit_unenrolled_reason == Some(AuditReason::Orphaned) {
             return Err(ApiError::AuditConflict);

@@ -8,7 +8,7 @@ use fleet_policy::documents::CheckinStatus;
 use fleet_policy::session::{self, Offer, Report};
 use fleet_protocol::agent::{CheckinRequest, UpgradeDetails, UpgradeReport};
 use fleet_service::config::value::duration;
-use fleet_store::WriteError;
+use fleet_store::{ErrorKind, WriteError};
 use rand::Rng;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -47,9 +47,7 @@ impl AgentsApi {
         let began = Instant::now();
         auth::agent_version(request)?;
         let agent = auth::agent(&self.fleet, id, request).await?;
-        let limit = &self.limits.checkin.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.checkin, request, body).await?;
         let said: CheckinRequest<'_> = object(&body)?;
         let status = match said.status.as_deref() {
             None | Some("") => return Err(ApiError::BadRequest("checkin status missing".to_owned())),
@@ -126,7 +124,8 @@ impl AgentsApi {
                 if is_new { large.unhealthy_reason() } else { agent.state.unhealthy_reason.clone() };
             let report = Report {
                 status,
-                message: shorten(said.message.as_deref().unwrap_or_default()).into(),
+                message: session::shorten(said.message.as_deref().unwrap_or_default(), LONGEST_MESSAGE)
+                    .into(),
                 unhealthy_reason: unhealthy,
                 running: running.clone(),
                 received,
@@ -138,7 +137,7 @@ impl AgentsApi {
                     .rollbacks,
                 details_digest: digest.clone(),
             };
-            let is_over = |seq_no| !self.fleet.actions.is_known(seq_no);
+            let is_over = |seq_no| self.fleet.actions.is_over(seq_no);
             let Some(state) = session::apply(&agent.state, report, is_over, self.fleet.clock.now()) else {
                 return Ok(agent);
             };
@@ -158,7 +157,12 @@ impl AgentsApi {
         for (field, reason) in &large.rejected {
             warn!(agent = &*agent.id, field, reason, "what an agent says is not kept");
         }
-        let before = self.fleet.agents.details(&agent.id).await.unwrap_or_default();
+        let before = match self.fleet.agents.details(&agent.id).await {
+            Ok(before) => before,
+            // What cannot be read is replaced; what was not read for another reason stays.
+            Err(error) if error.kind == ErrorKind::Corrupt => None,
+            Err(error) => return Err(ApiError::Store(WriteError::NotDone(error))),
+        };
         let user_provided = before.and_then(|details| details.user_provided_metadata);
         self.fleet.agents.put_details(&agent.id, &large.details(user_provided)).await?;
         if large.describe(&mut (*agent.agent).clone()) {
@@ -269,8 +273,4 @@ fn upgrade_details(agent: &Snapshot, said: &CheckinRequest<'_>) -> Option<Box<Up
             agent.state.upgrade_details.clone()
         }
     }
-}
-
-fn shorten(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST_MESSAGE)]
 }

@@ -46,9 +46,7 @@ impl AgentsApi {
     pub(super) async fn enroll(&self, request: &Request, body: &mut Body<'_>) -> Result<Response, ApiError> {
         let version = auth::agent_version(request)?;
         let grant = self.grant(&auth::key(request)?).await?;
-        let limit = &self.limits.enroll.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.enroll, request, body).await?;
         let asked: EnrollRequest<'_> = object(&body)?;
         check(&asked)?;
         self.forget_attempt(asked.enrollment_id.as_deref()).await?;

@@ -45,9 +45,7 @@ impl AgentsApi {
         let key = auth::key(request)?;
         // Before a body is read: who has no key sends none.
         self.collector_key(&key).await?;
-        let limit = &self.limits.opamp.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.opamp, request, body).await?;
         let message = match AgentToServer::decode(body) {
             Ok(message) => message,
             Err(error) => {

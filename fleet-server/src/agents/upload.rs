@@ -26,9 +26,7 @@ impl AgentsApi {
     ) -> Result<Response, ApiError> {
         // Whose key it must be is told in the body.
         auth::key(request)?;
-        let limit = &self.limits.upload_start.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.upload_start, request, body).await?;
         let asked: UploadBeginRequest<'_> = object(&body)?;
         let agent_id = asked.agent_id.as_deref().filter(|id| !id.is_empty());
         let agent_id = agent_id.ok_or_else(|| ApiError::BadRequest("agent_id is missing".to_owned()))?;
@@ -93,9 +91,7 @@ impl AgentsApi {
         body: &mut Body<'_>,
     ) -> Result<Response, ApiError> {
         let file = self.upload(id, request).await?;
-        let limit = &self.limits.upload_end.limit;
-        let time = self.settings.read;
-        let body = body.read_decoded(&request.headers, limit.max_body, limit.max_body_decoded, time).await?;
+        let body = self.read_body(&self.limits.upload_end, request, body).await?;
         let asked: UploadFinishRequest<'_> = object(&body)?;
         let transit = asked.transithash.as_ref().map(|hash| text(&hash.sha256)).unwrap_or_default();
         if !is_sha256(transit) {

@@ -98,7 +98,7 @@ pub fn decide(
         reply.command = Some(ServerToAgentCommand { r#type: CommandType::Restart.into() });
     }
     Decision {
-        state: to_write(before, state, |seq_no| !actions.is_known(seq_no), now),
+        state: to_write(before, state, |seq_no| actions.is_over(seq_no), now),
         results: errands.results,
         unenroll: errands.unenroll,
         says_something: !stands_alone || errands.restart,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fleet_protocol::agent::{AckItem, ActionType, Event, is_policy_action, policy_action_revision};
 use serde_json::value::RawValue;
 
+use super::shorten;
 use crate::actions::StoredAction;
 use crate::agents::Snapshot;
 use crate::documents::{AckedAction, ActionResult, AgentState, PolicyFailure, UpgradeAttempt};
@@ -77,7 +78,11 @@ fn one(
         return Err((400, format!("agent_id is not {}, which sends it", agent.id)));
     }
     let action_id = event.action_id.as_deref().unwrap_or_default();
-    let error = event.error.as_deref().filter(|error| !error.is_empty()).map(shorten);
+    let error = event
+        .error
+        .as_deref()
+        .filter(|error| !error.is_empty())
+        .map(|error| shorten(error, LONGEST_ERROR).to_owned());
     if is_policy_action(action_id) {
         policy(agent, action_id, error, now, state);
         return Ok(());
@@ -151,9 +156,4 @@ fn result(agent: &Snapshot, event: &Event<'_>, error: Option<String>, now: Times
         started_at: text(&event.started_at),
         completed_at: text(&event.completed_at),
     }
-}
-
-fn shorten(text: &str) -> String {
-    let end = text.floor_char_boundary(LONGEST_ERROR);
-    text[..end].to_owned()
 }
