@@ -13,6 +13,7 @@
 //! | [`seal`] | secrets at rest: data keys in the store, wrapped by the master key |
 //! | [`authority`] | the certificate authority that servers of one store share, and its server certificates |
 //! | [`signer`] | the key that signs what agents must be able to trust |
+//! | [`rights`] | what somebody may do: rights, roles, grants on single policies |
 //! | [`documents`] | what all of this keeps in the store |
 
 pub mod authority;
@@ -23,6 +24,7 @@ pub mod master_key;
 pub mod password;
 pub mod random;
 pub mod replace_token;
+pub mod rights;
 pub mod seal;
 pub mod signer;
 pub mod slow;
