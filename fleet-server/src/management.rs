@@ -5,34 +5,46 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `auth` | who asks |
-//! | `error` | what they are told when something cannot be done |
-//! | `agent_policies`, `enrollment_keys`, `service_tokens`, `agents`, `actions`, `files`, `artifacts` | the routes |
+//! | `routes` | the table of routes: each has a right, and is described from its types |
+//! | `gate` | what every request passes: who asks, whether they may, what is kept of it |
+//! | `auth` | how somebody proves who they are |
+//! | `caller` | who asks, and what they changed |
+//! | `input`, `list`, `error` | what comes with a request, pages, and what is told when something cannot be done |
+//! | `serve` | connections |
+//! | the others | the routes, by groups: each has a function `routes` that adds its own |
 
 mod actions;
 mod agent_policies;
 mod agents;
 mod artifacts;
 mod auth;
+mod caller;
 mod enrollment_keys;
 mod error;
 mod files;
+mod gate;
 mod health;
 mod input;
 mod list;
+mod openapi;
+mod routes;
 mod serve;
 mod service_tokens;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post};
-use axum::{Json, Router, middleware};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::{Json, Router};
 use fleet_access::password::Passwords;
+use fleet_access::rights::Right;
+use http::Method;
 use serde_json::{Value, json};
+use tower::Layer;
+use tower::util::MapRequestLayer;
 
 use crate::fleet::Fleet;
 use error::ApiError;
+use routes::Routes;
 
 pub use auth::{ADMIN, AdminError, Users};
 pub use health::Health;
@@ -66,56 +78,67 @@ impl Management {
 
     /// The routes.
     pub fn router(self) -> Router {
-        let routes = Router::new()
-            .route("/api/fleet/setup", post(setup))
-            .route("/api/fleet/agents/setup", get(setup).post(setup))
-            .route("/api/fleet/agent_policies", get(agent_policies::list).post(agent_policies::create))
-            .route("/api/fleet/agent_policies/delete", post(agent_policies::delete))
-            .route("/api/fleet/agent_policies/{id}", get(agent_policies::get).put(agent_policies::update))
-            .route("/api/fleet/agent_policies/{id}/full", get(agent_policies::full))
-            .route("/api/fleet/enrollment_api_keys", get(enrollment_keys::list).post(enrollment_keys::create))
-            .route(
-                "/api/fleet/enrollment_api_keys/{id}",
-                get(enrollment_keys::get).delete(enrollment_keys::revoke),
-            )
-            .route("/api/fleet/service_tokens", get(service_tokens::list).post(service_tokens::create))
-            .route("/api/fleet/service_tokens/{id}", delete(service_tokens::revoke))
-            .route("/api/fleet/agent_status", get(agents::status))
-            .route("/api/fleet/agents", get(agents::list))
-            .route("/api/fleet/agents/action_status", get(actions::status))
-            .route("/api/fleet/agents/actions/{id}/cancel", post(actions::cancel))
-            .route("/api/fleet/agents/bulk_unenroll", post(actions::bulk_unenroll))
-            .route("/api/fleet/agents/bulk_reassign", post(actions::bulk_reassign))
-            .route("/api/fleet/agents/bulk_upgrade", post(actions::bulk_upgrade))
-            .route("/api/fleet/agents/bulk_request_diagnostics", post(actions::bulk_request_diagnostics))
-            .route("/api/fleet/agents/{id}", get(agents::get).put(agents::update).delete(agents::delete))
-            .route("/api/fleet/agents/{id}/actions", post(actions::create))
-            .route("/api/fleet/agents/{id}/unenroll", post(actions::unenroll))
-            .route("/api/fleet/agents/{id}/reassign", post(actions::reassign))
-            .route("/api/fleet/agents/{id}/upgrade", post(actions::upgrade))
-            .route("/api/fleet/agents/{id}/request_diagnostics", post(actions::request_diagnostics))
-            .route("/metrics", get(health::metrics).with_state(self.health.clone()))
-            .route("/api/fleet/artifacts/{identifier}", post(artifacts::create))
-            .route("/api/fleet/artifacts/{identifier}/{sha256}", delete(artifacts::delete))
-            .route("/api/fleet/agents/{id}/uploads", get(files::uploads))
-            .route(
-                "/api/fleet/agents/files",
-                // The body is not read into memory: what files take has a bound of its own.
-                post(files::put).layer(DefaultBodyLimit::disable()),
-            )
-            .route("/api/fleet/agents/files/{file_id}", get(files::get).delete(files::delete))
-            .route("/api/fleet/agents/files/{file_id}/{name}", get(files::get).delete(files::delete))
-            .route_layer(middleware::from_fn_with_state(self.clone(), auth::require_user));
         let probes = self.health.clone().probes();
-        Router::new()
-            .route("/api/status", get(status))
-            .merge(routes)
+        let (router, table) = self.clone().routes().finish();
+        let described = openapi::describe(&table, &self.version);
+        let description: Arc<str> = described.to_string().into();
+        let router = router
             .fallback(async || ApiError::NoRoute)
             .method_not_allowed_fallback(async || ApiError::Method)
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(self)
-            .merge(probes)
+            .merge(openapi::served(description))
+            .merge(probes);
+        // The space is not part of any route.
+        Router::new().fallback_service(MapRequestLayer::new(leave_space).layer(router))
     }
+
+    /// The table of routes.
+    fn routes(self) -> Routes {
+        Routes::new(self)
+            .group(general)
+            .group(agent_policies::routes)
+            .group(enrollment_keys::routes)
+            .group(service_tokens::routes)
+            .group(agents::routes)
+            .group(actions::routes)
+            .group(files::routes)
+            .group(artifacts::routes)
+            .group(health::routes)
+    }
+}
+
+/// Takes `/s/<space>` off the path: every space is served alike.
+fn leave_space(mut request: Request) -> Request {
+    let uri = request.uri();
+    let rest = uri.path().strip_prefix("/s/").and_then(|rest| rest.find('/').map(|slash| &rest[slash..]));
+    if let Some(rest) = rest {
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        // What was a path is one still.
+        if let Ok(stripped) = format!("{rest}{query}").parse() {
+            *request.uri_mut() = stripped;
+        }
+    }
+    request
+}
+
+fn general(routes: Routes) -> Routes {
+    let (get, post) = (routes::get, routes::post);
+    routes
+        .add(
+            routes::open(Method::GET, "/api/status", "The version of the server, and whether it is well"),
+            status,
+        )
+        .add(
+            post("/api/fleet/setup", Right::ReadPolicies, "Does nothing: there is nothing to set up").reads(),
+            setup,
+        )
+        .add(get("/api/fleet/agents/setup", Right::ReadPolicies, "Whether agents can enrol"), setup)
+        .add(
+            post("/api/fleet/agents/setup", Right::ReadPolicies, "Does nothing: there is nothing to set up")
+                .reads(),
+            setup,
+        )
 }
 
 /// `GET /api/status`: what clients ask first, to learn the version.

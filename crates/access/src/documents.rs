@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::KeyDigest;
 use crate::password::PasswordHash;
+use crate::rights::Role;
 use crate::seal::{Context, Sealed};
 use crate::timestamp::Timestamp;
 
@@ -174,7 +175,7 @@ pub struct User {
     /// What the password is checked against.
     pub password: PasswordHash,
     /// What the user may do.
-    pub roles: BTreeSet<String>,
+    pub roles: BTreeSet<Role>,
 }
 
 #[cfg(test)]

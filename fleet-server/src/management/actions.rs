@@ -7,8 +7,8 @@ mod upgrade;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use fleet_policy::documents::{Action, Agent};
 use fleet_policy::query::Query;
 use fleet_policy::timestamp::Timestamp;
@@ -18,14 +18,49 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::auth::Caller;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::input::Input;
+use super::routes::{Routes, get, post};
 use super::{Answer, Management};
+use fleet_access::rights::Right;
 
 pub(super) use reassign::{bulk_reassign, reassign};
 pub(super) use unenroll::{bulk_unenroll, unenroll};
 pub(super) use upgrade::{bulk_upgrade, upgrade};
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    use Right::{ControlAgents, ReadAgents};
+    routes
+        .add(get("/api/fleet/agents/action_status", ReadAgents, "How far actions are"), status)
+        .add(post("/api/fleet/agents/actions/{id}/cancel", ControlAgents, "Cancels an action"), cancel)
+        .add(post("/api/fleet/agents/bulk_unenroll", ControlAgents, "Unenrols agents"), bulk_unenroll)
+        .add(
+            post("/api/fleet/agents/bulk_reassign", ControlAgents, "Gives agents another policy"),
+            bulk_reassign,
+        )
+        .add(post("/api/fleet/agents/bulk_upgrade", ControlAgents, "Upgrades agents"), bulk_upgrade)
+        .add(
+            post("/api/fleet/agents/bulk_request_diagnostics", ControlAgents, "Asks agents for diagnostics"),
+            bulk_request_diagnostics,
+        )
+        .add(post("/api/fleet/agents/{id}/actions", ControlAgents, "Asks an agent for anything"), create)
+        .add(post("/api/fleet/agents/{id}/unenroll", ControlAgents, "Unenrols an agent"), unenroll)
+        .add(
+            post("/api/fleet/agents/{id}/reassign", ControlAgents, "Gives an agent another policy"),
+            reassign,
+        )
+        .add(post("/api/fleet/agents/{id}/upgrade", ControlAgents, "Upgrades an agent"), upgrade)
+        .add(
+            post(
+                "/api/fleet/agents/{id}/request_diagnostics",
+                ControlAgents,
+                "Asks an agent for diagnostics",
+            ),
+            request_diagnostics,
+        )
+}
 
 /// An action is forgotten after this long, unless it says otherwise: 30 days.
 const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -115,7 +150,7 @@ impl Management {
             total: 0,
             data: asked.data.as_ref().map(raw).transpose()?,
             signed,
-            user_id: Some(caller.0.to_string()),
+            user_id: Some(caller.name().to_owned()),
             traceparent: None,
             namespaces: Vec::new(),
         };
@@ -183,7 +218,7 @@ struct CreateAction {
 /// `POST /agents/{id}/actions`: any action, for one agent.
 pub(super) async fn create(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     Input(Create { action }): Input<Create>,
 ) -> Answer {
@@ -235,7 +270,7 @@ impl Diagnostics {
 /// `POST /agents/{id}/request_diagnostics`
 pub(super) async fn request_diagnostics(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     Input(asked): Input<Diagnostics>,
 ) -> Answer {
@@ -255,7 +290,7 @@ pub(super) struct BulkDiagnostics {
 /// `POST /agents/bulk_request_diagnostics`
 pub(super) async fn bulk_request_diagnostics(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Input(asked): Input<BulkDiagnostics>,
 ) -> Answer {
     let agents = management.chosen(&asked.agents, false)?;
@@ -267,7 +302,7 @@ pub(super) async fn bulk_request_diagnostics(
 /// `POST /agents/actions/{id}/cancel`: for every agent of the action.
 pub(super) async fn cancel(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Answer {
     let all = management.fleet.actions.all();

@@ -1,7 +1,7 @@
 //! `/api/fleet/agent_policies`
 
-use axum::extract::{Path, Query, State};
-use axum::{Extension, Json};
+use axum::Json;
+use axum::extract::{Path, State};
 use fleet_access::signer::Signer;
 use fleet_policy::compose::{Sign, compose};
 use fleet_policy::documents::{
@@ -11,11 +11,31 @@ use fleet_store::{Expect, Scope, Typed, Versioned, WriteError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::auth::Caller;
+use super::caller::Caller;
 use super::error::ApiError;
-use super::input::Input;
+use super::input::{Input, Params};
 use super::list::Page;
+use super::routes::{Routes, get, post, put};
 use super::{Answer, Management, enrollment_keys};
+use fleet_access::rights::Right;
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    use Right::{ReadPolicies, WritePolicies};
+    routes
+        .add(
+            get("/api/fleet/agent_policies", ReadPolicies, "Lists agent policies").query::<Page>().scoped(),
+            list,
+        )
+        .add(post("/api/fleet/agent_policies", WritePolicies, "Makes an agent policy"), create)
+        .add(post("/api/fleet/agent_policies/delete", WritePolicies, "Removes an agent policy"), remove)
+        .add(get("/api/fleet/agent_policies/{id}", ReadPolicies, "Shows an agent policy").scoped(), show)
+        .add(put("/api/fleet/agent_policies/{id}", WritePolicies, "Changes an agent policy").scoped(), update)
+        .add(
+            get("/api/fleet/agent_policies/{id}/full", ReadPolicies, "What agents get of a policy").scoped(),
+            full,
+        )
+}
 
 /// Fields that an edit may set. Others are refused: what is misspelt must not be lost.
 const EDITABLE: [&str; 12] = [
@@ -48,6 +68,8 @@ const IGNORED: [&str; 12] = [
     "has_fleet_server",
 ];
 
+/// What the audit trail calls a policy.
+const KIND: &str = "agent-policy";
 /// The id of the policy that is made at the first start.
 const FIRST: &str = "default";
 
@@ -96,21 +118,36 @@ fn shown(management: &Management, policy: &AgentPolicy) -> Value {
     value
 }
 
-pub(super) async fn list(State(management): State<Management>, Query(page): Query<Page>) -> Answer {
+pub(super) async fn list(
+    State(management): State<Management>,
+    caller: Caller,
+    Params(page): Params<Page>,
+) -> Answer {
     let listing = policies(&management).list(Scope::All).await?;
-    let total = listing.values.len();
-    let items: Vec<Value> =
-        page.of(listing.values).iter().map(|policy| shown(&management, &policy.value)).collect();
+    let mut values = listing.values;
+    values.retain(|policy| caller.may_on(Right::ReadPolicies, &policy.id));
+    let total = values.len();
+    let items: Vec<Value> = page.of(values).iter().map(|policy| shown(&management, &policy.value)).collect();
     Ok(Json(page.answer(&items, total)))
 }
 
-pub(super) async fn get(State(management): State<Management>, Path(id): Path<String>) -> Answer {
+pub(super) async fn show(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer {
+    caller.require_on(Right::ReadPolicies, &id)?;
     let policy = find(&management, &id).await?;
     Ok(Json(json!({"item": shown(&management, &policy.value)})))
 }
 
 /// What agents get, with its secrets as references.
-pub(super) async fn full(State(management): State<Management>, Path(id): Path<String>) -> Answer {
+pub(super) async fn full(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer {
+    caller.require_on(Right::ReadPolicies, &id)?;
     let found = deployed(&management).get(&id).await?;
     let policy = found.ok_or_else(|| ApiError::not_found("Agent policy", &id))?;
     Ok(Json(json!({"item": policy.value.data})))
@@ -118,7 +155,7 @@ pub(super) async fn full(State(management): State<Management>, Path(id): Path<St
 
 pub(super) async fn create(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Input(body): Input<Map<String, Value>>,
 ) -> Answer {
     let id = match body.get("id") {
@@ -150,6 +187,7 @@ pub(super) async fn create(
     }
     deploy(&management, &policy).await?;
     enrollment_keys::make(&management, &id, "Default", None, None).await?;
+    caller.changed(KIND, id, None, Some(json!(policy)));
     Ok(Json(json!({"item": shown(&management, &policy)})))
 }
 
@@ -183,19 +221,22 @@ pub(super) async fn ensure_first(management: &Management) -> Result<Option<Strin
 
 pub(super) async fn update(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     Input(body): Input<Map<String, Value>>,
 ) -> Answer {
+    caller.require_on(Right::WritePolicies, &id)?;
     let found = find(&management, &id).await?;
     let policy = edited(&management, &found.value, &body, &caller)?;
     policies(&management).put(&id, &policy, Expect::Revision(found.revision), None, None).await?;
     deploy(&management, &policy).await?;
+    caller.changed(KIND, id, Some(json!(found.value)), Some(json!(policy)));
     Ok(Json(json!({"item": shown(&management, &policy)})))
 }
 
-pub(super) async fn delete(
+pub(super) async fn remove(
     State(management): State<Management>,
+    caller: Caller,
     Input(Delete { agent_policy_id: id, force }): Input<Delete>,
 ) -> Answer {
     let found = find(&management, &id).await?;
@@ -208,6 +249,7 @@ pub(super) async fn delete(
     policies(&management).delete(&id, Expect::Revision(found.revision), None).await?;
     deployed(&management).delete(&id, Expect::Any, None).await?;
     enrollment_keys::revoke_all_of(&management, &id).await?;
+    caller.changed(KIND, &id, Some(json!(found.value)), None);
     Ok(Json(json!({"id": id, "name": found.value.name})))
 }
 
@@ -240,7 +282,7 @@ fn edited(
     }
     policy.revision = before.revision + 1;
     policy.updated_at = management.fleet.clock.now();
-    caller.0.as_ref().clone_into(&mut policy.updated_by);
+    caller.name().clone_into(&mut policy.updated_by);
     Ok(policy)
 }
 

@@ -3,30 +3,49 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use fleet_policy::agents::Snapshot;
 use fleet_policy::documents::AgentDetails;
 use fleet_policy::query::Query as AgentQuery;
 use fleet_policy::status::Status;
 use fleet_protocol::opamp::AgentCapability;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::caller::Caller;
 use super::error::ApiError;
-use super::input::Input;
+use super::input::{Input, Params};
 use super::list::Page;
+use super::routes::{self, Routes, get, put};
 use super::{Answer, Management};
+use fleet_access::rights::Right;
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    use Right::{ControlAgents, ReadAgents};
+    let one = "/api/fleet/agents/{id}";
+    routes
+        .add(
+            get("/api/fleet/agent_status", ReadAgents, "How many agents are how").query::<StatusQuery>(),
+            status,
+        )
+        .add(get("/api/fleet/agents", ReadAgents, "Lists agents").query::<Page>(), list)
+        .add(get(one, ReadAgents, "Shows an agent").scoped().answers::<Value>(), show)
+        .add(put(one, ControlAgents, "Changes an agent's tags").body::<Update>(), update)
+        .add(routes::delete(one, ControlAgents, "Forgets an agent"), delete)
+}
 
 /// The most tags of an agent.
 const MOST_TAGS: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Update {
     #[serde(default)]
     tags: Option<Vec<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct StatusQuery {
     policy_id: Option<String>,
@@ -121,7 +140,7 @@ fn shown(agent: &Snapshot, status: Status, details: Option<&AgentDetails>) -> Va
     value
 }
 
-pub(super) async fn list(State(management): State<Management>, Query(page): Query<Page>) -> Answer {
+pub(super) async fn list(State(management): State<Management>, Params(page): Params<Page>) -> Answer {
     let query = AgentQuery::parse(page.kuery.as_deref().unwrap_or_default())
         .map_err(|error| ApiError::BadRequest(format!("[request query.kuery]: {error}")))?;
     let found = management.select(&query, page.show_inactive.unwrap_or(false));
@@ -131,8 +150,13 @@ pub(super) async fn list(State(management): State<Management>, Query(page): Quer
     Ok(Json(page.answer(&items, total)))
 }
 
-pub(super) async fn get(State(management): State<Management>, Path(id): Path<String>) -> Answer {
+pub(super) async fn show(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer {
     let agent = management.find_agent(&id)?;
+    caller.require_on(Right::ReadAgents, &agent.agent.policy_id)?;
     let details = management.fleet.agents.details(&id).await?;
     let status = management.fleet.status_of(&agent);
     Ok(Json(json!({"item": shown(&agent, status, details.as_ref())})))
@@ -165,7 +189,10 @@ pub(super) async fn delete(State(management): State<Management>, Path(id): Path<
 }
 
 /// How many agents are how.
-pub(super) async fn status(State(management): State<Management>, Query(query): Query<StatusQuery>) -> Answer {
+pub(super) async fn status(
+    State(management): State<Management>,
+    Params(query): Params<StatusQuery>,
+) -> Answer {
     let mut counts: BTreeMap<&str, u64> = Status::ALL.iter().map(|status| (status.as_str(), 0)).collect();
     let (mut active, mut all) = (0_u64, 0_u64);
     for (_, status) in management

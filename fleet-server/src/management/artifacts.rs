@@ -1,14 +1,25 @@
 //! `/api/fleet/artifacts`: what policies name for agents to fetch.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use bytes::Bytes;
 use fleet_policy::artifacts::{ArtifactError, Make, checked_id};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::input::Params;
+use super::routes::{self, Routes, post};
 use super::{Answer, Management};
+use fleet_access::rights::Right;
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let one = "/api/fleet/artifacts/{identifier}/{sha256}";
+    routes
+        .add(post("/api/fleet/artifacts/{identifier}", Right::WritePolicies, "Keeps an artifact"), create)
+        .add(routes::delete(one, Right::WritePolicies, "Removes an artifact"), delete)
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -22,7 +33,7 @@ pub(super) struct Create {
 pub(super) async fn create(
     State(management): State<Management>,
     Path(identifier): Path<String>,
-    Query(Create { kind, package_name }): Query<Create>,
+    Params(Create { kind, package_name }): Params<Create>,
     decoded: Bytes,
 ) -> Answer {
     let make = Make { identifier, kind, package_name, decoded };

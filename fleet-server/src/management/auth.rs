@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleet_access::documents::{USERS, User};
 use fleet_access::password::{PasswordError, Passwords};
+use fleet_access::rights::{Principal, Proof, Role};
 use fleet_service::config::value::Secret;
 use fleet_store::{Error, Expect, Store, Typed, WriteError};
 use http::HeaderMap;
@@ -19,6 +17,9 @@ use super::error::ApiError;
 
 /// The name of the first administrator.
 pub const ADMIN: &str = "admin";
+
+/// The cookie of a session.
+pub(super) const COOKIE: &str = "fleet_session";
 
 /// Those who may ask.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl Users {
         let user = User {
             name: ADMIN.to_owned(),
             password: passwords.hash(password).await.map_err(AdminError::Hash)?,
-            roles: ["admin".to_owned()].into(),
+            roles: [Role::Admin].into(),
         };
         let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
         match self.users.put(ADMIN, &user, expect, None, None).await {
@@ -89,24 +90,25 @@ impl Users {
     }
 }
 
-/// The name of who asks.
-#[derive(Clone, Debug)]
-pub(super) struct Caller(pub(super) Arc<str>);
-
-/// Lets only those pass who prove who they are.
-pub(super) async fn require_user(
-    State(management): State<Management>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let (name, password) = basic(request.headers()).ok_or(ApiError::Unauthorized)?;
+/// Who asks. `changes`: whether the request could change something.
+pub(super) async fn identify(
+    management: &Management,
+    headers: &HeaderMap,
+    _changes: bool,
+) -> Result<Principal, ApiError> {
+    let (name, password) = basic(headers).ok_or(ApiError::Unauthorized)?;
     let user = management.users.users.get(&name).await?;
     let stored = user.as_ref().map(|user| &user.value.password);
     if !management.passwords.verify(&name, &password, stored).await? {
         return Err(ApiError::Unauthorized);
     }
-    request.extensions_mut().insert(Caller(Arc::from(name)));
-    Ok(next.run(request).await)
+    let roles = user.map(|user| user.value.roles).unwrap_or_default();
+    Ok(Principal {
+        name: Arc::from(name),
+        proof: Proof::Password,
+        roles,
+        grants: std::collections::BTreeSet::new(),
+    })
 }
 
 fn basic(headers: &HeaderMap) -> Option<(String, Secret)> {

@@ -3,24 +3,39 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use fleet_access::documents::EnrollmentKey;
 use fleet_access::key::ApiKey;
 use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy};
 use fleet_service::config::value::duration;
 use fleet_store::{Expect, Typed, Versioned};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::input::Input;
+use super::input::{Input, Params};
 use super::list::Page;
+use super::routes::{Routes, delete, get, post};
 use super::{Answer, Management};
+use fleet_access::rights::Right;
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    use Right::{ReadEnrollmentKeys, WriteEnrollmentKeys};
+    let path = "/api/fleet/enrollment_api_keys";
+    let one = "/api/fleet/enrollment_api_keys/{id}";
+    routes
+        .add(get(path, ReadEnrollmentKeys, "Lists enrolment keys, newest first").query::<Page>(), list)
+        .add(post(path, WriteEnrollmentKeys, "Makes an enrolment key").body::<Create>(), create)
+        .add(get(one, ReadEnrollmentKeys, "Shows an enrolment key"), show)
+        .add(delete(one, WriteEnrollmentKeys, "Revokes an enrolment key"), revoke)
+}
 
 /// A key lives for ten years at most.
 const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Create {
     policy_id: String,
     name: Option<String>,
@@ -68,7 +83,7 @@ async fn find(
 }
 
 /// The list, newest first. `kuery` may be `policy_id:<id>`.
-pub(super) async fn list(State(management): State<Management>, Query(page): Query<Page>) -> Answer {
+pub(super) async fn list(State(management): State<Management>, Params(page): Params<Page>) -> Answer {
     let policy_id = page.kuery.as_deref().map(policy_of_query).transpose()?;
     let mut keys = management.fleet.enrollment.all();
     keys.retain(|key| policy_id.as_ref().is_none_or(|policy_id| key.value.policy_id == *policy_id));
@@ -90,7 +105,7 @@ fn policy_of_query(kuery: &str) -> Result<String, ApiError> {
     Err(ApiError::BadRequest(format!("[request query.kuery]: {kuery:?} is not policy_id:<id>")))
 }
 
-pub(super) async fn get(State(management): State<Management>, Path(id): Path<String>) -> Answer {
+pub(super) async fn show(State(management): State<Management>, Path(id): Path<String>) -> Answer {
     let key = find(&management, &id).await?;
     Ok(Json(json!({"item": shown(&management, &key.value)})))
 }

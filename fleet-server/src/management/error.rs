@@ -22,6 +22,9 @@ pub(super) enum ApiError {
     /// Nobody that may ask.
     #[error("name and password are needed: send Authorization: Basic")]
     Unauthorized,
+    /// Somebody that may not do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// There is no such thing.
     #[error("{kind} {id} not found")]
     NotFound {
@@ -63,6 +66,7 @@ impl ApiError {
             ApiError::NoRoute | ApiError::NotFound { .. } => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
+            ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
             ApiError::Body(status, _) => *status,
             ApiError::Conflict(_) => StatusCode::CONFLICT,

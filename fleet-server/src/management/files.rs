@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use fleet_policy::documents::{FileDocument, FileStatus, FileTargets};
@@ -17,7 +17,23 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::input::Params;
+use super::routes::{self, Routes, get, post};
 use super::{Answer, Management};
+use fleet_access::rights::Right;
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    use Right::{ControlAgents, ReadAgents};
+    let (one, named) = ("/api/fleet/agents/files/{file_id}", "/api/fleet/agents/files/{file_id}/{name}");
+    routes
+        .add(get("/api/fleet/agents/{id}/uploads", ReadAgents, "Lists what an agent uploaded"), uploads)
+        .add(post("/api/fleet/agents/files", ControlAgents, "Keeps a file for agents").bounds_body(), put)
+        .add(get(one, ReadAgents, "Reads a file").media("application/octet-stream"), show)
+        .add(get(named, ReadAgents, "Reads a file").media("application/octet-stream"), show)
+        .add(routes::delete(one, ControlAgents, "Removes a file"), delete)
+        .add(routes::delete(named, ControlAgents, "Removes a file"), delete)
+}
 
 /// The most agents that one file is for.
 const MOST_TARGETS: usize = 1000;
@@ -79,7 +95,7 @@ async fn find(management: &Management, id: &str) -> Result<File, ApiError> {
 }
 
 /// The bytes of a file, by its id alone or with its name behind it.
-pub(super) async fn get(
+pub(super) async fn show(
     State(management): State<Management>,
     Path(path): Path<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
@@ -115,7 +131,7 @@ pub(super) async fn delete(
 /// Keeps a file for agents, who fetch it by the id that is answered. The body is the file.
 pub(super) async fn put(
     State(management): State<Management>,
-    Query(put): Query<Put>,
+    Params(put): Params<Put>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {

@@ -11,8 +11,20 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE as CONTENT_TYPE_HEADER;
 use tokio_util::sync::CancellationToken;
 
+use fleet_access::rights::Right;
+
+use super::Management;
+use super::routes::{self, Routes};
 use crate::exporter::Exporter;
 use crate::fleet::Fleet;
+
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let operation = routes::get("/metrics", Right::ReadServer, "The metrics of this server");
+    routes.add(operation.media(CONTENT_TYPE), async |State(management): State<Management>| {
+        metrics(State(management.health)).await
+    })
+}
 
 /// What is told about the server.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
-//! The body of a request.
+//! What comes with a request, and what is wrong with it in words that name the field.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
@@ -17,7 +18,32 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|rejection| ApiError::Body(rejection.status(), rejection.body_text()))?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let value = serde_json::from_slice(text);
-        value.map(Input).map_err(|error| ApiError::BadRequest(format!("[request body]: {error}")))
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let value: T = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| bad("request body", &error.path().to_string(), error.inner()))?;
+        deserializer.end().map_err(|error| bad("request body", ".", &error))?;
+        Ok(Input(value))
     }
+}
+
+/// What stands behind the `?`. A name may stand there several times; what is unknown is ignored.
+#[derive(Debug)]
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params<T>, ApiError> {
+        let text = parts.uri.query().unwrap_or_default();
+        let deserializer = serde_html_form::Deserializer::from_bytes(text.as_bytes());
+        serde_path_to_error::deserialize(deserializer)
+            .map(Params)
+            .map_err(|error| bad("request query", &error.path().to_string(), error.inner()))
+    }
+}
+
+fn bad(place: &str, path: &str, error: &dyn std::fmt::Display) -> ApiError {
+    let dot = if path == "." { "" } else { "." };
+    let path = if path == "." { "" } else { path };
+    ApiError::BadRequest(format!("[{place}{dot}{path}]: {error}"))
 }

@@ -1,5 +1,6 @@
 //! Lists, in pages.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 const LARGEST_PAGE: usize = 10_000;
 
 /// Which page is asked for. Both count from 1; a list begins with its first page of 20.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Page {
     pub(super) page: Option<usize>,

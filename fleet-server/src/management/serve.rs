@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use axum::Router;
 use fleet_service::tls::Acceptor;
-use http::StatusCode;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
+use tower::util::MapRequest;
 use tracing::{debug, warn};
 
+use super::caller::Remote;
 use crate::http::{Ending, Transport};
 
 /// What a handshake of TLS begins with (RFC 8446, 5.1).
@@ -66,6 +69,7 @@ async fn connection(
     ending: Ending,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
+    let remote = Remote(stream.peer_addr()?.ip());
     let is_handshake = timeout(HEAD, first_byte(&stream)).await?? == Some(HANDSHAKE);
     let (transport, router) = match tls {
         Some(tls) if is_handshake => (Transport::Tls(Box::new(tls.accept(stream).await?)), router),
@@ -77,7 +81,10 @@ async fn connection(
     // Who comes while the server stops is answered once.
     let is_draining = ending.drain.is_cancelled();
     builder.keep_alive(!is_draining);
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(remote);
+        request
+    }));
     let serving = builder.serve_connection(TokioIo::new(transport), service);
     tokio::pin!(serving);
     tokio::select! {

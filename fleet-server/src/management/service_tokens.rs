@@ -5,14 +5,27 @@ use axum::extract::{Path, State};
 use fleet_access::documents::{SERVICE_TOKENS, ServiceToken};
 use fleet_access::key::ApiKey;
 use fleet_store::{Expect, Scope, Typed};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ApiError;
 use super::input::Input;
+use super::routes::{Routes, delete, get, post};
 use super::{Answer, Management};
+use fleet_access::rights::Right;
 
-#[derive(Debug, Default, Deserialize)]
+/// The routes of this group.
+pub(super) fn routes(routes: Routes) -> Routes {
+    use Right::ManageAccess;
+    let path = "/api/fleet/service_tokens";
+    routes
+        .add(get(path, ManageAccess, "Lists service tokens"), list)
+        .add(post(path, ManageAccess, "Makes a service token, which is shown once").body::<Create>(), create)
+        .add(delete("/api/fleet/service_tokens/{id}", ManageAccess, "Revokes a service token"), revoke)
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct Create {
     name: Option<String>,

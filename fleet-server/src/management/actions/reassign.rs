@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use fleet_policy::documents::Agent;
 use fleet_protocol::agent::ActionType;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Asked, Chosen};
-use crate::management::auth::Caller;
+use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
 use crate::management::{Answer, Management};
@@ -23,7 +23,7 @@ pub(in crate::management) struct Reassign {
 /// `POST /agents/{id}/reassign`
 pub(in crate::management) async fn reassign(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     Input(Reassign { policy_id }): Input<Reassign>,
 ) -> Answer {
@@ -45,7 +45,7 @@ pub(in crate::management) struct BulkReassign {
 /// `POST /agents/bulk_reassign`
 pub(in crate::management) async fn bulk_reassign(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Input(asked): Input<BulkReassign>,
 ) -> Answer {
     let agents = management.chosen(&asked.agents, asked.include_inactive)?;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use fleet_policy::documents::Agent;
 use fleet_protocol::agent::ActionType;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Asked, Chosen};
-use crate::management::auth::Caller;
+use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
 use crate::management::{Answer, Management};
@@ -25,7 +25,7 @@ pub(in crate::management) struct Unenroll {
 /// `POST /agents/{id}/unenroll`
 pub(in crate::management) async fn unenroll(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     Input(asked): Input<Unenroll>,
 ) -> Answer {
@@ -49,7 +49,7 @@ pub(in crate::management) struct BulkUnenroll {
 /// `POST /agents/bulk_unenroll`
 pub(in crate::management) async fn bulk_unenroll(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Input(asked): Input<BulkUnenroll>,
 ) -> Answer {
     let agents = management.chosen(&asked.agents, asked.include_inactive)?;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use fleet_policy::timestamp::Timestamp;
 use fleet_protocol::agent::ActionType;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Asked, Chosen, LEAST_EXECUTION, LIFE};
-use crate::management::auth::Caller;
+use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
 use crate::management::{Answer, Management};
@@ -25,7 +25,7 @@ pub(in crate::management) struct Upgrade {
 /// `POST /agents/{id}/upgrade`
 pub(in crate::management) async fn upgrade(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     Input(Upgrade { version, source_uri }): Input<Upgrade>,
 ) -> Answer {
@@ -53,7 +53,7 @@ pub(in crate::management) struct BulkUpgrade {
 /// `POST /agents/bulk_upgrade`: at once, at a time, or spread over a while.
 pub(in crate::management) async fn bulk_upgrade(
     State(management): State<Management>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Input(request): Input<BulkUpgrade>,
 ) -> Answer {
     let agents = management.chosen(&request.agents, request.include_inactive)?;

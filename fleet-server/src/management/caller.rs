@@ -1,0 +1,90 @@
+//! Who asks, and what they changed.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::FromRequestParts;
+use fleet_access::rights::{Principal, Right};
+use http::request::Parts;
+use serde_json::Value;
+
+use super::error::ApiError;
+
+/// The most changes that one request leaves in the audit trail one by one. The last of more says how many.
+const MOST_CHANGES: usize = 100;
+
+/// From where a connection came. In the extensions of each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote(pub(super) IpAddr);
+
+/// One object that was changed.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// What kind of object: `agent-policy`, `output` …
+    pub(super) kind: &'static str,
+    /// Its id.
+    pub(super) object: String,
+    /// As it was; nothing if it is new.
+    pub(super) before: Option<Value>,
+    /// As it is; nothing if it is gone.
+    pub(super) after: Option<Value>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) principal: Arc<Principal>,
+    pub(super) remote: Option<IpAddr>,
+    changes: Arc<Mutex<Vec<Change>>>,
+}
+
+impl Caller {
+    pub(super) fn new(principal: Arc<Principal>, remote: Option<IpAddr>) -> Caller {
+        Caller { principal, remote, changes: Arc::default() }
+    }
+
+    /// The user's name.
+    pub(super) fn name(&self) -> &str {
+        &self.principal.name
+    }
+
+    /// Whether they have a right on a policy and its agents.
+    pub(super) fn may_on(&self, right: Right, policy_id: &str) -> bool {
+        self.principal.allows_on(right, policy_id)
+    }
+
+    /// Asks for a right on a policy and its agents.
+    pub(super) fn require_on(&self, right: Right, policy_id: &str) -> Result<(), ApiError> {
+        if self.may_on(right, policy_id) {
+            return Ok(());
+        }
+        Err(ApiError::Forbidden(format!("the right {right} is needed on agent policy {policy_id}")))
+    }
+
+    /// Tells the audit trail what was changed.
+    pub(super) fn changed(
+        &self,
+        kind: &'static str,
+        object: impl Into<String>,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.len() < MOST_CHANGES {
+            changes.push(Change { kind, object: object.into(), before, after });
+        }
+    }
+
+    /// What was changed, once.
+    pub(super) fn take_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, ApiError> {
+        parts.extensions.get::<Caller>().cloned().ok_or(ApiError::Unauthorized)
+    }
+}
