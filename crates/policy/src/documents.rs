@@ -15,7 +15,10 @@ mod state;
 
 pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
 pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, Host};
-pub use agent_policy::{AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
+pub use agent_policy::{
+    AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT, GlobalDataTag, MonitoringDiagnostics,
+    MonitoringHttp, RequiredVersion,
+};
 pub use artifact::Artifact;
 pub use file::{
     FileChunk, FileDetails, FileDocument, FileHash, FileStatus, FileTargets, TransitHash, part_id,
