@@ -1,5 +1,10 @@
 //! What agents get, composed of what people edit.
 
+mod advanced;
+mod monitoring;
+
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -19,49 +24,77 @@ pub trait Sign {
 #[error("the policy cannot be signed")]
 pub struct NotSigned;
 
+/// What a policy is composed of besides itself.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The outputs by the names that agents know them by.
+    pub outputs: Map<String, Value>,
+    /// Which of them data goes to.
+    pub data_output: String,
+    /// Which of them takes what agents tell of themselves.
+    pub monitoring_output: String,
+    /// How agents find their servers; none: they stay with those that they know.
+    pub fleet: Option<Value>,
+    /// Where agents fetch new versions.
+    pub download: Value,
+    /// What the integrations collect.
+    pub inputs: Vec<Value>,
+    /// What the integrations may write, by output and integration.
+    pub permissions: BTreeMap<String, Map<String, Value>>,
+    /// Sections of an OpenTelemetry collector that integrations bring: `receivers`, `service` and so on.
+    pub collector: Map<String, Value>,
+    /// What the token that lifts an agent's protection is checked against.
+    pub uninstall_token_hash: String,
+    /// What all of this was read from: revisions in the store, by kind and id. Whoever finds another revision
+    /// knows that the policy must be composed again.
+    pub made_of: BTreeMap<String, u64>,
+}
+
 /// The revision of `policy` as it is deployed.
 ///
 /// # Errors
 /// It cannot be signed.
-pub fn compose(policy: &AgentPolicy, signer: &dyn Sign) -> Result<DeployedPolicy, NotSigned> {
-    let monitored = |kind: &str| policy.monitoring_enabled.iter().any(|enabled| enabled == kind);
+pub fn compose(policy: &AgentPolicy, parts: Parts, signer: &dyn Sign) -> Result<DeployedPolicy, NotSigned> {
     let features: Map<String, Value> = policy
         .agent_features
         .iter()
         .map(|feature| (feature.name.clone(), json!({"enabled": feature.enabled})))
         .collect();
+    let has_fleet_server = parts.inputs.iter().any(|input| input["type"] == "fleet-server");
+    let permissions = permissions(policy, &parts);
+    let mut inputs = parts.inputs;
+    if let Some(tags) = tags(policy) {
+        inputs.iter_mut().for_each(|input| add_processor(input, &tags));
+    }
     let mut data = json!({
         "id": policy.id,
         "revision": policy.revision,
-        "outputs": {"default": {"type": "elasticsearch", "hosts": ["http://localhost:9200"]}},
-        "output_permissions": {"default": {}},
-        "inputs": [],
+        "outputs": parts.outputs,
+        "output_permissions": permissions,
+        "inputs": inputs,
         "secret_references": [],
         "agent": {
-            "download": {"sourceURI": "https://artifacts.elastic.co/downloads/"},
-            "monitoring": {
-                "enabled": !policy.monitoring_enabled.is_empty(),
-                "use_output": "default",
-                "namespace": policy.namespace,
-                "logs": monitored("logs"),
-                "metrics": monitored("metrics"),
-                "traces": monitored("traces"),
-            },
+            "download": parts.download,
+            "monitoring": monitoring::section(policy, &parts.monitoring_output),
             "features": features,
             "protection": {
                 "enabled": policy.is_protected,
-                "uninstall_token_hash": "",
+                "uninstall_token_hash": parts.uninstall_token_hash,
                 "signing_key": signer.public_key(),
             },
         },
     });
-    if !policy.space_ids.is_empty()
-        && let Value::Object(data) = &mut data
-    {
-        data.insert("namespaces".to_owned(), policy.space_ids.clone().into());
+    if let Value::Object(data) = &mut data {
+        if let Some(fleet) = parts.fleet {
+            data.insert("fleet".to_owned(), fleet);
+        }
+        if !policy.space_ids.is_empty() {
+            data.insert("namespaces".to_owned(), policy.space_ids.clone().into());
+        }
+        data.extend(parts.collector);
     }
-    for (path, value) in &policy.advanced_settings {
-        set(&mut data, path, value.clone());
+    for (name, value) in &policy.advanced_settings {
+        set(&mut data, advanced::path(name), value.clone());
     }
     if let Some(overrides) = &policy.overrides {
         merge(&mut data, &Value::Object(overrides.clone()));
@@ -74,11 +107,51 @@ pub fn compose(policy: &AgentPolicy, signer: &dyn Sign) -> Result<DeployedPolicy
         revision_idx: policy.revision,
         timestamp: policy.updated_at,
         namespaces: policy.space_ids.clone(),
-        default_fleet_server: false,
+        default_fleet_server: has_fleet_server,
         unenroll_timeout: policy.unenroll_timeout,
         inactivity_timeout: Some(policy.inactivity_timeout),
+        made_of: parts.made_of,
         data,
     })
+}
+
+/// What may be written to each output, and by which part of the policy.
+fn permissions(policy: &AgentPolicy, parts: &Parts) -> Map<String, Value> {
+    let mut permissions: Map<String, Value> =
+        parts.outputs.keys().map(|output| (output.clone(), json!({}))).collect();
+    let mut grant = |output: &str, role: &str, what: Value| {
+        if let Some(Value::Object(roles)) = permissions.get_mut(output) {
+            roles.insert(role.to_owned(), what);
+        }
+    };
+    let checks = json!({"cluster": ["monitor"]});
+    grant(&parts.data_output, "_elastic_agent_checks", checks.clone());
+    if let Some(what) = monitoring::permissions(policy) {
+        grant(&parts.monitoring_output, "_elastic_agent_checks", checks.clone());
+        grant(&parts.monitoring_output, "_elastic_agent_monitoring", what);
+    }
+    for (output, roles) in &parts.permissions {
+        grant(output, "_elastic_agent_checks", checks.clone());
+        for (role, what) in roles {
+            grant(output, role, what.clone());
+        }
+    }
+    permissions
+}
+
+/// The processor that gives every document the fields of the policy.
+fn tags(policy: &AgentPolicy) -> Option<Value> {
+    let tags = policy.global_data_tags.as_ref().filter(|tags| !tags.is_empty())?;
+    let fields: Map<String, Value> = tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
+    Some(json!({"add_fields": {"target": "", "fields": fields}}))
+}
+
+fn add_processor(input: &mut Value, processor: &Value) {
+    let Value::Object(input) = input else { return };
+    match input.entry("processors").or_insert_with(|| json!([])) {
+        Value::Array(processors) => processors.push(processor.clone()),
+        other => *other = json!([processor]),
+    }
 }
 
 /// The part of a policy that agents must be able to trust, signed.
@@ -139,6 +212,18 @@ mod tests {
         }
     }
 
+    fn parts() -> Parts {
+        Parts {
+            outputs: Map::from_iter([
+                ("default".to_owned(), json!({"type": "elasticsearch"})),
+                ("logs".to_owned(), json!({"type": "logstash"})),
+            ]),
+            data_output: "default".to_owned(),
+            monitoring_output: "default".to_owned(),
+            ..Parts::default()
+        }
+    }
+
     fn policy() -> AgentPolicy {
         AgentPolicy {
             id: "web".to_owned(),
@@ -157,7 +242,8 @@ mod tests {
         }) else {
             panic!("an object")
         };
-        let deployed = compose(&AgentPolicy { overrides: Some(overrides), ..policy() }, &Signer).unwrap();
+        let deployed =
+            compose(&AgentPolicy { overrides: Some(overrides), ..policy() }, parts(), &Signer).unwrap();
         assert_eq!(deployed.revision_idx, 4);
         assert_eq!(deployed.data["agent"]["monitoring"]["logs"], false);
         assert_eq!(deployed.data["agent"]["monitoring"]["enabled"], true);
@@ -171,9 +257,38 @@ mod tests {
     }
 
     #[test]
+    fn each_output_is_opened_for_what_goes_to_it() {
+        let mut parts = parts();
+        let nginx =
+            json!({"indices": [{"names": ["logs-nginx.access-default"], "privileges": ["create_doc"]}]});
+        parts.permissions.insert("logs".to_owned(), Map::from_iter([("nginx-1".to_owned(), nginx.clone())]));
+        let deployed = compose(&policy(), parts, &Signer).unwrap();
+        let permissions = &deployed.data["output_permissions"];
+        assert_eq!(permissions["logs"]["nginx-1"], nginx);
+        assert!(permissions["logs"].get("_elastic_agent_monitoring").is_none());
+        let names = &permissions["default"]["_elastic_agent_monitoring"]["indices"][0]["names"];
+        assert!(names.as_array().unwrap().contains(&json!("logs-elastic_agent.filebeat-default")), "{names}");
+    }
+
+    #[test]
+    fn tags_reach_every_input() {
+        let tags = vec![crate::documents::GlobalDataTag { name: "site".to_owned(), value: json!("north") }];
+        let parts = Parts {
+            inputs: vec![json!({"id": "a"}), json!({"id": "b", "processors": [{"drop": {}}]})],
+            ..parts()
+        };
+        let deployed =
+            compose(&AgentPolicy { global_data_tags: Some(tags), ..policy() }, parts, &Signer).unwrap();
+        let added = json!({"add_fields": {"target": "", "fields": {"site": "north"}}});
+        assert_eq!(deployed.data["inputs"][0]["processors"], json!([added]));
+        assert_eq!(deployed.data["inputs"][1]["processors"], json!([{"drop": {}}, added]));
+    }
+
+    #[test]
     fn settings_go_to_their_paths() {
-        let settings = Map::from_iter([("agent.limits.go_max_procs".to_owned(), json!(2))]);
-        let deployed = compose(&AgentPolicy { advanced_settings: settings, ..policy() }, &Signer).unwrap();
+        let settings = Map::from_iter([("agent_limits_go_max_procs".to_owned(), json!(2))]);
+        let deployed =
+            compose(&AgentPolicy { advanced_settings: settings, ..policy() }, parts(), &Signer).unwrap();
         assert_eq!(deployed.data["agent"]["limits"], json!({"go_max_procs": 2}));
     }
 }

@@ -15,10 +15,11 @@
 //! | [`agents`] | every agent that there is, in memory, and changing one |
 //! | [`policies`] | the newest revision of every policy, rendered |
 //! | [`compose`] | what agents get, composed of what people edit |
+//! | [`diff`] | what differs between two documents |
 //! | [`render`] | a stored policy as an agent gets it |
 //! | [`actions`] | the actions that are not over, and whom they are for |
 //! | [`artifacts`] | lists and the like that agents fetch, if their policy names them |
-//! | [`query`] | choosing agents by what is known of them |
+//! | [`query`] | choosing agents, and other documents, by what is known of them |
 //! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
 //! | [`opamp`] | what a message of a collector changes, and what is answered |
 //! | [`files`] | files that agents upload or are to get, in chunks |
@@ -29,6 +30,7 @@ pub mod actions;
 pub mod agents;
 pub mod artifacts;
 pub mod compose;
+pub mod diff;
 pub mod documents;
 pub mod feed;
 pub mod files;

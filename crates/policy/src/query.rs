@@ -1,10 +1,12 @@
 //! Choosing agents by what is known of them, in the query language that Fleet's users know (KQL): `policy_id:web
 //! and not tags:(canary or test)`, `local_metadata.host.hostname:web-*`, `*`.
 
+mod document;
 mod parse;
 
 use crate::agents::Snapshot;
 use crate::status::Status;
+pub use document::DocumentQuery;
 pub use parse::QueryError;
 
 /// The deepest nesting of a query.
@@ -12,18 +14,24 @@ const DEEPEST: usize = 50;
 
 /// A query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query(Node);
+pub struct Query(Node<Field>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Node {
+enum Node<F> {
     All,
-    Is(Field, Pattern),
-    Not(Box<Node>),
-    And(Vec<Node>),
-    Or(Vec<Node>),
+    Is(F, Pattern),
+    Not(Box<Node<F>>),
+    And(Vec<Node<F>>),
+    Or(Vec<Node<F>>),
 }
 
 /// What a query can ask about.
+trait Named: Clone {
+    /// The field of that name; `None`: there is none.
+    fn named(name: &str) -> Option<Self>;
+}
+
+/// What a query about agents can ask about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Id,
@@ -104,19 +112,27 @@ impl Query {
     /// Whether it is about this agent, whose status is given.
     #[must_use]
     pub fn matches(&self, agent: &Snapshot, status: Status) -> bool {
-        self.0.matches(agent, status)
+        self.0.holds(&|field: &Field, pattern| field.matches(pattern, agent, status))
     }
 }
 
-impl Node {
-    fn matches(&self, agent: &Snapshot, status: Status) -> bool {
+impl<F> Node<F> {
+    /// Whether it holds, if `is` says so of single fields.
+    fn holds(&self, is: &impl Fn(&F, &Pattern) -> bool) -> bool {
         match self {
             Node::All => true,
-            Node::Is(field, pattern) => field.matches(pattern, agent, status),
-            Node::Not(node) => !node.matches(agent, status),
-            Node::And(nodes) => nodes.iter().all(|node| node.matches(agent, status)),
-            Node::Or(nodes) => nodes.iter().any(|node| node.matches(agent, status)),
+            Node::Is(field, pattern) => is(field, pattern),
+            Node::Not(node) => !node.holds(is),
+            Node::And(nodes) => nodes.iter().all(|node| node.holds(is)),
+            Node::Or(nodes) => nodes.iter().any(|node| node.holds(is)),
         }
+    }
+}
+
+impl Named for Field {
+    fn named(name: &str) -> Option<Field> {
+        let short = name.strip_prefix("fleet-agents.").unwrap_or(name);
+        FIELDS.iter().find(|(known, _)| *known == short).map(|(_, field)| *field)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A policy as it was deployed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -27,6 +29,9 @@ pub struct DeployedPolicy {
     /// After so many seconds without a word an agent is inactive. 0: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactivity_timeout: Option<u64>,
+    /// What it was composed of: revisions in the store, by kind and id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_of: BTreeMap<String, u64>,
     /// What agents get: `id`, `revision`, `inputs`, `outputs` and so on. Secrets stand in it as references.
     pub data: Map<String, Value>,
 }

@@ -1,6 +1,6 @@
 //! Reading a query.
 
-use super::{DEEPEST, FIELDS, Field, Node, Pattern};
+use super::{DEEPEST, Named, Node, Pattern};
 
 /// Why a text is no query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,8 +13,8 @@ pub enum QueryError {
         /// Where, counted from 1.
         at: usize,
     },
-    /// Agents have no such field.
-    #[error("agents have no field {0:?}")]
+    /// What is asked about has no such field.
+    #[error("there is no field {0:?}")]
     UnknownField(String),
     /// Too many parentheses in each other.
     #[error("parentheses are nested more than {DEEPEST} deep")]
@@ -40,7 +40,7 @@ struct Parser {
     end: usize,
 }
 
-pub(super) fn parse(text: &str) -> Result<Node, QueryError> {
+pub(super) fn parse<F: Named>(text: &str) -> Result<Node<F>, QueryError> {
     let tokens = tokens(text)?;
     if tokens.is_empty() {
         return Ok(Node::All);
@@ -111,7 +111,7 @@ impl Parser {
     }
 
     /// Alternatives. Within `field:( … )` the values stand alone.
-    fn either(&mut self, depth: usize, field: Option<Field>) -> Result<Node, QueryError> {
+    fn either<F: Named>(&mut self, depth: usize, field: Option<&F>) -> Result<Node<F>, QueryError> {
         let mut nodes = vec![self.all(depth, field)?];
         while self.take(&Token::Or) {
             nodes.push(self.all(depth, field)?);
@@ -119,7 +119,7 @@ impl Parser {
         Ok(one_or(nodes, Node::Or))
     }
 
-    fn all(&mut self, depth: usize, field: Option<Field>) -> Result<Node, QueryError> {
+    fn all<F: Named>(&mut self, depth: usize, field: Option<&F>) -> Result<Node<F>, QueryError> {
         let mut nodes = vec![self.single(depth, field)?];
         while self.take(&Token::And) {
             nodes.push(self.single(depth, field)?);
@@ -127,7 +127,7 @@ impl Parser {
         Ok(one_or(nodes, Node::And))
     }
 
-    fn single(&mut self, depth: usize, field: Option<Field>) -> Result<Node, QueryError> {
+    fn single<F: Named>(&mut self, depth: usize, field: Option<&F>) -> Result<Node<F>, QueryError> {
         if depth > DEEPEST {
             return Err(QueryError::TooDeep);
         }
@@ -148,28 +148,26 @@ impl Parser {
         if !self.take(&Token::Colon) {
             return if name == "*" { Ok(Node::All) } else { Err(self.expected(":")) };
         }
-        let short = name.strip_prefix("fleet-agents.").unwrap_or(&name);
-        let known = FIELDS.iter().find(|(known, _)| *known == short);
-        let (_, field) = known.ok_or(QueryError::UnknownField(name))?;
+        let field = F::named(&name).ok_or(QueryError::UnknownField(name))?;
         if self.take(&Token::Open) {
-            let node = self.either(depth + 1, Some(*field))?;
+            let node = self.either(depth + 1, Some(&field))?;
             return if self.take(&Token::Close) { Ok(node) } else { Err(self.expected(")")) };
         }
-        self.value(*field)
+        self.value(&field)
     }
 
-    fn value(&mut self, field: Field) -> Result<Node, QueryError> {
+    fn value<F: Named>(&mut self, field: &F) -> Result<Node<F>, QueryError> {
         let pattern = match self.peek() {
             Some(Token::Word(word)) => Pattern::new(word),
             Some(Token::Text(text)) => Pattern(vec![text.to_lowercase()]),
             _ => return Err(self.expected("a value")),
         };
         self.next += 1;
-        Ok(Node::Is(field, pattern))
+        Ok(Node::Is(field.clone(), pattern))
     }
 }
 
-fn one_or(mut nodes: Vec<Node>, many: fn(Vec<Node>) -> Node) -> Node {
+fn one_or<F>(mut nodes: Vec<Node<F>>, many: fn(Vec<Node<F>>) -> Node<F>) -> Node<F> {
     match (nodes.pop(), nodes.is_empty()) {
         (Some(only), true) => only,
         (last, _) => {
