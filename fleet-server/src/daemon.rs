@@ -34,6 +34,7 @@ use crate::agents::{AgentsApi, AgentsHandler, Measured, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::logging::Level;
+use crate::deployment::Deployer;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
@@ -167,6 +168,10 @@ impl Server {
                 token.run_until_cancelled(keep(realm, &name, || clock.now())).await
             }
         });
+        drain.spawn("deployer", {
+            let (deployer, token) = (Deployer::new(Arc::clone(&server.fleet)), drain.token().clone());
+            async move { token.run_until_cancelled(deployer.keep_mending()).await }
+        });
         let serving = server.serve(config, agents, internal, management, &drain)?;
         if let Some(address) = &config.statistics.address {
             statistics::serve(address, server.health(&serving.ending).statistics(), &drain).await?;
@@ -257,6 +262,7 @@ impl Server {
     fn management(&self, config: &Config, ending: &Ending) -> Management {
         Management {
             fleet: Arc::clone(&self.fleet),
+            deployer: Deployer::new(Arc::clone(&self.fleet)),
             users: Arc::clone(&self.users),
             passwords: self.passwords.clone(),
             version: Arc::from(config.version.as_str()),

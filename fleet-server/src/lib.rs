@@ -12,6 +12,7 @@
 //! | [`sessions`] | the check-ins that are held, and who is next to be answered |
 //! | [`exporter`] | `/metrics` |
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
+//! | [`deployment`] | making of what people edit what agents get, and shipping it |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 mod daemon;
+pub mod deployment;
 pub mod enrollment;
 pub mod exporter;
 pub mod fleet;

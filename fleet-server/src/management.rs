@@ -19,6 +19,7 @@ mod agents;
 mod artifacts;
 mod auth;
 mod caller;
+mod catalogue;
 mod enrollment_keys;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ mod health;
 mod input;
 mod list;
 mod openapi;
+mod package_policies;
 mod routes;
 mod serve;
 mod service_tokens;
@@ -42,6 +44,7 @@ use serde_json::{Value, json};
 use tower::Layer;
 use tower::util::MapRequestLayer;
 
+use crate::deployment::Deployer;
 use crate::fleet::Fleet;
 use error::ApiError;
 use routes::Routes;
@@ -58,6 +61,8 @@ const LARGEST_BODY: usize = 10 * 1024 * 1024;
 pub struct Management {
     /// What is known of the store.
     pub fleet: Arc<Fleet>,
+    /// Ships policies.
+    pub deployer: Deployer,
     /// Who may ask.
     pub users: Arc<Users>,
     /// Checks their passwords.

@@ -10,6 +10,8 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tracing::warn;
 
+use crate::deployment::DeployError;
+
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
@@ -42,6 +44,14 @@ pub(super) enum ApiError {
     /// It is there already, or has changed meanwhile.
     #[error("{0}")]
     Conflict(String),
+    /// Somebody else changed it since it was read.
+    #[error("{text}")]
+    Changed {
+        /// What was changed, and by whom.
+        text: String,
+        /// As it is now, so that both can be compared.
+        current: serde_json::Value,
+    },
     /// Too much at a time.
     #[error("too many at a time: come again")]
     Busy,
@@ -69,7 +79,7 @@ impl ApiError {
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
             ApiError::Body(status, _) => *status,
-            ApiError::Conflict(_) => StatusCode::CONFLICT,
+            ApiError::Conflict(_) | ApiError::Changed { .. } => StatusCode::CONFLICT,
             ApiError::Busy => StatusCode::TOO_MANY_REQUESTS,
             ApiError::File(error) => match error {
                 FileError::NotFound => StatusCode::NOT_FOUND,
@@ -92,11 +102,14 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             warn!(error = &self as &dyn std::error::Error, "a request for management cannot be answered");
         }
-        let body = json!({
+        let mut body = json!({
             "statusCode": status.as_u16(),
             "error": status.canonical_reason().unwrap_or_default(),
             "message": self.to_string(),
         });
+        if let ApiError::Changed { current, .. } = &self {
+            body["attributes"] = json!({"current": current});
+        }
         let mut response = (status, Json(body)).into_response();
         match self {
             ApiError::Unauthorized => {
@@ -125,6 +138,18 @@ impl From<WriteError> for ApiError {
                 ApiError::Conflict("it was changed by somebody else meanwhile: try again".to_owned())
             }
             error => ApiError::Store(error),
+        }
+    }
+}
+
+impl From<DeployError> for ApiError {
+    fn from(error: DeployError) -> ApiError {
+        match error {
+            DeployError::Read(_, error) => error.into(),
+            DeployError::Write(_, error) => error.into(),
+            DeployError::NotFound(id) => ApiError::not_found("Agent policy", &id),
+            DeployError::Busy(_) => ApiError::Conflict(error.to_string()),
+            DeployError::Sign(..) => ApiError::Internal(Box::new(error)),
         }
     }
 }

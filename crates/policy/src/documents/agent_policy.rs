@@ -84,6 +84,9 @@ pub struct AgentPolicy {
     /// The spaces that it is seen in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub space_ids: Vec<String>,
+    /// Its integrations, by their ids. Each says which policies it is meant for; this is what counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub package_policies: Vec<String>,
     /// Grows with each edit, from 1.
     pub revision: u64,
     /// When it was last edited.

@@ -1,0 +1,300 @@
+//! Making of what people edit what agents get, and shipping it.
+//!
+//! A policy is composed of several documents: the agent policy itself, the integrations that it lists, outputs,
+//! hosts and so on. The agent policy is the root: whoever changes any of the others gives it a new revision, and
+//! the deployed document is derived from what the store holds then. [`Deployer::mend`] looks for policies where
+//! that was cut off between two writes, and does the rest.
+//!
+//! | module | what |
+//! |---|---|
+//! | `gather` | reads what a policy is composed of |
+//! | [`revisions`] | every revision as it was, for ever: who made it, when, and of what |
+
+mod gather;
+pub mod revisions;
+
+pub use gather::PACKAGE_POLICIES;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_access::signer::Signer;
+use fleet_policy::compose::{NotSigned, Sign, compose};
+use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy, DeployedPolicy, POLICIES};
+use fleet_store::{Error, Expect, Scope, Typed, Versioned, WriteError};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tracing::warn;
+
+use crate::fleet::Fleet;
+use revisions::Integration;
+
+/// Policies that are deployed at a time when one change touches many.
+const AT_A_TIME: usize = 16;
+/// A change is tried again so often when others change the same policy.
+const MOST_ATTEMPTS: usize = 20;
+/// Whoever changed something that many policies use waits for them for so long; the rest is done behind.
+const WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked for policies that were saved and not shipped. Whoever saves ships at once: this is for
+/// servers that end in between.
+const MEND_EVERY: Duration = Duration::from_secs(30);
+
+/// Why a policy was not deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The store does not answer.
+    #[error("read what agent policy {0} is made of")]
+    Read(String, #[source] Error),
+    /// The store does not take it.
+    #[error("write agent policy {0}")]
+    Write(String, #[source] WriteError),
+    /// There is no such policy.
+    #[error("agent policy {0} not found")]
+    NotFound(String),
+    /// Others change it without a pause.
+    #[error("agent policy {0} is being changed by others: try again")]
+    Busy(String),
+    /// It cannot be signed.
+    #[error("sign agent policy {0}")]
+    Sign(String, #[source] NotSigned),
+}
+
+/// A policy that was to be changed.
+#[derive(Clone, Debug)]
+pub enum Announced {
+    /// It has a new revision.
+    Next(AgentPolicy),
+    /// There was nothing to change.
+    Unchanged(AgentPolicy),
+}
+
+impl Announced {
+    /// The policy as it is now.
+    #[must_use]
+    pub fn into_policy(self) -> AgentPolicy {
+        match self {
+            Announced::Next(policy) | Announced::Unchanged(policy) => policy,
+        }
+    }
+}
+
+struct Signing<'a>(&'a Signer);
+
+impl Sign for Signing<'_> {
+    fn public_key(&self) -> &str {
+        self.0.public_key()
+    }
+
+    fn sign(&self, data: &[u8]) -> Option<String> {
+        self.0.sign(data).ok()
+    }
+}
+
+/// Deploys policies.
+#[derive(Clone, Debug)]
+pub struct Deployer {
+    fleet: Arc<Fleet>,
+    policies: Typed<AgentPolicy>,
+    deployed: Typed<DeployedPolicy>,
+}
+
+impl Deployer {
+    /// Deploys to `fleet`.
+    #[must_use]
+    pub fn new(fleet: Arc<Fleet>) -> Deployer {
+        Deployer {
+            policies: Typed::new(Arc::clone(&fleet.store), &AGENT_POLICIES),
+            deployed: Typed::new(Arc::clone(&fleet.store), &POLICIES),
+            fleet,
+        }
+    }
+
+    /// The policies as people edit them.
+    #[must_use]
+    pub fn policies(&self) -> &Typed<AgentPolicy> {
+        &self.policies
+    }
+
+    /// The policies as agents get them.
+    #[must_use]
+    pub fn deployed(&self) -> &Typed<DeployedPolicy> {
+        &self.deployed
+    }
+
+    /// The integrations of a policy as they are now, in its order.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn integrations_of(&self, policy: &AgentPolicy) -> Result<Vec<Integration>, Error> {
+        gather::integrations(&self.fleet, policy).await
+    }
+
+    /// Ships a revision: from now on agents get it. A newer one that is out already stays.
+    ///
+    /// # Errors
+    /// [`DeployError`]; what is missing then is done by [`Deployer::mend`].
+    pub async fn ship(&self, policy: &AgentPolicy) -> Result<(), DeployError> {
+        let id = &policy.id;
+        let gathered = gather::gather(&self.fleet, policy)
+            .await
+            .map_err(|error| DeployError::Read(id.clone(), error))?;
+        let signing = Signing(&self.fleet.signer);
+        let revision = revisions::Revision::of(policy, &gathered.integrations);
+        let next = compose(policy, gathered.parts, &signing)
+            .map_err(|error| DeployError::Sign(id.clone(), error))?;
+        revisions::keep(&self.fleet.store, &revision, &gathered.integrations)
+            .await
+            .map_err(|error| DeployError::Write(id.clone(), error))?;
+        loop {
+            let found = self.deployed.get(id).await.map_err(|error| DeployError::Read(id.clone(), error))?;
+            let is_out = |found: &Versioned<DeployedPolicy>| {
+                found.value.revision_idx > next.revision_idx
+                    || (found.value.revision_idx == next.revision_idx && found.value.made_of == next.made_of)
+            };
+            if found.as_ref().is_some_and(is_out) {
+                return Ok(());
+            }
+            let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
+            match self.deployed.put(id, &next, expect, None, None).await {
+                Ok(_) => return Ok(()),
+                Err(WriteError::Conflict { .. } | WriteError::Unknown(_)) => {}
+                Err(error) => return Err(DeployError::Write(id.clone(), error)),
+            }
+        }
+    }
+
+    /// Changes a policy, gives it its next revision and ships it. `change` says whether there is anything to do;
+    /// it is called again when others change the policy at the same time.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn renew(
+        &self,
+        policy_id: &str,
+        author: &str,
+        change: impl FnMut(&mut AgentPolicy) -> bool + Send,
+    ) -> Result<AgentPolicy, DeployError> {
+        let announced = self.announce(policy_id, author, change).await?;
+        if let Announced::Next(policy) = &announced {
+            self.ship(policy).await?;
+        }
+        Ok(announced.into_policy())
+    }
+
+    /// Changes a policy and gives it its next revision, which is not shipped yet: what it is made of is written
+    /// now. [`Deployer::complete`] ships it; if this server ends before, another does ([`Deployer::mend`]).
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn announce(
+        &self,
+        policy_id: &str,
+        author: &str,
+        mut change: impl FnMut(&mut AgentPolicy) -> bool + Send,
+    ) -> Result<Announced, DeployError> {
+        let read = |error| DeployError::Read(policy_id.to_owned(), error);
+        for _ in 0..MOST_ATTEMPTS {
+            let found = self.policies.get(policy_id).await.map_err(read)?;
+            let found = found.ok_or_else(|| DeployError::NotFound(policy_id.to_owned()))?;
+            let mut policy = found.value;
+            if !change(&mut policy) {
+                return Ok(Announced::Unchanged(policy));
+            }
+            policy.revision += 1;
+            policy.updated_at = self.fleet.clock.now();
+            author.clone_into(&mut policy.updated_by);
+            let expect = Expect::Revision(found.revision);
+            match self.policies.put(policy_id, &policy, expect, None, None).await {
+                Ok(_) => return Ok(Announced::Next(policy)),
+                Err(WriteError::Conflict { .. }) => {}
+                Err(error) => return Err(DeployError::Write(policy_id.to_owned(), error)),
+            }
+        }
+        Err(DeployError::Busy(policy_id.to_owned()))
+    }
+
+    /// Ships what was announced, now that what it is made of is written. If a newer revision was made meanwhile,
+    /// it may have been made without that: then there is one more.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn complete(&self, announced: &AgentPolicy) -> Result<(), DeployError> {
+        let id = &announced.id;
+        let found = self.policies.get(id).await.map_err(|error| DeployError::Read(id.clone(), error))?;
+        match found {
+            // Removed meanwhile: there is nothing to ship.
+            None => Ok(()),
+            Some(found) if found.value.revision == announced.revision => self.ship(&found.value).await,
+            Some(_) => self.renew(id, &announced.updated_by, |_| true).await.map(|_| ()),
+        }
+    }
+
+    /// Gives every policy that `touches` says so a new revision: something that it uses has changed. Returns when
+    /// that is done, or after a while; then it goes on behind.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn redeploy(
+        &self,
+        author: &str,
+        touches: impl Fn(&AgentPolicy) -> bool,
+    ) -> Result<(), DeployError> {
+        let listed = self.policies.list(Scope::All).await;
+        let listed = listed.map_err(|error| DeployError::Read("*".to_owned(), error))?;
+        let touched = listed.values.into_iter().filter(|policy| touches(&policy.value));
+        let ids: Vec<String> = touched.map(|policy| policy.id).collect();
+        let (deployer, author) = (self.clone(), author.to_owned());
+        let task = tokio::spawn(async move {
+            stream::iter(ids)
+                .map(Ok)
+                .try_for_each_concurrent(AT_A_TIME, |id| {
+                    let (deployer, author) = (deployer.clone(), author.clone());
+                    async move {
+                        match deployer.renew(&id, &author, |_| true).await {
+                            Ok(_) | Err(DeployError::NotFound(_)) => Ok(()),
+                            Err(error) => Err(error),
+                        }
+                    }
+                })
+                .await
+        });
+        match tokio::time::timeout(WAIT, task).await {
+            Ok(Ok(done)) => done,
+            // It goes on behind; what fails there is mended later.
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks from time to time for what was saved and not shipped, for ever.
+    pub async fn keep_mending(&self) {
+        loop {
+            if let Err(error) = self.mend().await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a policy that was saved cannot be shipped yet"
+                );
+            }
+            tokio::time::sleep(MEND_EVERY).await;
+        }
+    }
+
+    /// Deploys what was saved and not shipped, because a server ended in between.
+    ///
+    /// # Errors
+    /// [`DeployError`] of the first that cannot be deployed.
+    pub async fn mend(&self) -> Result<(), DeployError> {
+        let listed = self.policies.list(Scope::All).await;
+        let listed = listed.map_err(|error| DeployError::Read("*".to_owned(), error))?;
+        for policy in listed.values {
+            let head = self.fleet.policies.head(&policy.id);
+            if head.is_none_or(|head| head.rendered.revision < policy.value.revision) {
+                warn!(
+                    policy = policy.id,
+                    revision = policy.value.revision,
+                    "was saved and is not out: it is shipped now"
+                );
+                self.ship(&policy.value).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Lists of documents: filtered, sorted, in pages.
+
+use std::cmp::Ordering;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::error::ApiError;
+
+/// The most items of a page.
+const LARGEST_PAGE: usize = 10_000;
+
+/// Which way a list is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SortOrder {
+    Asc,
+    Desc,
+}
+
+/// Which page of a list is asked for. Pages count from 1; a page has 20 items unless it is asked for more.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct DocumentPage {
+    page: Option<usize>,
+    per_page: Option<usize>,
+    /// A field of the items; nested ones with dots.
+    sort_field: Option<String>,
+    sort_order: Option<SortOrder>,
+    /// A query such as `name:web*`.
+    kuery: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Items<T> {
+    pub(super) items: Vec<T>,
+    /// How many there are on all pages.
+    pub(super) total: usize,
+    pub(super) page: usize,
+    pub(super) per_page: usize,
+}
+
+/// One item.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Item<T> {
+    pub(super) item: T,
+}
+
+impl DocumentPage {
+    fn number(&self) -> usize {
+        self.page.unwrap_or(1).max(1)
+    }
+
+    fn size(&self) -> usize {
+        self.per_page.unwrap_or(20).clamp(1, LARGEST_PAGE)
+    }
+
+    /// The page of what the query is about. Without a sort field the order stays as it is.
+    pub(super) fn select<T: Serialize>(&self, items: Vec<T>) -> Result<Items<T>, ApiError> {
+        let items = self.filter(items)?;
+        let items = match &self.sort_field {
+            Some(field) => self.sort(items, field),
+            None if self.sort_order == Some(SortOrder::Desc) => items.into_iter().rev().collect(),
+            None => items,
+        };
+        let total = items.len();
+        let skip = (self.number() - 1).saturating_mul(self.size());
+        let items = items.into_iter().skip(skip).take(self.size()).collect();
+        Ok(Items { items, total, page: self.number(), per_page: self.size() })
+    }
+
+    fn filter<T: Serialize>(&self, mut items: Vec<T>) -> Result<Vec<T>, ApiError> {
+        let kuery = self.kuery.as_deref().unwrap_or_default();
+        if kuery.trim().is_empty() {
+            return Ok(items);
+        }
+        let query = fleet_policy::query::DocumentQuery::parse(kuery)
+            .map_err(|error| ApiError::BadRequest(format!("[request query.kuery]: {error}")))?;
+        items.retain(|item| serde_json::to_value(item).is_ok_and(|value| query.matches(&value)));
+        Ok(items)
+    }
+
+    fn sort<T: Serialize>(&self, items: Vec<T>, field: &str) -> Vec<T> {
+        let key = |item: &T| {
+            let value = serde_json::to_value(item).unwrap_or_default();
+            field.split('.').try_fold(value, |mut value, name| value.get_mut(name).map(Value::take))
+        };
+        let mut keyed: Vec<(Option<Value>, T)> = items.into_iter().map(|item| (key(&item), item)).collect();
+        keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
+        if self.sort_order == Some(SortOrder::Desc) {
+            keyed.reverse();
+        }
+        keyed.into_iter().map(|(_, item)| item).collect()
+    }
+}
+
+/// Numbers by size, texts without regard to case; what is missing comes last.
+fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+    match (a, b) {
+        (Some(Value::Number(a)), Some(Value::Number(b))) => {
+            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+        }
+        (Some(Value::String(a)), Some(Value::String(b))) => a.to_lowercase().cmp(&b.to_lowercase()),
+        (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
