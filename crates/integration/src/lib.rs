@@ -1,0 +1,32 @@
+//! Integration packages: read, check, render.
+//!
+//! A package says what can be collected from a product and how a person sets that up. This crate unpacks
+//! one, reads its manifests, holds what people set up with it (a *package policy*) in the shapes in which it
+//! is stored and sent, checks that, and renders it to the inputs and permissions that agents get.
+//!
+//! What this crate must not know: agents, HTTP, stores.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`archive`] | zip, tar.gz or a folder, unpacked within bounds |
+//! | [`package`] | manifests, read |
+//! | [`policy`] | the document of a package policy |
+//! | [`defaults`] | what a policy is where nobody changes anything |
+//! | [`compile`] | from a policy to inputs and permissions |
+//! | [`secrets`] | values that are kept elsewhere |
+//! | [`template`] | Handlebars |
+//! | [`yaml`] | YAML, bounded, with lines |
+
+pub mod archive;
+pub mod compile;
+pub mod defaults;
+pub mod package;
+pub mod policy;
+pub mod secrets;
+pub mod template;
+pub mod yaml;
+
+pub use archive::{Archive, ArchiveError};
+pub use compile::{CompileError, Compiled, Context, compile};
+pub use package::{Package, PackageError};
+pub use policy::PackagePolicy;

@@ -1,0 +1,261 @@
+//! A package: what its manifests say, and its templates, ready to be rendered.
+
+mod changelog;
+mod data_stream;
+mod layout;
+mod manifest;
+mod reader;
+mod variable;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+pub use self::changelog::{Change, ChangelogEntry};
+pub use self::data_stream::{DataStream, Stream, StreamElasticsearch};
+pub use self::layout::{DATASET_VAR, LayoutInput, LayoutStream, TYPE_VAR};
+pub use self::variable::{SelectOption, VarType, Variable};
+use crate::archive::Archive;
+use crate::template::{Template, TemplateError};
+
+/// Why a package cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// A file that must be there is not.
+    #[error("{file}: the package has no such file")]
+    Missing {
+        /// Below the package's folder.
+        file: String,
+    },
+    /// A file is not UTF-8, or not YAML.
+    #[error("{file}:{line}: {problem}")]
+    NotYaml {
+        /// Below the package's folder.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// A sentence without its end.
+        problem: String,
+    },
+    /// A value is not what it must be.
+    #[error("{file}:{line}: {field}: {problem}")]
+    Field {
+        /// Below the package's folder.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// As `policy_templates[0].name`.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+/// What a package is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PackageType {
+    /// Knows a product: inputs, data streams, assets.
+    Integration,
+    /// One input, for whatever it is pointed at.
+    Input,
+    /// Assets alone: nothing for agents.
+    Content,
+}
+
+/// What a package needs; empty where it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Conditions {
+    /// A range of versions of the server, as `^8.12.0 || ^9.0.0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kibana_version: Option<String>,
+    /// A subscription; kept, and never asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elastic_subscription: Option<String>,
+    /// A range of versions of the agents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+}
+
+/// A picture.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Image {
+    /// As the manifest has it, from the package's root: `/img/logo.svg`.
+    pub src: String,
+    /// Where the server serves it: `/package/<name>/<version>/img/logo.svg`.
+    pub path: String,
+    /// What it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// As `32x32`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// A media type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+}
+
+/// An input that a policy template offers.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Input {
+    /// As `logfile` or `nginx/metrics`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Of the whole input, for all its streams.
+    pub vars: Vec<Variable>,
+    /// Below `agent/input/`: what stands beside `streams`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_path: Option<String>,
+    /// `logs` or `metrics`: how pages group it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_group: Option<String>,
+    /// Whether it may be there more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi: Option<bool>,
+}
+
+/// One way to use a package.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct PolicyTemplate {
+    /// Unique in the package.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// The data streams (names of folders) that belong to it; all where it names none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub data_streams: Vec<String>,
+    /// What it offers; of an input package, the one input that it is.
+    pub inputs: Vec<Input>,
+    /// Whether it may be used more than once in one agent policy.
+    pub multiple: bool,
+    /// For all its inputs.
+    pub vars: Vec<Variable>,
+    /// Where it stands in a catalogue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// Of an input package: `logs`, `metrics`, `traces`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Of an input package: the type of its input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Of an input package, below `agent/input/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_path: Option<String>,
+    /// Where it may run, as the manifest has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_modes: Option<Value>,
+    /// Its own pictures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub icons: Vec<Image>,
+    /// Its own pictures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub screenshots: Vec<Image>,
+}
+
+/// A package. Made once, shared by all who use it.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// As `nginx`.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// A semantic version.
+    pub version: String,
+    /// For people.
+    pub description: String,
+    /// Of the format that it is written in; empty where it does not say.
+    pub format_version: String,
+    /// What it is for.
+    pub kind: PackageType,
+    /// Where it stands in a catalogue.
+    pub categories: Vec<String>,
+    /// What it needs.
+    pub conditions: Conditions,
+    /// `{github, type}`, as the manifest has it.
+    pub owner: Map<String, Value>,
+    /// How far it is: `ga`, `beta`, `experimental`; older packages say it so.
+    pub release: Option<String>,
+    /// Its logos.
+    pub icons: Vec<Image>,
+    /// What it looks like.
+    pub screenshots: Vec<Image>,
+    /// For all its inputs.
+    pub vars: Vec<Variable>,
+    /// The ways to use it.
+    pub policy_templates: Vec<PolicyTemplate>,
+    /// `all`, `combined_policy` or `individual_policies`: how pages show them.
+    pub policy_templates_behavior: Option<String>,
+    /// Where its data goes, in order of their folders.
+    pub data_streams: Vec<DataStream>,
+    /// Privileges on the cluster that its agents' keys need.
+    pub cluster_privileges: Vec<String>,
+    /// Whether it needs agents that run as root.
+    pub needs_root: bool,
+    /// `docs/README.md`.
+    pub readme: Option<String>,
+    /// `changelog.yml`, newest first; empty where it cannot be read.
+    pub changelog: Vec<ChangelogEntry>,
+    /// The rest of its files.
+    pub archive: Archive,
+    layout: Vec<LayoutInput>,
+    templates: BTreeMap<String, Result<Arc<Template>, TemplateError>>,
+}
+
+impl Package {
+    /// Reads a package out of its files. What it has that nobody knows is ignored.
+    ///
+    /// # Errors
+    /// The first file that is missing or says what cannot be; its line is named.
+    pub fn read(archive: &Archive) -> Result<Package, PackageError> {
+        let mut package = manifest::read(archive)?;
+        package.data_streams = data_stream::read_all(archive, &package.name)?;
+        package.layout = layout::lay_out(&package);
+        package.templates = read_templates(archive);
+        Ok(package)
+    }
+
+    /// What people can set up with it: each input of each policy template, with its streams.
+    #[must_use]
+    pub fn layout(&self) -> &[LayoutInput] {
+        &self.layout
+    }
+
+    /// The templates that cannot be used, which concerns only those who use them.
+    pub fn template_errors(&self) -> impl Iterator<Item = &TemplateError> {
+        self.templates.values().filter_map(|template| template.as_ref().err())
+    }
+
+    /// A template by its path below the package's folder.
+    pub(crate) fn template(&self, path: &str) -> Option<&Result<Arc<Template>, TemplateError>> {
+        self.templates.get(path)
+    }
+
+    /// The pictures' and texts' address on the server.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/package/{}/{}", self.name, self.version)
+    }
+}
+
+fn read_templates(archive: &Archive) -> BTreeMap<String, Result<Arc<Template>, TemplateError>> {
+    archive
+        .paths()
+        .filter(|path| {
+            path.starts_with("agent/input/")
+                || (path.starts_with("data_stream/") && path.contains("/agent/stream/"))
+        })
+        .filter_map(|path| Some((path, archive.file(path)?)))
+        .map(|(path, bytes)| (path.to_owned(), Template::read(path, bytes).map(Arc::new)))
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! What can be set up with a package, in one shape for all types of package.
+
+use super::{Package, PackageType, PolicyTemplate, SelectOption, StreamElasticsearch, VarType, Variable};
+
+/// The variable of input packages that says where their data goes.
+pub const DATASET_VAR: &str = "data_stream.dataset";
+/// The variable of input packages that says what their data is.
+pub const TYPE_VAR: &str = "data_stream.type";
+
+/// An input of a policy template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayoutInput {
+    /// The name of the policy template.
+    pub policy_template: String,
+    /// The input's type.
+    pub kind: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// Of the policy template and the input.
+    pub vars: Vec<Variable>,
+    /// Below the package's folder; `None` where there is nothing beside the streams.
+    pub template: Option<String>,
+    /// What it fills.
+    pub streams: Vec<LayoutStream>,
+}
+
+/// A stream of an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayoutStream {
+    /// The data stream's type, as `logs`.
+    pub kind: String,
+    /// The data stream's dataset, as the package has it.
+    pub dataset: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// Whether it is on where nobody says otherwise.
+    pub enabled: bool,
+    /// Whether data streams begin with the dataset.
+    pub dataset_is_prefix: bool,
+    /// How far the data stream is.
+    pub release: Option<String>,
+    /// What the data stream asks of the engine.
+    pub elasticsearch: StreamElasticsearch,
+    /// What people set.
+    pub vars: Vec<Variable>,
+    /// Below the package's folder.
+    pub template: String,
+}
+
+impl LayoutInput {
+    /// What it is called in the simplified shape.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}-{}", self.policy_template, self.kind)
+    }
+
+    /// Whether it is on where nobody says otherwise.
+    #[must_use]
+    pub fn enabled(&self) -> bool {
+        self.streams.is_empty() || self.streams.iter().any(|stream| stream.enabled)
+    }
+}
+
+pub(super) fn lay_out(package: &Package) -> Vec<LayoutInput> {
+    let mut all: Vec<LayoutInput> = Vec::new();
+    for template in &package.policy_templates {
+        let inputs = match package.kind {
+            PackageType::Integration => integration(package, template),
+            PackageType::Input => input_package(package, template).into_iter().collect(),
+            PackageType::Content => Vec::new(),
+        };
+        for input in inputs {
+            // A key that is there twice could not be told apart: the first counts.
+            if !all
+                .iter()
+                .any(|known| known.policy_template == input.policy_template && known.kind == input.kind)
+            {
+                all.push(input);
+            }
+        }
+    }
+    all
+}
+
+fn integration(package: &Package, template: &PolicyTemplate) -> Vec<LayoutInput> {
+    let build = |input: &super::Input| {
+        let mut vars = template.vars.clone();
+        vars.retain(|var| !input.vars.iter().any(|own| own.name == var.name));
+        vars.extend(input.vars.iter().cloned());
+        LayoutInput {
+            policy_template: template.name.clone(),
+            kind: input.kind.clone(),
+            title: input.title.clone(),
+            description: input.description.clone(),
+            vars,
+            template: input.template_path.as_ref().map(|path| format!("agent/input/{path}")),
+            streams: streams(package, template, &input.kind),
+        }
+    };
+    template.inputs.iter().map(build).collect()
+}
+
+fn streams(package: &Package, template: &PolicyTemplate, kind: &str) -> Vec<LayoutStream> {
+    let belongs = |path: &String| template.data_streams.is_empty() || template.data_streams.contains(path);
+    let mut all = Vec::new();
+    for data_stream in package.data_streams.iter().filter(|data_stream| belongs(&data_stream.path)) {
+        // One dataset is one stream of an input.
+        let Some(stream) = data_stream.streams.iter().find(|stream| stream.input == kind) else { continue };
+        all.push(LayoutStream {
+            kind: data_stream.kind.clone(),
+            dataset: data_stream.dataset.clone(),
+            title: stream.title.clone(),
+            description: stream.description.clone(),
+            enabled: stream.enabled,
+            dataset_is_prefix: data_stream.dataset_is_prefix,
+            release: data_stream.release.clone(),
+            elasticsearch: data_stream.elasticsearch.clone(),
+            vars: stream.vars.clone(),
+            template: format!("data_stream/{}/agent/stream/{}", data_stream.path, stream.template_path),
+        });
+    }
+    all
+}
+
+fn input_package(package: &Package, template: &PolicyTemplate) -> Option<LayoutInput> {
+    let kind = template.input.clone()?;
+    let dataset = format!("{}.{}", package.name, template.name);
+    let mut vars = template.vars.clone();
+    if !vars.iter().any(|var| var.name == DATASET_VAR) {
+        vars.push(dataset_variable(&dataset));
+    }
+    let stream = LayoutStream {
+        kind: template.kind.clone().unwrap_or_else(|| "logs".to_owned()),
+        dataset,
+        title: template.title.clone(),
+        description: template.description.clone(),
+        enabled: true,
+        dataset_is_prefix: false,
+        release: None,
+        elasticsearch: StreamElasticsearch {
+            // Whatever it is pointed at may say where its data goes.
+            dynamic_dataset: kind == "otelcol",
+            dynamic_namespace: kind == "otelcol",
+            ..StreamElasticsearch::default()
+        },
+        vars,
+        template: format!("agent/input/{}", template.template_path.as_deref().unwrap_or("input.yml.hbs")),
+    };
+    Some(LayoutInput {
+        policy_template: template.name.clone(),
+        kind,
+        title: template.title.clone(),
+        description: template.description.clone(),
+        vars: Vec::new(),
+        template: None,
+        streams: vec![stream],
+    })
+}
+
+fn dataset_variable(dataset: &str) -> Variable {
+    Variable {
+        name: DATASET_VAR.to_owned(),
+        kind: VarType::Text,
+        title: "Dataset name".to_owned(),
+        description: "The dataset that the data goes to: lower-case letters, digits, _ and .".to_owned(),
+        multi: false,
+        required: true,
+        show_user: true,
+        default: Some(dataset.into()),
+        options: Vec::<SelectOption>::new(),
+        secret: false,
+        min_duration: None,
+        max_duration: None,
+        url_allowed_schemes: Vec::new(),
+        hide_in_deployment_modes: Vec::new(),
+        migrate_from: None,
+    }
+}
