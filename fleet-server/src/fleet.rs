@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::enrollment::EnrollmentKeys;
+use crate::packages::Packages;
 use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
@@ -61,6 +62,8 @@ pub struct Fleet {
     pub artifacts: Artifacts,
     /// The files that agents upload or are to get.
     pub files: Files,
+    /// The integration packages.
+    pub packages: Packages,
     /// The enrolment keys.
     pub enrollment: EnrollmentKeys,
     /// The secrets of policies.
@@ -97,6 +100,7 @@ impl Fleet {
             actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
             artifacts: Artifacts::new(&store, bounds.artifacts.size, bounds.artifacts.keep),
             files: Files::new(&store, bounds.files),
+            packages: Packages::new(&store),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
             sessions,

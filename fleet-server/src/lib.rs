@@ -14,6 +14,7 @@
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`deployment`] | making of what people edit what agents get, and shipping it |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
+//! | [`packages`] | integration packages, kept and read |
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
 //! | `upstream` | fetching something small from another server |
@@ -30,6 +31,7 @@ pub mod exporter;
 pub mod fleet;
 pub mod http;
 pub mod management;
+pub mod packages;
 pub mod secrets;
 pub mod sessions;
 mod upstream;

@@ -22,7 +22,7 @@ use crate::documents::{FILE_CHUNKS, FILES, FileChunk, FileDocument, FileStatus, 
 use crate::timestamp::Timestamp;
 pub use begin::Begin;
 pub use part::PART;
-pub(crate) use part::{decode as decode_part, encode as encode_part};
+pub use part::{decode as decode_part, encode as encode_part};
 pub use read::FileStream;
 pub use receive::Receiving;
 use room::Room;

@@ -16,8 +16,9 @@ struct Part<'a> {
     data: &'a str,
 }
 
-/// The document, written by hand: a value for serde would be one more copy.
-pub(crate) fn encode(data: &[u8]) -> Vec<u8> {
+/// The document that holds these bytes, written by hand: a value for serde would be one more copy.
+#[must_use]
+pub fn encode(data: &[u8]) -> Vec<u8> {
     let length = data.len().div_ceil(3) * 4;
     let mut document = vec![0; HEAD.len() + length + TAIL.len()];
     let (head, rest) = document.split_at_mut(HEAD.len());
@@ -31,7 +32,8 @@ pub(crate) fn encode(data: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes in the document. `None`: it holds something else.
-pub(crate) fn decode(document: &[u8]) -> Option<Bytes> {
+#[must_use]
+pub fn decode(document: &[u8]) -> Option<Bytes> {
     let part: Part<'_> = serde_json::from_slice(document).ok()?;
     STANDARD.decode(part.data).ok().map(Bytes::from)
 }
