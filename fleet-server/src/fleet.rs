@@ -11,6 +11,7 @@ use fleet_policy::agents::{Agents, Snapshot};
 use fleet_policy::artifacts::Artifacts;
 use fleet_policy::files::{FileLimits, Files};
 use fleet_policy::policies::Policies;
+use fleet_policy::settings::Settings;
 use fleet_policy::status::Status;
 use fleet_service::drain::Drain;
 use fleet_store::Store;
@@ -23,7 +24,7 @@ use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
-const FOLLOWED: usize = 5;
+const FOLLOWED: usize = 5 + Settings::COLLECTIONS;
 
 /// What of artifacts is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +69,8 @@ pub struct Fleet {
     pub enrollment: EnrollmentKeys,
     /// The secrets of policies.
     pub secrets: PolicySecrets,
+    /// Outputs, hosts, proxies and the like.
+    pub settings: Settings,
     /// The check-ins that are held here.
     pub sessions: Arc<Sessions>,
     /// The time of day.
@@ -103,6 +106,7 @@ impl Fleet {
             packages: Packages::new(&store),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
+            settings: Settings::new(&store),
             sessions,
             clock,
             store,
@@ -129,6 +133,7 @@ impl Fleet {
         run!("policies", |fleet| fleet.policies.follow(|| fleet.has_read()));
         run!("actions", |fleet| fleet.actions.follow(|| fleet.has_read()));
         run!("enrollment-keys", |fleet| fleet.enrollment.follow(|| fleet.has_read()));
+        run!("settings", |fleet| fleet.settings.follow(|| fleet.has_read()));
         run!("turns", |fleet| fleet.sessions.give_turns());
     }
 

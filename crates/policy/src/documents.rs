@@ -9,9 +9,17 @@ mod action;
 mod agent;
 mod agent_policy;
 mod artifact;
+mod download_source;
 mod file;
+mod fleet_server_host;
+mod fleet_settings;
+mod kafka;
+mod output;
 mod policy;
+mod proxy;
+mod secret;
 mod state;
+mod uninstall_token;
 
 pub use action::{Action, ActionResult, ActionTargets, INLINE_TARGETS, TARGETS_PER_DOCUMENT, targets_id};
 pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, Host};
@@ -20,14 +28,25 @@ pub use agent_policy::{
     MonitoringHttp, RequiredVersion,
 };
 pub use artifact::Artifact;
+pub use download_source::{DownloadAuth, DownloadAuthSecrets, DownloadSecrets, DownloadSource};
 pub use file::{
     FileChunk, FileDetails, FileDocument, FileHash, FileStatus, FileTargets, TransitHash, part_id,
 };
+pub use fleet_server_host::{ClientAuth, FleetServerHost, HostSecrets, HostTls, HostTlsSecrets};
+pub use fleet_settings::{DeleteUnenrolledAgents, FLEET_SETTINGS_ID, FleetSettings};
+pub use kafka::{
+    KafkaAuth, KafkaComparison, KafkaCompression, KafkaConnection, KafkaGroup, KafkaHash, KafkaHeader,
+    KafkaMechanism, KafkaPartition, KafkaSasl, KafkaTopic, KafkaWhen,
+};
+pub use output::{Output, OutputKind, OutputPreset, OutputSecrets};
 pub use policy::DeployedPolicy;
+pub use proxy::Proxy;
+pub use secret::{SecretField, Tls, TlsSecrets, VerificationMode};
 pub use state::{
     AckedAction, AgentState, CheckinStatus, OpampState, PolicyFailure, RemoteConfig, RemoteConfigOutcome,
     UnhealthyReason, UpgradeAttempt,
 };
+pub use uninstall_token::UninstallToken;
 
 use fleet_store::Collection;
 
@@ -57,3 +76,15 @@ pub static FILE_PARTS: Collection = Collection { name: "file-parts", indexed: &[
 pub static ARTIFACTS: Collection = Collection { name: "artifacts", indexed: &[] };
 /// The bytes of artifacts that are too large for a document, in parts.
 pub static ARTIFACT_PARTS: Collection = Collection { name: "artifact-parts", indexed: &[] };
+/// [`Output`] by its id.
+pub static OUTPUTS: Collection = Collection { name: "outputs", indexed: &[] };
+/// [`FleetServerHost`] by its id.
+pub static FLEET_SERVER_HOSTS: Collection = Collection { name: "fleet-server-hosts", indexed: &[] };
+/// [`Proxy`] by its id.
+pub static PROXIES: Collection = Collection { name: "proxies", indexed: &[] };
+/// [`DownloadSource`] by its id.
+pub static DOWNLOAD_SOURCES: Collection = Collection { name: "download-sources", indexed: &[] };
+/// [`UninstallToken`] by the id of its policy.
+pub static UNINSTALL_TOKENS: Collection = Collection { name: "uninstall-tokens", indexed: &[] };
+/// [`FleetSettings`] by [`FLEET_SETTINGS_ID`].
+pub static FLEET_SETTINGS: Collection = Collection { name: "fleet-settings", indexed: &[] };

@@ -16,6 +16,7 @@
 //! | [`policies`] | the newest revision of every policy, rendered |
 //! | [`compose`] | what agents get, composed of what people edit |
 //! | [`diff`] | what differs between two documents |
+//! | [`settings`] | outputs, hosts, proxies and the like, and what agents get of them |
 //! | [`render`] | a stored policy as an agent gets it |
 //! | [`actions`] | the actions that are not over, and whom they are for |
 //! | [`artifacts`] | lists and the like that agents fetch, if their policy names them |
@@ -40,5 +41,7 @@ pub mod policies;
 pub mod query;
 pub mod render;
 pub mod session;
+pub mod settings;
 pub mod status;
+mod yaml;
 pub use fleet_store::timestamp;
