@@ -21,11 +21,13 @@ use std::time::Duration;
 use fleet_access::signer::Signer;
 use fleet_policy::compose::{NotSigned, Sign, compose};
 use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy, DeployedPolicy, POLICIES};
-use fleet_store::{Error, Expect, Scope, Typed, Versioned, WriteError};
+use fleet_policy::settings::MissingSetting;
+use fleet_store::{Error, Expect, Scope, Typed, WriteError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
 use crate::fleet::Fleet;
+use gather::GatherError;
 use revisions::Integration;
 
 /// Policies that are deployed at a time when one change touches many.
@@ -53,9 +55,21 @@ pub enum DeployError {
     /// Others change it without a pause.
     #[error("agent policy {0} is being changed by others: try again")]
     Busy(String),
+    /// Something that it needs is not set.
+    #[error("compose agent policy {0}")]
+    Setting(String, #[source] MissingSetting),
     /// It cannot be signed.
     #[error("sign agent policy {0}")]
     Sign(String, #[source] NotSigned),
+}
+
+/// What became of a revision that was to be shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shipped {
+    /// It is out.
+    Out,
+    /// One was out already that is not made of the same.
+    Overtaken,
 }
 
 /// A policy that was to be changed.
@@ -128,15 +142,19 @@ impl Deployer {
         gather::integrations(&self.fleet, policy).await
     }
 
-    /// Ships a revision: from now on agents get it. A newer one that is out already stays.
+    /// Ships a revision: from now on agents get it. What is out of it, or of a newer one, stays.
     ///
     /// # Errors
     /// [`DeployError`]; what is missing then is done by [`Deployer::mend`].
-    pub async fn ship(&self, policy: &AgentPolicy) -> Result<(), DeployError> {
+    pub async fn ship(&self, policy: &AgentPolicy) -> Result<Shipped, DeployError> {
         let id = &policy.id;
-        let gathered = gather::gather(&self.fleet, policy)
-            .await
-            .map_err(|error| DeployError::Read(id.clone(), error))?;
+        let read = |error| DeployError::Read(id.clone(), error);
+        let mut found = self.deployed.get(id).await.map_err(read)?;
+        let gathered = gather::gather(&self.fleet, policy, found.as_ref().map(|found| &found.value)).await;
+        let gathered = gathered.map_err(|error| match error {
+            GatherError::Store(error) => read(error),
+            GatherError::Setting(error) => DeployError::Setting(id.clone(), error),
+        })?;
         let signing = Signing(&self.fleet.signer);
         let revision = revisions::Revision::of(policy, &gathered.integrations);
         let next = compose(policy, gathered.parts, &signing)
@@ -145,20 +163,19 @@ impl Deployer {
             .await
             .map_err(|error| DeployError::Write(id.clone(), error))?;
         loop {
-            let found = self.deployed.get(id).await.map_err(|error| DeployError::Read(id.clone(), error))?;
-            let is_out = |found: &Versioned<DeployedPolicy>| {
-                found.value.revision_idx > next.revision_idx
-                    || (found.value.revision_idx == next.revision_idx && found.value.made_of == next.made_of)
-            };
-            if found.as_ref().is_some_and(is_out) {
-                return Ok(());
+            if let Some(found) = &found
+                && found.value.revision_idx >= next.revision_idx
+            {
+                let is_same = found.value.made_of == next.made_of;
+                return Ok(if is_same { Shipped::Out } else { Shipped::Overtaken });
             }
             let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
             match self.deployed.put(id, &next, expect, None, None).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(Shipped::Out),
                 Err(WriteError::Conflict { .. } | WriteError::Unknown(_)) => {}
                 Err(error) => return Err(DeployError::Write(id.clone(), error)),
             }
+            found = self.deployed.get(id).await.map_err(read)?;
         }
     }
 
@@ -223,7 +240,12 @@ impl Deployer {
         match found {
             // Removed meanwhile: there is nothing to ship.
             None => Ok(()),
-            Some(found) if found.value.revision == announced.revision => self.ship(&found.value).await,
+            Some(found)
+                if found.value.revision == announced.revision
+                    && self.ship(&found.value).await? == Shipped::Out =>
+            {
+                Ok(())
+            }
             Some(_) => self.renew(id, &announced.updated_by, |_| true).await.map(|_| ()),
         }
     }

@@ -39,6 +39,9 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::{Json, Router};
 use fleet_access::password::Passwords;
 use fleet_access::rights::Right;
+use fleet_policy::documents::Output;
+use fleet_policy::settings::FIRST_OUTPUT_ID;
+use fleet_store::{Expect, WriteError};
 use http::Method;
 use serde_json::{Value, json};
 use tower::Layer;
@@ -78,7 +81,29 @@ type Answer = Result<Json<Value>, ApiError>;
 impl Management {
     /// Makes a first policy if there is none, and returns its enrolment key.
     pub(crate) async fn ensure_policy(&self) -> Result<Option<String>, String> {
+        self.ensure_output().await.map_err(|error| error.to_string())?;
         agent_policies::ensure_first(self).await.map_err(|error| error.to_string())
+    }
+
+    /// Makes the output that policies use which name none, if it was never made.
+    async fn ensure_output(&self) -> Result<(), ApiError> {
+        let outputs = &self.fleet.settings.outputs;
+        if !outputs.refresh().await?.is_empty() {
+            return Ok(());
+        }
+        let first = Output {
+            id: FIRST_OUTPUT_ID.to_owned(),
+            name: "default".to_owned(),
+            hosts: vec!["http://localhost:9200".to_owned()],
+            is_default: true,
+            is_default_monitoring: true,
+            ..Output::default()
+        };
+        match outputs.put(FIRST_OUTPUT_ID, first, Expect::Absent).await {
+            // Another server is faster.
+            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The routes.

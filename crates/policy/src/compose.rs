@@ -62,16 +62,12 @@ pub fn compose(policy: &AgentPolicy, parts: Parts, signer: &dyn Sign) -> Result<
         .collect();
     let has_fleet_server = parts.inputs.iter().any(|input| input["type"] == "fleet-server");
     let permissions = permissions(policy, &parts);
-    let mut inputs = parts.inputs;
-    if let Some(tags) = tags(policy) {
-        inputs.iter_mut().for_each(|input| add_processor(input, &tags));
-    }
     let mut data = json!({
         "id": policy.id,
         "revision": policy.revision,
         "outputs": parts.outputs,
         "output_permissions": permissions,
-        "inputs": inputs,
+        "inputs": parts.inputs,
         "secret_references": [],
         "agent": {
             "download": parts.download,
@@ -137,21 +133,6 @@ fn permissions(policy: &AgentPolicy, parts: &Parts) -> Map<String, Value> {
         }
     }
     permissions
-}
-
-/// The processor that gives every document the fields of the policy.
-fn tags(policy: &AgentPolicy) -> Option<Value> {
-    let tags = policy.global_data_tags.as_ref().filter(|tags| !tags.is_empty())?;
-    let fields: Map<String, Value> = tags.iter().map(|tag| (tag.name.clone(), tag.value.clone())).collect();
-    Some(json!({"add_fields": {"target": "", "fields": fields}}))
-}
-
-fn add_processor(input: &mut Value, processor: &Value) {
-    let Value::Object(input) = input else { return };
-    match input.entry("processors").or_insert_with(|| json!([])) {
-        Value::Array(processors) => processors.push(processor.clone()),
-        other => *other = json!([processor]),
-    }
 }
 
 /// The part of a policy that agents must be able to trust, signed.
@@ -268,20 +249,6 @@ mod tests {
         assert!(permissions["logs"].get("_elastic_agent_monitoring").is_none());
         let names = &permissions["default"]["_elastic_agent_monitoring"]["indices"][0]["names"];
         assert!(names.as_array().unwrap().contains(&json!("logs-elastic_agent.filebeat-default")), "{names}");
-    }
-
-    #[test]
-    fn tags_reach_every_input() {
-        let tags = vec![crate::documents::GlobalDataTag { name: "site".to_owned(), value: json!("north") }];
-        let parts = Parts {
-            inputs: vec![json!({"id": "a"}), json!({"id": "b", "processors": [{"drop": {}}]})],
-            ..parts()
-        };
-        let deployed =
-            compose(&AgentPolicy { global_data_tags: Some(tags), ..policy() }, parts, &Signer).unwrap();
-        let added = json!({"add_fields": {"target": "", "fields": {"site": "north"}}});
-        assert_eq!(deployed.data["inputs"][0]["processors"], json!([added]));
-        assert_eq!(deployed.data["inputs"][1]["processors"], json!([{"drop": {}}, added]));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! What a policy is composed of, as the store has it now.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleet_integration::policy::DataTag;
+use fleet_integration::{Compiled, Context, PackagePolicy, compile};
 use fleet_policy::compose::Parts;
-use fleet_policy::documents::AgentPolicy;
+use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
+use fleet_policy::settings::{MissingSetting, SettingsParts};
 use fleet_store::{Collection, Error, Typed};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use tracing::warn;
 
 use super::revisions::Integration;
 use crate::fleet::Fleet;
+use crate::packages::PackagesError;
 
 /// Integrations as people set them up, by their ids.
 pub static PACKAGE_POLICIES: Collection = Collection { name: "package-policies", indexed: &[] };
@@ -19,6 +23,30 @@ pub static PACKAGE_POLICIES: Collection = Collection { name: "package-policies",
 pub(super) struct Gathered {
     pub(super) parts: Parts,
     pub(super) integrations: Vec<Integration>,
+}
+
+/// Why nothing was gathered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GatherError {
+    #[error("the store does not answer")]
+    Store(#[from] Error),
+    #[error("{0}")]
+    Setting(#[from] MissingSetting),
+}
+
+/// Why an integration cannot be compiled. The others of its policy are not touched by that.
+#[derive(Debug, thiserror::Error)]
+enum NotCompiled {
+    #[error("it is not what an integration is")]
+    Document(#[source] serde_json::Error),
+    #[error("it names no package")]
+    NoPackage,
+    #[error("package {0} is not there")]
+    Missing(String),
+    #[error("its package cannot be read")]
+    Package(#[source] PackagesError),
+    #[error("its package cannot render it")]
+    Compile(#[source] fleet_integration::CompileError),
 }
 
 /// The integrations that a policy lists. One that is gone is left out.
@@ -33,20 +61,115 @@ pub(super) async fn integrations(fleet: &Fleet, policy: &AgentPolicy) -> Result<
     Ok(integrations.collect())
 }
 
-/// Reads what `policy` is composed of.
-pub(super) async fn gather(fleet: &Fleet, policy: &AgentPolicy) -> Result<Gathered, Error> {
+/// Reads what `policy` is composed of. `before` is what its agents have now.
+pub(super) async fn gather(
+    fleet: &Fleet,
+    policy: &AgentPolicy,
+    before: Option<&DeployedPolicy>,
+) -> Result<Gathered, GatherError> {
     let integrations = integrations(fleet, policy).await?;
-    let made_of = integrations.iter().map(|one| (format!("package-policy:{}", one.id), one.revision));
-    let parts = Parts {
-        outputs: Map::from_iter([(
-            "default".to_owned(),
-            json!({"type": "elasticsearch", "hosts": ["http://localhost:9200"]}),
-        )]),
-        data_output: "default".to_owned(),
-        monitoring_output: "default".to_owned(),
-        download: json!({"sourceURI": "https://artifacts.elastic.co/downloads/"}),
-        made_of: made_of.collect::<BTreeMap<String, u64>>(),
-        ..Parts::default()
-    };
+    let outputs: Vec<String> = integrations
+        .iter()
+        .filter_map(|one| one.document.get("output_id")?.as_str().map(str::to_owned))
+        .collect();
+    let mut known = fleet.settings.snapshot();
+    if known.outputs.is_empty() {
+        // The first output is on its way here from the store, or from the server that makes it.
+        fleet.settings.outputs.refresh().await?;
+        known = fleet.settings.snapshot();
+    }
+    let settings = known.parts_for(policy, &outputs)?;
+    for finding in &settings.findings {
+        warn!(policy = policy.id, %finding, "a policy is composed without something that it names");
+    }
+    let token = fleet.settings.uninstall_tokens.get(&policy.id);
+    let mut gathering = Gathering { fleet, policy, before, settings: &settings, parts: Parts::default() };
+    for integration in &integrations {
+        gathering.add(integration).await;
+    }
+    let mut parts = gathering.parts;
+    parts.uninstall_token_hash = token.map(|token| token.value.hash.clone()).unwrap_or_default();
+    parts.outputs = settings.outputs;
+    parts.data_output = settings.data_output;
+    parts.monitoring_output = settings.monitoring_output;
+    parts.fleet = settings.fleet;
+    parts.download = settings.download;
+    parts.made_of.extend(settings.made_of);
     Ok(Gathered { parts, integrations })
+}
+
+struct Gathering<'a> {
+    fleet: &'a Fleet,
+    policy: &'a AgentPolicy,
+    before: Option<&'a DeployedPolicy>,
+    settings: &'a SettingsParts,
+    parts: Parts,
+}
+
+impl Gathering<'_> {
+    async fn add(&mut self, integration: &Integration) {
+        self.parts.made_of.insert(format!("package-policy:{}", integration.id), integration.revision);
+        match self.compile(integration).await {
+            Ok((output, compiled)) => {
+                self.parts.inputs.extend(compiled.inputs);
+                if let Some(permissions) = compiled.permissions {
+                    let roles = self.parts.permissions.entry(output).or_default();
+                    roles.insert(integration.id.clone(), permissions);
+                }
+            }
+            // Agents must not stop what they do because something of the server is in trouble.
+            Err(error) => {
+                warn!(
+                    policy = self.policy.id,
+                    integration = integration.id,
+                    error = &error as &dyn std::error::Error,
+                    "an integration cannot be compiled: agents keep what they have of it"
+                );
+                self.keep_before(&integration.id);
+            }
+        }
+    }
+
+    async fn compile(&self, integration: &Integration) -> Result<(String, Compiled), NotCompiled> {
+        let document: PackagePolicy =
+            serde_json::from_value(integration.document.clone()).map_err(NotCompiled::Document)?;
+        let of = document.package.as_ref().ok_or(NotCompiled::NoPackage)?;
+        let found = self.fleet.packages.get(&of.name, &of.version).await.map_err(NotCompiled::Package)?;
+        let package = found.ok_or_else(|| NotCompiled::Missing(format!("{}-{}", of.name, of.version)))?;
+        let named = document.output_id.as_deref().and_then(|id| self.settings.output_names.get(id));
+        let output = named.unwrap_or(&self.settings.data_output);
+        let output_type = self.settings.outputs.get(output).and_then(|output| output["type"].as_str());
+        let tags = data_tags(self.policy);
+        let context = Context {
+            output,
+            output_id: document.output_id.as_deref().unwrap_or(output),
+            output_type: output_type.unwrap_or_default(),
+            agent_policy_id: &self.policy.id,
+            agent_policy_name: &self.policy.name,
+            agent_policy_namespace: &self.policy.namespace,
+            global_data_tags: &tags,
+        };
+        let compiled = compile(&package, &document, &context).map_err(NotCompiled::Compile)?;
+        Ok((output.clone(), compiled))
+    }
+
+    fn keep_before(&mut self, id: &str) {
+        let Some(before) = self.before else { return };
+        let inputs = before.data.get("inputs").and_then(Value::as_array).into_iter().flatten();
+        let own = inputs.filter(|input| input["package_policy_id"] == id).cloned();
+        self.parts.inputs.extend(own);
+        let outputs = before.data.get("output_permissions").and_then(Value::as_object).into_iter().flatten();
+        for (output, roles) in outputs {
+            if let Some(what) = roles.get(id) {
+                let kept: &mut Map<String, Value> = self.parts.permissions.entry(output.clone()).or_default();
+                kept.insert(id.to_owned(), what.clone());
+            }
+        }
+    }
+}
+
+/// The fields that the data of a policy's agents gets.
+fn data_tags(policy: &AgentPolicy) -> Vec<DataTag> {
+    let tags = policy.global_data_tags.iter().flatten();
+    tags.map(|tag| DataTag { name: tag.name.clone(), value: tag.value.clone() }).collect()
 }

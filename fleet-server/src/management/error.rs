@@ -149,6 +149,7 @@ impl From<DeployError> for ApiError {
             DeployError::Write(_, error) => error.into(),
             DeployError::NotFound(id) => ApiError::not_found("Agent policy", &id),
             DeployError::Busy(_) => ApiError::Conflict(error.to_string()),
+            DeployError::Setting(_, missing) => ApiError::BadRequest(missing.to_string()),
             DeployError::Sign(..) => ApiError::Internal(Box::new(error)),
         }
     }

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::{LARGEST_ARCHIVE, PackagesError};
 
 /// [`InstalledPackage`] by the package's name.
-pub static PACKAGES: Collection = Collection { name: "packages", indexed: &[] };
+pub(super) static PACKAGES: Collection = Collection { name: "packages", indexed: &[] };
 /// [`PackageArchive`] by `<name>-<version>`.
-pub static PACKAGE_ARCHIVES: Collection = Collection { name: "package-archives", indexed: &[] };
+pub(super) static PACKAGE_ARCHIVES: Collection = Collection { name: "package-archives", indexed: &[] };
 /// The bytes of archives, in parts, by `<SHA-256 of the archive>.<number>`.
-pub static PACKAGE_PARTS: Collection = Collection { name: "package-parts", indexed: &[] };
+pub(super) static PACKAGE_PARTS: Collection = Collection { name: "package-parts", indexed: &[] };
 
 /// Parts that are written at a time.
 const PARTS_AT_A_TIME: usize = 4;
