@@ -5,6 +5,7 @@ mod variables;
 
 use serde_json::{Map, Value, json};
 
+use crate::check::find_stream;
 use crate::package::{DATASET_VAR, LayoutInput, LayoutStream, Package, TYPE_VAR};
 use crate::policy::{DataTag, PackagePolicy, PolicyInput, PolicyStream};
 use crate::template::{TemplateError, marks};
@@ -206,15 +207,11 @@ impl Work<'_> {
         stream: &PolicyStream,
         variables: &Map<String, Value>,
     ) -> Result<Rendered<'_>, CompileError> {
-        let known = |layout: &&LayoutStream| layout.dataset == stream.data_stream.dataset;
-        // An input package has one stream, whatever its policy calls the dataset.
-        let only = (self.layout.streams.len() == 1).then(|| self.layout.streams.first()).flatten();
-        let layout =
-            self.layout.streams.iter().find(known).or(only).ok_or_else(|| CompileError::UnknownStream {
-                input: self.input.key(),
-                dataset: stream.data_stream.dataset.clone(),
-                package: title(self.package),
-            })?;
+        let layout = find_stream(self.layout, stream).ok_or_else(|| CompileError::UnknownStream {
+            input: self.input.key(),
+            dataset: stream.data_stream.dataset.clone(),
+            package: title(self.package),
+        })?;
         let id = stream.agent_id(&self.input.kind, &self.policy.id);
         let data_stream = data_stream(layout, stream);
         let mut variables = variables.clone();

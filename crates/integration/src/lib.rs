@@ -12,21 +12,32 @@
 //! | [`package`] | manifests, read |
 //! | [`policy`] | the document of a package policy |
 //! | [`defaults`] | what a policy is where nobody changes anything |
-//! | [`compile`] | from a policy to inputs and permissions |
+//! | [`compile`](mod@compile) | from a policy to inputs and permissions |
+//! | [`shapes`] | the full and the simplified shape |
+//! | [`check`](mod@check) | is what people set what the package asks for |
+//! | [`upgrade`](mod@upgrade) | a policy, brought to another version of its package |
+//! | [`finding`] | what is wrong with a field |
 //! | [`secrets`] | values that are kept elsewhere |
 //! | [`template`] | Handlebars |
 //! | [`yaml`] | YAML, bounded, with lines |
 
 pub mod archive;
+pub mod check;
 pub mod compile;
 pub mod defaults;
+pub mod finding;
 pub mod package;
 pub mod policy;
 pub mod secrets;
+pub mod shapes;
 pub mod template;
+pub mod upgrade;
 pub mod yaml;
 
 pub use archive::{Archive, ArchiveError};
+pub use check::check;
 pub use compile::{CompileError, Compiled, Context, compile};
+pub use finding::Finding;
 pub use package::{Package, PackageError};
-pub use policy::PackagePolicy;
+pub use policy::{PackagePolicy, SimplifiedPolicy};
+pub use upgrade::{Upgraded, upgrade};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// Variables by name.
@@ -66,7 +66,7 @@ pub struct PolicyStream {
     /// Where its data goes.
     pub data_stream: PolicyDataStream,
     /// What people set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,
     /// Agents run it only where this is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,10 +95,10 @@ pub struct PolicyInput {
     #[serde(default = "yes")]
     pub enabled: bool,
     /// What people set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,
     /// Its streams.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub streams: Vec<PolicyStream>,
     /// Agents run it only where this is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,12 +118,56 @@ pub struct SecretReference {
     pub id: String,
 }
 
-/// A package policy.
-///
-/// What is in the document and not named here is kept in [`rest`](PackagePolicy::rest) and shown again; inside
-/// of inputs and streams it is dropped.
+/// A package policy in the full shape: as it is stored, and as `format=legacy` shows it.
+pub type PackagePolicy = PolicyDocument<Vec<PolicyInput>, Vars>;
+
+/// A package policy in the simplified shape: inputs by `<policy template>-<input type>`, values alone.
+pub type SimplifiedPolicy = PolicyDocument<BTreeMap<String, SimplifiedInput>, BTreeMap<String, Value>>;
+
+/// An input in the simplified shape. What it does not say is as the package has it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PackagePolicy {
+pub struct SimplifiedInput {
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Agents run it only where this is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Values by the names of variables.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, Value>,
+    /// By dataset.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<String, SimplifiedStream>,
+}
+
+/// A stream in the simplified shape. What it does not say is as the package has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SimplifiedStream {
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Agents run it only where this is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Values by the names of variables.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, Value>,
+}
+
+/// A package policy, in one of its shapes.
+///
+/// What is in the document and not named here is kept in [`rest`](PolicyDocument::rest) and shown again;
+/// inside of inputs and streams it is dropped.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(bound(
+    serialize = "Inputs: Serialize, Values: Serialize + Emptiness",
+    deserialize = "Inputs: Default + serde::de::DeserializeOwned, Values: Default + serde::de::DeserializeOwned"
+))]
+#[schemars(
+    bound = "Inputs: JsonSchema + Default + Serialize, Values: JsonSchema + Default + Serialize + Emptiness"
+)]
+pub struct PolicyDocument<Inputs, Values> {
     /// Unique.
     #[serde(default)]
     pub id: String,
@@ -139,7 +183,7 @@ pub struct PackagePolicy {
     #[serde(default = "yes")]
     pub enabled: bool,
     /// The agent policies that have it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub policy_ids: Vec<String>,
     /// The first of them: older clients read and send it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,11 +195,11 @@ pub struct PackagePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PolicyPackage>,
     /// What people set for all its inputs.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub vars: Vars,
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Emptiness::is_empty")]
+    pub vars: Values,
     /// Its inputs.
-    #[serde(default)]
-    pub inputs: Vec<PolicyInput>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub inputs: Inputs,
     /// `{"inputs": {"<id of an input for agents>": {…}}}`: laid over what agents get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Value>,
@@ -204,6 +248,25 @@ fn yes() -> bool {
     true
 }
 
+/// What can be left out of a document where nothing is in it.
+pub trait Emptiness {
+    /// Whether nothing is in it.
+    fn is_empty(&self) -> bool;
+}
+
+impl<K, V> Emptiness for BTreeMap<K, V> {
+    fn is_empty(&self) -> bool {
+        BTreeMap::is_empty(self)
+    }
+}
+
+/// Clients send null for what they leave out.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 impl PolicyVar {
     /// A value of a variable of this type.
     #[must_use]
@@ -237,5 +300,35 @@ impl PolicyStream {
     #[must_use]
     pub fn agent_id(&self, input_type: &str, policy_id: &str) -> String {
         format!("{input_type}-{}-{policy_id}", self.data_stream.dataset)
+    }
+}
+
+impl<Inputs, Values> PolicyDocument<Inputs, Values> {
+    /// The same with other values and inputs.
+    pub(crate) fn with<I, V>(self, vars: V, inputs: I) -> PolicyDocument<I, V> {
+        PolicyDocument {
+            id: self.id,
+            name: self.name,
+            namespace: self.namespace,
+            description: self.description,
+            enabled: self.enabled,
+            policy_ids: self.policy_ids,
+            policy_id: self.policy_id,
+            output_id: self.output_id,
+            package: self.package,
+            vars,
+            inputs,
+            overrides: self.overrides,
+            supports_agentless: self.supports_agentless,
+            additional_datastreams_permissions: self.additional_datastreams_permissions,
+            global_data_tags: self.global_data_tags,
+            revision: self.revision,
+            created_at: self.created_at,
+            created_by: self.created_by,
+            updated_at: self.updated_at,
+            updated_by: self.updated_by,
+            secret_references: self.secret_references,
+            rest: self.rest,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! From packages to what agents get.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::{Path, PathBuf};
 
 use fleet_integration::policy::{DataTag, PolicyVar};
