@@ -13,8 +13,6 @@
 mod gather;
 pub mod revisions;
 
-pub use gather::PACKAGE_POLICIES;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +25,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
 use crate::fleet::Fleet;
+pub use crate::integrations::PACKAGE_POLICIES;
 use gather::GatherError;
 use revisions::Integration;
 

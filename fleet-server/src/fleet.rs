@@ -19,12 +19,13 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::enrollment::EnrollmentKeys;
+use crate::integrations::Integrations;
 use crate::packages::Packages;
 use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
-const FOLLOWED: usize = 5 + Settings::COLLECTIONS;
+const FOLLOWED: usize = 6 + Settings::COLLECTIONS;
 
 /// What of artifacts is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ pub struct Fleet {
     pub artifacts: Artifacts,
     /// The files that agents upload or are to get.
     pub files: Files,
+    /// Integrations as people set them up.
+    pub integrations: Integrations,
     /// The integration packages.
     pub packages: Packages,
     /// The enrolment keys.
@@ -103,6 +106,7 @@ impl Fleet {
             actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
             artifacts: Artifacts::new(&store, bounds.artifacts.size, bounds.artifacts.keep),
             files: Files::new(&store, bounds.files),
+            integrations: Integrations::new(&store),
             packages: Packages::new(&store),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
@@ -133,6 +137,7 @@ impl Fleet {
         run!("policies", |fleet| fleet.policies.follow(|| fleet.has_read()));
         run!("actions", |fleet| fleet.actions.follow(|| fleet.has_read()));
         run!("enrollment-keys", |fleet| fleet.enrollment.follow(|| fleet.has_read()));
+        run!("integrations", |fleet| fleet.integrations.rows.follow(|| fleet.has_read()));
         run!("settings", |fleet| fleet.settings.follow(|| fleet.has_read()));
         run!("turns", |fleet| fleet.sessions.give_turns());
     }

@@ -14,6 +14,7 @@
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`deployment`] | making of what people edit what agents get, and shipping it |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
+//! | [`integrations`] | what people set up with them |
 //! | [`packages`] | integration packages, kept and read |
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
@@ -30,6 +31,7 @@ pub mod enrollment;
 pub mod exporter;
 pub mod fleet;
 pub mod http;
+pub mod integrations;
 pub mod management;
 pub mod packages;
 pub mod secrets;

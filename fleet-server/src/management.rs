@@ -128,6 +128,7 @@ impl Management {
         Routes::new(self)
             .group(general)
             .group(agent_policies::routes)
+            .group(package_policies::routes)
             .group(enrollment_keys::routes)
             .group(service_tokens::routes)
             .group(agents::routes)

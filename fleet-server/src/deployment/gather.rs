@@ -7,16 +7,14 @@ use fleet_integration::{Compiled, Context, PackagePolicy, compile};
 use fleet_policy::compose::Parts;
 use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
 use fleet_policy::settings::{MissingSetting, SettingsParts};
-use fleet_store::{Collection, Error, Typed};
+use fleet_store::{Error, Typed};
 use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::revisions::Integration;
 use crate::fleet::Fleet;
+use crate::integrations::PACKAGE_POLICIES;
 use crate::packages::PackagesError;
-
-/// Integrations as people set them up, by their ids.
-pub static PACKAGE_POLICIES: Collection = Collection { name: "package-policies", indexed: &[] };
 
 /// What was read.
 #[derive(Debug)]

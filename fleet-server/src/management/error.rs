@@ -11,6 +11,7 @@ use serde_json::json;
 use tracing::warn;
 
 use crate::deployment::DeployError;
+use crate::packages::PackagesError;
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,7 @@ impl ApiError {
         ApiError::NotFound { kind, id: id.chars().take(256).collect() }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::NoRoute | ApiError::NotFound { .. } => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -138,6 +139,17 @@ impl From<WriteError> for ApiError {
                 ApiError::Conflict("it was changed by somebody else meanwhile: try again".to_owned())
             }
             error => ApiError::Store(error),
+        }
+    }
+}
+
+impl From<PackagesError> for ApiError {
+    fn from(error: PackagesError) -> ApiError {
+        match error {
+            PackagesError::Archive(_) | PackagesError::Package(_) => ApiError::BadRequest(error.to_string()),
+            PackagesError::Busy => ApiError::Busy,
+            PackagesError::Store(error) => error.into(),
+            PackagesError::Corrupt(_) => ApiError::Internal(Box::new(error)),
         }
     }
 }

@@ -104,7 +104,8 @@ where
         }
     }
 
-    fn forget(&self, id: &str, revision: Revision) {
+    /// A document was removed by this server, at this revision.
+    pub fn forget(&self, id: &str, revision: Revision) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.get(id).is_some_and(|found| found.revision <= revision) {
             Arc::make_mut(&mut known).remove(id);

@@ -1,0 +1,230 @@
+//! What is sent, in either shape, made whole and checked.
+
+use std::sync::Arc;
+
+use fleet_integration::policy::SimplifiedPolicy;
+use fleet_integration::{Context, Finding, Package, PackagePolicy, check, compile, secrets, shapes};
+use fleet_policy::documents::AgentPolicy;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::management::Management;
+use crate::management::error::ApiError;
+
+/// Fields that the server sets, or that mean something to the original alone. What `GET` gives, `PUT` takes.
+const IGNORED: [&str; 12] = [
+    "id",
+    "force",
+    "version",
+    "agents",
+    "revision",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "updated_by",
+    "secret_references",
+    "bump_revision",
+    "elasticsearch",
+];
+/// Fields that mean something to the original alone, and are kept for it.
+const KEPT: [&str; 7] = [
+    "spaceIds",
+    "is_managed",
+    "package_agent_version_condition",
+    "var_group_selections",
+    "cloud_connector_id",
+    "cloud_connector_name",
+    "supports_cloud_connector",
+];
+
+/// An integration that can be kept.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) policy: PackagePolicy,
+    pub(super) package: Arc<Package>,
+    /// The agent policies that are to have it.
+    pub(super) agent_policies: Vec<AgentPolicy>,
+}
+
+/// What is wrong, field by field.
+pub(super) fn invalid(findings: &[Finding]) -> ApiError {
+    let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    ApiError::BadRequest(format!("Package policy is invalid: {}", texts.join("; ")))
+}
+
+impl Management {
+    /// The package of this name and version.
+    pub(super) async fn find_package(&self, name: &str, version: &str) -> Result<Arc<Package>, ApiError> {
+        let found = self.fleet.packages.get(name, version).await?;
+        found.ok_or_else(|| {
+            ApiError::BadRequest(format!(
+                "[request body.package]: package {name} {version} is not there: upload or install it first"
+            ))
+        })
+    }
+
+    /// The agent policies of these ids.
+    pub(super) async fn agent_policies(&self, ids: &[String]) -> Result<Vec<AgentPolicy>, ApiError> {
+        let found = self.deployer.policies().get_many(ids).await?;
+        let mut policies = Vec::with_capacity(ids.len());
+        for (id, found) in ids.iter().zip(found) {
+            let found = found.ok_or_else(|| {
+                ApiError::BadRequest(format!("[request body.policy_ids]: agent policy {id} is not there"))
+            })?;
+            policies.push(found.value);
+        }
+        Ok(policies)
+    }
+
+    /// Reads a body. What it leaves out is as `before` has it, or else as the package has it.
+    pub(super) async fn read_integration(
+        &self,
+        id: &str,
+        mut body: Map<String, Value>,
+        before: Option<&PackagePolicy>,
+    ) -> Result<Sent, ApiError> {
+        body.retain(|field, _| !IGNORED.contains(&field.as_str()));
+        if let Some(before) = before {
+            leave_as_it_was(&mut body, before)?;
+        }
+        let (name, version) = package_of(&body)?;
+        let package = self.find_package(&name, &version).await?;
+        let mut policy: PackagePolicy = if shapes::is_simplified(&Value::Object(body.clone())) {
+            let simplified: SimplifiedPolicy = parse(body)?;
+            let simplified = SimplifiedPolicy { id: id.to_owned(), ..simplified };
+            shapes::full(simplified, &package).map_err(|findings| invalid(&findings))?
+        } else {
+            let mut full: PackagePolicy = parse(body)?;
+            id.clone_into(&mut full.id);
+            full
+        };
+        if let Some(unknown) = policy.rest.keys().find(|field| !KEPT.contains(&field.as_str())) {
+            return Err(ApiError::BadRequest(format!("[request body.{unknown}]: there is no such field")));
+        }
+        shapes::complete(&mut policy, &package);
+        name_policies(&mut policy);
+        self.check_integration(&policy, &package, before)?;
+        let agent_policies = self.agent_policies(&policy.policy_ids).await?;
+        compile_for(&package, &mut policy, &agent_policies)?;
+        Ok(Sent { policy, package, agent_policies })
+    }
+
+    fn check_integration(
+        &self,
+        policy: &PackagePolicy,
+        package: &Package,
+        before: Option<&PackagePolicy>,
+    ) -> Result<(), ApiError> {
+        let mut findings = check(package, policy);
+        findings.extend(secrets::foreign(package, policy, before));
+        if !findings.is_empty() {
+            return Err(invalid(&findings));
+        }
+        if let Some(output) = &policy.output_id
+            && self.fleet.settings.outputs.get(output).is_none()
+        {
+            let text = format!("[request body.output_id]: output {output} is not there");
+            return Err(ApiError::BadRequest(text));
+        }
+        let rows = self.fleet.integrations.rows.all();
+        let taken = rows.values().find(|row| *row.value.name == *policy.name && *row.value.id != *policy.id);
+        match taken {
+            None => Ok(()),
+            Some(other) => Err(ApiError::Conflict(format!(
+                "[request body.name]: an integration with the name {} exists already: {}",
+                policy.name, other.id
+            ))),
+        }
+    }
+}
+
+/// Fills in what a change does not say.
+fn leave_as_it_was(body: &mut Map<String, Value>, before: &PackagePolicy) -> Result<(), ApiError> {
+    let Value::Object(before) =
+        serde_json::to_value(before).map_err(|error| ApiError::Internal(Box::new(error)))?
+    else {
+        return Ok(());
+    };
+    // Who names policies in one way means that way.
+    if body.contains_key("policy_id") && !body.contains_key("policy_ids") {
+        let only: Vec<Value> =
+            body.get("policy_id").filter(|id| id.is_string()).cloned().into_iter().collect();
+        body.insert("policy_ids".to_owned(), only.into());
+    }
+    // Values and inputs are said in one shape or the other: with inputs as a map, values stand alone.
+    let is_simplified = body.get("inputs").is_some_and(Value::is_object);
+    for (field, value) in before {
+        let says_otherwise = is_simplified && field == "vars";
+        if !IGNORED.contains(&field.as_str()) && !says_otherwise {
+            body.entry(field).or_insert(value);
+        }
+    }
+    Ok(())
+}
+
+/// The name and the version of the package.
+fn package_of(body: &Map<String, Value>) -> Result<(String, String), ApiError> {
+    let text =
+        |field: &str| {
+            let value = body.get("package").and_then(|package| package.get(field));
+            value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(
+                || ApiError::BadRequest(format!("[request body.package.{field}]: a text is needed")),
+            )
+        };
+    Ok((text("name")?, text("version")?))
+}
+
+fn parse<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(Value::Object(body)).map_err(|error| {
+        let path = error.path().to_string();
+        let dot = if path == "." { String::new() } else { format!(".{path}") };
+        ApiError::BadRequest(format!("[request body{dot}]: {}", error.inner()))
+    })
+}
+
+/// Policies are named in one way or the other; both say the same afterwards.
+fn name_policies(policy: &mut PackagePolicy) {
+    if policy.policy_ids.is_empty() {
+        policy.policy_ids.extend(policy.policy_id.take().filter(|id| !id.is_empty()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    policy.policy_ids.retain(|id| seen.insert(id.clone()));
+    policy.policy_id = policy.policy_ids.first().cloned();
+}
+
+/// Compiles an integration for each policy that has it: what cannot be shipped is not kept. What templates made
+/// for the first is kept for people to see.
+pub(super) fn compile_for(
+    package: &Package,
+    policy: &mut PackagePolicy,
+    agent_policies: &[AgentPolicy],
+) -> Result<(), ApiError> {
+    let nobody = [AgentPolicy::default()];
+    let policies = if agent_policies.is_empty() { &nobody[..] } else { agent_policies };
+    for (index, agent_policy) in policies.iter().enumerate() {
+        let context = Context {
+            output: "default",
+            output_id: policy.output_id.as_deref().unwrap_or("default"),
+            agent_policy_id: &agent_policy.id,
+            agent_policy_name: &agent_policy.name,
+            agent_policy_namespace: &agent_policy.namespace,
+            ..Context::default()
+        };
+        let compiled = compile(package, policy, &context).map_err(|error| {
+            let mut text = error.to_string();
+            if let Some(source) = std::error::Error::source(&error) {
+                text = format!("{text}: {source}");
+            }
+            ApiError::BadRequest(format!("Package policy cannot be rendered: {text}"))
+        })?;
+        if index == 0 {
+            for (input, rendered) in policy.inputs.iter_mut().zip(compiled.rendered) {
+                input.compiled_input = rendered.input.map(Value::Object);
+                for (stream, rendered) in input.streams.iter_mut().zip(rendered.streams) {
+                    stream.compiled_stream = rendered.map(Value::Object);
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Keeping an integration, and shipping the agent policies that have it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use fleet_access::rights::Right;
+use fleet_integration::{PackagePolicy, secrets};
+use fleet_policy::documents::AgentPolicy;
+use fleet_store::{Expect, Versioned, WriteError};
+use serde_json::{Map, Value, json};
+
+use super::read::Sent;
+use super::{Answer, Format, KIND, Shape, shown};
+use crate::deployment::Announced;
+use crate::management::Management;
+use crate::management::caller::Caller;
+use crate::management::catalogue::Item;
+use crate::management::error::ApiError;
+use crate::management::input::{Input, Params};
+
+/// The longest id in bytes.
+const LONGEST_ID: usize = 128;
+
+pub(super) async fn create(
+    State(management): State<Management>,
+    caller: Caller,
+    Params(Shape { format }): Params<Shape>,
+    Input(body): Input<Map<String, Value>>,
+) -> Answer<Item<Value>> {
+    let id = match body.get("id") {
+        None | Some(Value::Null) => uuid::Uuid::new_v4().to_string(),
+        Some(Value::String(id)) if is_id(id) => id.clone(),
+        Some(_) => {
+            let text = "[request body.id]: up to 128 letters, digits, - _ .";
+            return Err(ApiError::BadRequest(text.to_owned()));
+        }
+    };
+    let force = body.get("force") == Some(&Value::Bool(true));
+    let sent = management.read_integration(&id, body, None).await?;
+    caller.require_on_all(Right::WritePolicies, &sent.policy.policy_ids)?;
+    let kept = management.keep(sent, None, force, &caller).await?;
+    Ok(Json(Item { item: shown(&kept, format) }))
+}
+
+pub(super) async fn update(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Params(Shape { format }): Params<Shape>,
+    Input(body): Input<Map<String, Value>>,
+) -> Answer<Item<Value>> {
+    let before = management.find_integration(&id).await?;
+    caller.require_on_all(Right::WritePolicies, &before.value.policy_ids)?;
+    if let Some(revision) = body.get("revision").and_then(Value::as_u64)
+        && revision != before.value.revision
+    {
+        return Err(changed(&before.value));
+    }
+    let force = body.get("force") == Some(&Value::Bool(true));
+    let sent = management.read_integration(&id, body, Some(&before.value)).await?;
+    caller.require_on_all(Right::WritePolicies, &sent.policy.policy_ids)?;
+    let kept = management.keep(sent, Some(before), force, &caller).await?;
+    Ok(Json(Item { item: shown(&kept, format) }))
+}
+
+fn is_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(allowed)
+}
+
+/// Somebody else was faster: both texts are told.
+fn changed(current: &PackagePolicy) -> ApiError {
+    let author = current.updated_by.as_deref().unwrap_or("somebody");
+    ApiError::Changed {
+        text: format!("integration {} is at revision {} by {author}", current.id, current.revision),
+        current: shown(current, Format::Legacy),
+    }
+}
+
+impl Management {
+    /// Keeps an integration and ships the policies that have it, or had it. What is as it was makes no revision.
+    pub(super) async fn keep(
+        &self,
+        sent: Sent,
+        before: Option<Versioned<PackagePolicy>>,
+        force: bool,
+        caller: &Caller,
+    ) -> Result<PackagePolicy, ApiError> {
+        let Sent { mut policy, package, agent_policies } = sent;
+        if let Some(managed) = agent_policies.iter().find(|policy| policy.is_managed && !force) {
+            let text = format!("agent policy {} is managed: say \"force\": true to change it", managed.id);
+            return Err(ApiError::BadRequest(text));
+        }
+        carry_over(&mut policy, before.as_ref().map(|before| &before.value));
+        if before.as_ref().is_some_and(|before| before.value == policy) {
+            return Ok(policy);
+        }
+        let taken = secrets::take(&package, &mut policy);
+        for secret in &taken {
+            let mut ids = Vec::with_capacity(secret.values.len());
+            for value in &secret.values {
+                ids.push(self.fleet.secrets.create(value).await?);
+            }
+            secrets::refer(&mut policy, secret, &ids);
+        }
+        if taken.is_empty() {
+            secrets::name_references(&mut policy);
+        }
+        super::read::compile_for(&package, &mut policy, &agent_policies)?;
+        self.stamp_integration(&mut policy, before.as_ref().map(|before| &before.value), caller);
+        let announced = self.announce(&policy, before.as_ref().map(|before| &before.value), caller).await?;
+        let expect = before.as_ref().map_or(Expect::Absent, |before| Expect::Revision(before.revision));
+        let documents = &self.fleet.integrations.documents;
+        let written = documents.put(&policy.id, &policy, expect, None, None).await;
+        // Also if it was not written: what was announced must be shipped.
+        for agent_policy in &announced {
+            self.deployer.complete(agent_policy).await?;
+        }
+        match written {
+            Ok(_) => {}
+            Err(WriteError::Conflict { .. }) => {
+                let current = self.find_integration(&policy.id).await?;
+                return Err(changed(&current.value));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.fleet.integrations.rows.read(&policy.id).await?;
+        caller.changed(KIND, &policy.id, before.map(|before| json!(before.value)), Some(json!(policy)));
+        Ok(policy)
+    }
+
+    /// Gives each policy that has the integration, or had it, its next revision, and lists it or not.
+    async fn announce(
+        &self,
+        policy: &PackagePolicy,
+        before: Option<&PackagePolicy>,
+        caller: &Caller,
+    ) -> Result<Vec<AgentPolicy>, ApiError> {
+        let mut touched = policy.policy_ids.clone();
+        touched.extend(before.iter().flat_map(|before| before.policy_ids.iter().cloned()));
+        touched.sort_unstable();
+        touched.dedup();
+        let mut announced = Vec::with_capacity(touched.len());
+        for id in &touched {
+            let is_user = policy.policy_ids.contains(id);
+            let next = self.deployer.announce(id, caller.name(), |agent_policy| {
+                agent_policy.package_policies.retain(|listed| is_user || *listed != policy.id);
+                if is_user && !agent_policy.package_policies.contains(&policy.id) {
+                    agent_policy.package_policies.push(policy.id.clone());
+                }
+                true
+            });
+            match next.await {
+                Ok(Announced::Next(policy) | Announced::Unchanged(policy)) => announced.push(policy),
+                // It was removed meanwhile, and has nothing any more.
+                Err(crate::deployment::DeployError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(announced)
+    }
+
+    fn stamp_integration(&self, policy: &mut PackagePolicy, before: Option<&PackagePolicy>, caller: &Caller) {
+        let now = self.fleet.clock.now().to_string();
+        policy.revision = before.map_or(0, |before| before.revision) + 1;
+        if before.is_none() {
+            policy.created_at = Some(now.clone());
+            policy.created_by = Some(caller.name().to_owned());
+        }
+        policy.updated_at = Some(now);
+        policy.updated_by = Some(caller.name().to_owned());
+    }
+}
+
+/// What the server sets stays as it was, so that what was sent can be compared with it.
+fn carry_over(policy: &mut PackagePolicy, before: Option<&PackagePolicy>) {
+    let Some(before) = before else { return };
+    policy.revision = before.revision;
+    policy.created_at.clone_from(&before.created_at);
+    policy.created_by.clone_from(&before.created_by);
+    policy.updated_at.clone_from(&before.updated_at);
+    policy.updated_by.clone_from(&before.updated_by);
+    policy.secret_references.clone_from(&before.secret_references);
+}
