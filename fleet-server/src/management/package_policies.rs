@@ -40,7 +40,7 @@ type Answer<T> = Result<Json<T>, ApiError>;
 /// The routes of this group.
 pub(super) fn routes(routes: Routes) -> Routes {
     use Right::{ReadPolicies, WritePolicies};
-    let (all, one) = ("/api/fleet/package_policies", "/api/fleet/package_policies/{id}");
+    let all = "/api/fleet/package_policies";
     routes
         .add(
             get(all, ReadPolicies, "Lists integrations")
@@ -92,6 +92,13 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 .reads(),
             upgrade::dry_run,
         )
+        .group(one_by_one)
+}
+
+fn one_by_one(routes: Routes) -> Routes {
+    use Right::{ReadPolicies, WritePolicies};
+    let one = "/api/fleet/package_policies/{id}";
+    routes
         .add(
             get(one, ReadPolicies, "Shows an integration").query::<Shape>().answers::<Item<Value>>().scoped(),
             show,
