@@ -14,6 +14,7 @@ mod delivery;
 mod enrolment;
 mod etcd;
 mod files;
+mod load;
 mod manager;
 mod opamp;
 mod pgp;
