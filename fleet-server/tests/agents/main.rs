@@ -13,6 +13,7 @@ mod checkins;
 mod delivery;
 mod enrolment;
 mod etcd;
+mod farewells;
 mod files;
 mod load;
 mod manager;

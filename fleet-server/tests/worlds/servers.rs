@@ -157,6 +157,7 @@ fn settings() -> Settings {
         compression_level: 0,
         compression_threshold: 1024,
         ignore_checkin_policy_id: false,
+        graceful_force_unenroll: None,
         enable_opamp: false,
         signer_key: SignerKey { dir: PathBuf::new(), upstream_url: String::new() },
         static_tokens: Vec::new(),
