@@ -6,6 +6,7 @@
 //! | `opamp` | the route of collectors, which speak OpAMP |
 //! | `enroll`, `checkin`, `acks`, `audit`, `status`, `upload`, `file`, `artifact`, `pgp` | the routes |
 //! | `answer` | the answer to a check-in: actions, and a policy whose text all agents share |
+//! | `farewell` | sending agents away in good order whose key is not good any more |
 //! | `report` | what an agent says of itself, as it is stored |
 //! | `limit` | how often and how many at a time |
 //! | `measured` | counting what is answered |
@@ -21,6 +22,7 @@ mod checkin;
 mod compress;
 mod enroll;
 mod error;
+mod farewell;
 mod file;
 mod limit;
 mod measured;
@@ -47,6 +49,7 @@ use crate::fleet::Fleet;
 use crate::http::{Body, Handler, Outcome, Request, Response, Upgrade};
 use answer::Answers;
 use error::ApiError;
+use farewell::Farewells;
 use limit::{Gate, RouteLimits};
 use opamp::Conversations;
 
@@ -77,6 +80,8 @@ pub struct Settings {
     pub compression_threshold: usize,
     /// Whether a check-in's own word on the policy that it runs is not used.
     pub ignore_checkin_policy_id: bool,
+    /// Whether agents whose key is not good are sent away in good order, and the bytes that may be kept for that.
+    pub graceful_force_unenroll: Option<u64>,
     /// Whether `/v1/opamp` is served.
     pub enable_opamp: bool,
     /// Where the key is that upgrades are signed with.
@@ -155,6 +160,7 @@ pub struct AgentsApi {
     answers: Answers,
     replace_tokens: ReplaceTokens,
     conversations: Conversations,
+    farewells: Option<Farewells>,
     signer_key: pgp::Keeper,
     /// Held check-ins are answered when this is cancelled.
     drain: CancellationToken,
@@ -218,6 +224,7 @@ impl AgentsApi {
         Arc::new(AgentsApi {
             limits: RouteLimits::new(&settings.limits),
             answers: Answers::new(settings.compression_level),
+            farewells: settings.graceful_force_unenroll.map(Farewells::new),
             signer_key: pgp::Keeper::new(settings.signer_key.clone()),
             fleet,
             settings,

@@ -83,7 +83,11 @@ impl Actions {
                 answer?;
             }
         }
-        self.actions.put(document_id, &action, Expect::Absent, None, None).await.map(drop)
+        // Its revision is its place in the order of actions and must be its alone: a store that gathers single
+        // writes would give one to several actions, so this is a batch by itself.
+        let write = self.actions.encode(document_id, &action, Expect::Absent, None);
+        let answers = self.actions.write_many(vec![write.map_err(WriteError::NotDone)?], None).await;
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     /// What the agent is to do that it has not received: actions later than `received`, oldest first, at most
@@ -145,12 +149,12 @@ impl Actions {
         Ok(found.map(|found| found.revision.0))
     }
 
-    /// Whether the action with this revision has been removed. One that is newer than all that are known here is
-    /// not: this server may not have heard of it yet.
+    /// Whether the action with this revision has been removed. One that this server may not have heard of yet is
+    /// not.
     #[must_use]
     pub fn is_over(&self, seq_no: u64) -> bool {
         let index = self.read();
-        seq_no < index.newest() && index.get(seq_no).is_none()
+        index.has_reached(seq_no) && index.get(seq_no).is_none()
     }
 
     /// The revision of the newest action that is known here. 0: there is none.
@@ -212,18 +216,33 @@ impl Actions {
         }
     }
 
-    /// Lists an action.
+    /// Lists an action. It is handed out when every older one is listed too, see [`Index::reach`].
     async fn admit(&self, document_id: String, revision: Revision, action: Action) -> Result<(), Error> {
         match self.stored(document_id, revision, action).await? {
             Ok(stored) => {
                 let stored = Arc::new(stored);
-                if self.write().insert(Arc::clone(&stored)) && stored.kind.is_delivered() {
-                    (self.listener)(&stored);
+                let mut index = self.write();
+                if let Some(other) = index.other_at(stored.seq_no, &stored.document_id) {
+                    let reason = format!("the action {other} has the same revision: write it alone");
+                    drop(index);
+                    self.quarantine(stored.document_id.clone(), reason);
+                    return Ok(());
+                }
+                let is_late = index.insert(Arc::clone(&stored)) && index.has_reached(stored.seq_no);
+                drop(index);
+                if is_late {
+                    self.tell(&stored);
                 }
             }
             Err((document_id, reason)) => self.quarantine(document_id, reason),
         }
         Ok(())
+    }
+
+    fn tell(&self, action: &StoredAction) {
+        if action.kind.is_delivered() {
+            (self.listener)(action);
+        }
     }
 
     /// Reads whom an action is for. The inner error is the document's id, and why it cannot be delivered.
@@ -284,6 +303,11 @@ impl View<Action> for ActionsView<'_> {
         self.0.write().retain(|document_id, seq_no| ids.contains(document_id) || seq_no > revision.0);
     }
 
+    fn reached(&self, revision: Revision) {
+        let news = self.0.write().reach(revision.0);
+        news.iter().for_each(|action| self.0.tell(action));
+    }
+
     async fn change(&self, _: Revision, change: TypedChange<Action>) -> Result<(), Error> {
         match change {
             TypedChange::Put(versioned) => {
@@ -300,35 +324,4 @@ impl View<Action> for ActionsView<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use fleet_store::embedded::Embedded;
-
-    use super::*;
-
-    fn settings(action_id: &str) -> Action {
-        let text =
-            format!(r#"{{"action_id":"{action_id}","@timestamp":"2026-01-01T00:00:00Z","type":"SETTINGS"}}"#);
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_is_not_known_yet_is_not_over() {
-        let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
-        let actions = Actions::new(&store, Box::new(|_| ()));
-        for id in ["first", "second"] {
-            actions.create(id, settings(id), vec!["agent".to_owned()]).await.unwrap();
-        }
-        let seq_no = async |id: &str| actions.seq_no(id).await.unwrap().unwrap();
-        let (first, second) = (seq_no("first").await, seq_no("second").await);
-        assert!(!actions.is_over(first) && !actions.is_over(second), "nothing is known here");
-        // Whoever acknowledges it is answered; nobody is handed it before the first one.
-        assert!(actions.find_of_agent("second", "agent").await.unwrap().is_some());
-        assert!(actions.find_of_agent("second", "other").await.unwrap().is_none());
-        let due = actions.due("agent", 0, |_| false, Timestamp::from_unix(0), 10);
-        assert!(due.is_empty() && !actions.is_over(first));
-        actions.admit("second".to_owned(), Revision(second), settings("second")).await.unwrap();
-        assert!(actions.is_over(first), "older than what is known, and not there");
-        assert!(!actions.is_over(second) && !actions.is_over(second + 1));
-    }
-}
+mod tests;

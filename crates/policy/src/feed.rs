@@ -22,6 +22,9 @@ pub trait View<T>: Send + Sync {
     fn page(&self, listing: Listing<T>) -> impl Future<Output = Result<(), Error>> + Send;
     /// All pages are in: what is neither named in them nor newer than they are is gone.
     fn listed(&self, ids: &HashSet<String>, revision: Revision);
+    /// All that happened up to this revision has been taken in. While pages come, which are in the order of ids,
+    /// newer documents may be known than some that are not there yet.
+    fn reached(&self, _revision: Revision) {}
     /// One change, in order.
     fn change(
         &self,
@@ -65,8 +68,9 @@ where
     V: View<T>,
 {
     let is_first = !std::mem::replace(begun, true);
-    let revision = read(typed, view, is_first).await?;
-    let mut watch = typed.watch(Scope::All, revision).await?;
+    let mut reached = read(typed, view, is_first).await?;
+    view.reached(reached);
+    let mut watch = typed.watch(Scope::All, reached).await?;
     if let Some(ready) = ready.take() {
         ready();
     }
@@ -77,6 +81,9 @@ where
                 for change in changes {
                     view.change(revision, change).await?;
                 }
+                // A watch may repeat what the list showed.
+                reached = reached.max(revision);
+                view.reached(reached);
             }
             // The list is made again at once: the history was shortened, nothing is in trouble.
             Some(Err(WatchError::Compacted)) => return Ok(()),

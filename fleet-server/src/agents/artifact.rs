@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use fleet_policy::artifacts::{ArtifactError, checked_id};
+use fleet_policy::policies::Head;
+use fleet_store::WriteError;
 use http::StatusCode;
 
 use super::error::ApiError;
@@ -19,11 +21,16 @@ impl AgentsApi {
         decoded_sha256: &str,
         request: &Request,
     ) -> Result<Response, ApiError> {
-        let agent = auth::owner(&self.fleet, &auth::key(request)?)?;
+        let agent = auth::owner(&self.fleet, &auth::key(request)?).await?;
         let id = checked_id(identifier, decoded_sha256)?;
-        let head = self.fleet.policies.head(&agent.agent.policy_id);
-        if !head.is_some_and(|head| head.artifacts.contains(id.as_str())) {
-            return Err(ApiError::ArtifactForbidden);
+        let names = |head: Option<Head>| head.is_some_and(|head| head.artifacts.contains(id.as_str()));
+        if !names(self.fleet.policies.head(&agent.agent.policy_id)) {
+            // Another server may have handed the agent a revision, or a policy, of which this one has not heard.
+            let agent = self.fleet.agents.refresh(&agent.id).await?.ok_or(ApiError::Unauthorized)?;
+            let head = self.fleet.policies.refresh(&agent.agent.policy_id).await;
+            if !names(head.map_err(WriteError::NotDone)?) {
+                return Err(ApiError::ArtifactForbidden);
+            }
         }
         let mut bytes = self.fleet.artifacts.get(&id).await?.ok_or(ApiError::NoArtifact)?;
         let mut pieces: Vec<Bytes> = Vec::with_capacity(bytes.len().div_ceil(PIECE));

@@ -46,7 +46,10 @@ impl AgentsApi {
     ) -> Result<Outcome, ApiError> {
         let began = Instant::now();
         auth::agent_version(request)?;
-        let agent = auth::agent(&self.fleet, id, request).await?;
+        let agent = match auth::agent(&self.fleet, id, request).await {
+            Ok(agent) => agent,
+            Err(error) => return self.send_away(id, error).map(Outcome::Answer),
+        };
         let body = self.read_body(&self.limits.checkin, request, body).await?;
         let said: CheckinRequest<'_> = object(&body)?;
         let status = match said.status.as_deref() {
@@ -199,7 +202,7 @@ impl Waiting {
         let offer = match self.offer() {
             Ok(offer) if offer.is_empty() => return None,
             Ok(offer) => offer,
-            Err(error) => return Some(error.response()),
+            Err(error) => return Some(self.refused(error)),
         };
         // What came while the agent waits here, nobody else has handed to it.
         if offer.actions.iter().all(|due| seen.is_some_and(|seen| due.action.seq_no > seen)) {
@@ -212,8 +215,13 @@ impl Waiting {
         match self.offer() {
             Ok(offer) if offer.is_empty() => None,
             Ok(offer) => Some(self.answer(&offer)),
-            Err(error) => Some(error.response()),
+            Err(error) => Some(self.refused(error)),
         }
+    }
+
+    /// The agent was unenrolled while it waited, or something is wrong.
+    fn refused(&self, error: ApiError) -> Response {
+        self.api.send_away(&self.agent_id, error).unwrap_or_else(|error| error.response())
     }
 
     /// What the agent is to get, as far as is known here.

@@ -1,11 +1,12 @@
 //! `POST /api/fleet/agents/enroll`
 
+mod take;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use fleet_access::documents::{EnrollmentKey, EnrollmentKeyRefusal};
 use fleet_access::key::ApiKey;
-use fleet_access::replace_token::ReplaceTokenHash;
 use fleet_policy::agents::{SaveError, Snapshot};
 use fleet_policy::documents::{Agent, AgentDetails, AgentState};
 use fleet_protocol::agent::{EnrollMetadata, EnrollRequest, EnrollResponse, EnrolledAgent};
@@ -19,6 +20,7 @@ use super::error::ApiError;
 use super::report::Large;
 use super::{AgentsApi, auth, object};
 use crate::http::{Body, Request, Response};
+use take::Take;
 
 /// The longest id of an agent in bytes.
 const LONGEST_ID: usize = 128;
@@ -34,14 +36,6 @@ struct Grant {
     is_counted: bool,
 }
 
-/// What an agent enrols as.
-enum Take {
-    /// A new agent with this id.
-    New(String),
-    /// In the place of this one.
-    Over(Snapshot),
-}
-
 impl AgentsApi {
     pub(super) async fn enroll(&self, request: &Request, body: &mut Body<'_>) -> Result<Response, ApiError> {
         let version = auth::agent_version(request)?;
@@ -49,21 +43,18 @@ impl AgentsApi {
         let body = self.read_body(&self.limits.enroll, request, body).await?;
         let asked: EnrollRequest<'_> = object(&body)?;
         check(&asked)?;
-        self.forget_attempt(asked.enrollment_id.as_deref()).await?;
         let take = self.take(&asked, &grant.policy_id).await?;
+        self.forget_attempt(asked.enrollment_id.as_deref(), take.id()).await?;
         if grant.is_counted {
             self.count_use(&grant.key_id).await?;
         }
         let replace_token = self.hash_of(asked.replace_token.as_deref()).await?;
 
-        let id = match &take {
-            Take::New(id) => id.clone(),
-            Take::Over(agent) => agent.id.to_string(),
-        };
+        let id = take.id().to_owned();
         let metadata = asked.metadata.as_ref();
         let local = metadata.and_then(|metadata| metadata.local).map(|local| with_id(local, &id));
         let large = Large::new(local.as_deref(), None);
-        let key = ApiKey::generate().map_err(|error| ApiError::Internal(Box::new(error)))?;
+        let key = auth::new_key(&id).map_err(|error| ApiError::Internal(Box::new(error)))?;
         let mut agent = Agent {
             active: true,
             policy_id: Arc::from(grant.policy_id.as_str()),
@@ -125,45 +116,6 @@ impl AgentsApi {
         let found = self.fleet.enrollment.find(key_id).await.map_err(WriteError::NotDone)?;
         let used = found.map_or(0, |found| found.value.used);
         Err(ApiError::EnrollmentKey(EnrollmentKeyRefusal::UsedUp(used)))
-    }
-
-    /// An attempt that is repeated must not leave an agent behind that never came.
-    async fn forget_attempt(&self, enrollment_id: Option<&str>) -> Result<(), ApiError> {
-        let Some(id) = enrollment_id.filter(|id| !id.is_empty()) else { return Ok(()) };
-        if let Some(agent) = self.fleet.agents.by_enrollment(id)
-            && agent.state.last_checkin.is_none()
-        {
-            match self.fleet.agents.delete(&agent).await {
-                Ok(()) | Err(WriteError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    async fn take(&self, asked: &EnrollRequest<'_>, policy_id: &str) -> Result<Take, ApiError> {
-        let Some(id) = asked.id.as_deref().filter(|id| !id.is_empty()) else {
-            return Ok(Take::New(uuid::Uuid::new_v4().to_string()));
-        };
-        let Some(agent) = self.fleet.agents.refresh(id).await? else { return Ok(Take::New(id.to_owned())) };
-        if !agent.agent.active {
-            return Ok(Take::Over(agent));
-        }
-        let refused = |why| Err(ApiError::NotReplaceable(why));
-        let Some(hash) = &agent.agent.replace_token else {
-            return refused("it is active, and was enrolled without a replace token");
-        };
-        let Some(token) = asked.replace_token.as_deref().filter(|token| !token.is_empty()) else {
-            return refused("it is active: send its replace_token");
-        };
-        if *agent.agent.policy_id != *policy_id {
-            return refused("the enrollment key is for another policy than it has");
-        }
-        let hash = ReplaceTokenHash::new(&**hash);
-        if !self.replace_tokens.verify(token, &hash).await? {
-            return refused("the replace_token is not the one that it was enrolled with");
-        }
-        Ok(Take::Over(agent))
     }
 
     async fn hash_of(&self, replace_token: Option<&str>) -> Result<Option<Box<str>>, ApiError> {

@@ -23,7 +23,7 @@ const LIBRARY_CLIENT: &str = "endpoint-security";
 impl AgentsApi {
     /// The leave is given back when the last byte is written.
     pub(super) async fn file(&self, id: &str, request: &Request, leave: Leave) -> Result<Response, ApiError> {
-        let agent = auth::owner(&self.fleet, &auth::key(request)?)?;
+        let agent = auth::owner(&self.fleet, &auth::key(request)?).await?;
         if request.query.split('&').any(|pair| pair.starts_with("source=")) {
             // There are no libraries here; who may not ask for them is told so first.
             let is_client = request.header(&X_PRODUCT_ORIGIN) == Some(LIBRARY_CLIENT);

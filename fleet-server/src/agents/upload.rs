@@ -112,7 +112,7 @@ impl AgentsApi {
             auth::agent(&self.fleet, &file.value.agent_id, request).await?;
             return Ok(file);
         }
-        auth::owner(&self.fleet, &key)?;
+        auth::owner(&self.fleet, &key).await?;
         Err(ApiError::NoUpload)
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn agents(config: &Config) -> Settings {
         },
         compression_threshold: usize::try_from(server.compression_threshold).unwrap_or(usize::MAX),
         ignore_checkin_policy_id: server.feature_flags.ignore_checkin_policy_id,
+        graceful_force_unenroll: server.feature_flags.graceful_force_unenroll,
         enable_opamp: server.feature_flags.enable_opamp,
         signer_key: SignerKey {
             dir: server.pgp.dir.clone().unwrap_or_else(|| config.data_dir.join("elastic-agent-upgrade-keys")),

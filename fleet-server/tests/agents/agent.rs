@@ -35,6 +35,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// An answer of JSON.
+    pub(crate) fn read(answer: Response<Bytes>) -> Answer {
+        let (head, bytes) = unpacked(answer);
+        // An empty body, too, is nothing.
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
     /// The ids of the actions in it.
     pub(crate) fn actions(&self) -> Vec<String> {
         let actions = self.body["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -65,6 +73,21 @@ impl Way {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Way { port: server.agents_port(), tls: TlsConnector::from(Arc::new(config)) }
+    }
+
+    /// The same way, but for its last step: whoever listens on `port` stands in front of the server.
+    pub(crate) fn through(&self, port: u16) -> Way {
+        Way { port, tls: self.tls.clone() }
+    }
+
+    /// A connection, if there is one to be had.
+    pub(crate) async fn try_connect(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = self.tls.connect(name, tcp).await.ok()?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(sender)
     }
 
     /// A connection on which nothing has been said yet.
@@ -108,26 +131,25 @@ impl Way {
         &self,
         request: Request<Full<Bytes>>,
     ) -> (http::response::Parts, Vec<u8>) {
-        let (head, body) = self.fetch(request).await.into_parts();
-        let mut bytes = body.to_vec();
-        if head.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
-            let mut decoded = Vec::new();
-            GzDecoder::new(bytes.as_slice()).read_to_end(&mut decoded).expect("gzip");
-            bytes = decoded;
-        }
-        (head, bytes)
+        unpacked(self.fetch(request).await)
     }
 
     /// The same, for an answer of JSON.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        let (head, bytes) = self.send_for_bytes(request).await;
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
-        };
-        Answer { status: head.status, headers: head.headers, body }
+        Answer::read(self.fetch(request).await)
     }
+}
+
+/// An answer with its body unpacked.
+fn unpacked(answer: Response<Bytes>) -> (http::response::Parts, Vec<u8>) {
+    let (head, body) = answer.into_parts();
+    let mut bytes = body.to_vec();
+    if head.headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
+        let mut decoded = Vec::new();
+        GzDecoder::new(bytes.as_slice()).read_to_end(&mut decoded).expect("gzip");
+        bytes = decoded;
+    }
+    (head, bytes)
 }
 
 /// A request as agents send them.
@@ -247,7 +269,7 @@ impl Agent {
         answer
     }
 
-    pub(crate) async fn ack(&self, way: &Way, action_id: &str, error: Option<&str>) -> Answer {
+    pub(crate) fn ack_body(&self, action_id: &str, error: Option<&str>) -> Value {
         let mut event = json!({
             "type": "ACTION_RESULT",
             "subtype": "ACKNOWLEDGED",
@@ -259,7 +281,11 @@ impl Agent {
         if let Some(error) = error {
             event["error"] = error.into();
         }
-        let body = json!({"events": [event]});
+        json!({"events": [event]})
+    }
+
+    pub(crate) async fn ack(&self, way: &Way, action_id: &str, error: Option<&str>) -> Answer {
+        let body = self.ack_body(action_id, error);
         way.send(request("POST", &self.path("acks"), &self.key, &body)).await
     }
 

@@ -41,8 +41,18 @@ impl Manager {
 
     /// Sends any body; the body of the answer is what came.
     pub(crate) async fn fetch(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response<Bytes> {
-        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
-        let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.expect("HTTP");
+        self.try_fetch(method, path, body).await.expect("an answer")
+    }
+
+    /// The same. `None`: the server is not there, or went away before it had answered.
+    pub(crate) async fn try_fetch(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Option<Response<Bytes>> {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.ok()?;
         tokio::spawn(connection);
         let token = STANDARD.encode(format!("admin:{}", self.password));
         let request = Request::builder()
@@ -54,9 +64,8 @@ impl Manager {
             .header("content-type", "application/json")
             .body(Full::new(body.into()))
             .expect("a request");
-        let response = sender.send_request(request).await.expect("an answer");
-        let (head, body) = response.into_parts();
-        Response::from_parts(head, body.collect().await.expect("a whole body").to_bytes())
+        let (head, body) = sender.send_request(request).await.ok()?.into_parts();
+        Some(Response::from_parts(head, body.collect().await.ok()?.to_bytes()))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
@@ -82,11 +91,34 @@ impl Manager {
 
     /// Saves another revision of a policy, with this mark in it.
     pub(crate) async fn save_policy(&self, id: &str, mark: &str) -> u64 {
+        self.try_save_policy(id, mark).await.expect("a saved policy")
+    }
+
+    /// The same. `None`: nobody said that it is saved.
+    pub(crate) async fn try_save_policy(&self, id: &str, mark: &str) -> Option<u64> {
         let overrides = json!({"agent": {"mark": mark}});
         let body = json!({"name": id, "namespace": "default", "overrides": overrides});
-        let (status, saved) = self.ask("PUT", &format!("/api/fleet/agent_policies/{id}"), Some(&body)).await;
-        assert_eq!(status, StatusCode::OK, "{saved}");
-        saved["item"]["revision"].as_u64().expect("a revision")
+        let path = format!("/api/fleet/agent_policies/{id}");
+        let answer = self.try_fetch("PUT", &path, body.to_string()).await?;
+        let saved: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+        match answer.status() {
+            StatusCode::OK => Some(saved["item"]["revision"].as_u64().expect("a revision")),
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            status => panic!("PUT {path}: {status} {saved}"),
+        }
+    }
+
+    /// Asks these agents for their diagnostics. Returns the action's id; `None`: nobody said that they are asked.
+    pub(crate) async fn try_ask_agents(&self, ids: &[String]) -> Option<String> {
+        let path = "/api/fleet/agents/bulk_request_diagnostics";
+        let answer = self.try_fetch("POST", path, json!({"agents": ids}).to_string()).await?;
+        let made: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+        match answer.status() {
+            StatusCode::OK => Some(made["actionId"].as_str().expect("an id").to_owned()),
+            // It may not have heard yet of an agent that enrolled at another server.
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_FOUND => None,
+            status => panic!("POST {path}: {status} {made}"),
+        }
     }
 
     pub(crate) async fn agent(&self, id: &str) -> Value {

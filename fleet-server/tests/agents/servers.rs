@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 
@@ -36,6 +37,32 @@ async fn an_agent_moves_between_servers() {
     manager.await_agent(&agent.id, "held", |agent| agent["last_checkin_message"] == "Running").await;
     Manager::of(&second).save_policy(&policy, "from the second").await;
     assert_eq!(held.await.unwrap().actions(), [format!("policy:{policy}:2")]);
+}
+
+#[tokio::test]
+async fn actions_that_are_asked_for_at_the_same_moment_all_arrive() {
+    const PEOPLE: usize = 40;
+    for store in Store::both() {
+        let server = store.start_server();
+        let (way, manager) = (Way::to(&server), Manager::of(&server));
+        let (_, key) = manager.make_policy("web").await;
+        let mut agent = Agent::enrol(&way, &key, "web-1").await;
+        let answer = agent.checkin(&way).await;
+        agent.apply(&way, &answer).await;
+        let asking =
+            (0..PEOPLE).map(|_| manager.action(&agent.id, "SETTINGS", json!({"log_level": "debug"})));
+        let mut asked = join_all(asking).await;
+        let mut handed = Vec::new();
+        while handed.len() < PEOPLE {
+            let answer = agent.checkin(&way).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(!answer.actions().is_empty(), "{} of {PEOPLE}", handed.len());
+            handed.extend(answer.actions());
+        }
+        asked.sort_unstable();
+        handed.sort_unstable();
+        assert_eq!(handed, asked);
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 
 mod agent;
 mod hostile;
+mod lag;
 mod servers;
 mod world;
 

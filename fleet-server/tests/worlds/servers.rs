@@ -19,7 +19,10 @@ use fleet_service::drain::Drain;
 use fleet_simulation::{Client, Link, Memory};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::lag::Lagging;
 
 /// When worlds begin.
 const BEGIN: i64 = 1_700_000_000;
@@ -49,12 +52,18 @@ struct Running {
 /// A server, or its place while it is dead.
 pub(crate) struct Server {
     pub(crate) link: Link,
+    lags: watch::Sender<bool>,
     running: Mutex<Option<Running>>,
 }
 
 impl Server {
     pub(crate) fn new(seed: u64) -> Server {
-        Server { link: Link::new(seed), running: Mutex::default() }
+        Server { link: Link::new(seed), lags: watch::Sender::new(false), running: Mutex::default() }
+    }
+
+    /// Whether it hears of what others write only later.
+    pub(crate) fn lag(&self, lags: bool) {
+        self.lags.send_replace(lags);
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -62,7 +71,8 @@ impl Server {
     }
 
     pub(crate) fn start(&self, shared: &Shared) {
-        let store = Arc::new(Client::new(&shared.memory, &self.link));
+        let client = Arc::new(Client::new(&shared.memory, &self.link));
+        let store = Arc::new(Lagging::new(client, self.lags.subscribe()));
         let clock = Arc::new(shared.clock);
         let bounds = Bounds {
             files: FileLimits { storage: 0, receiving: 1 },
@@ -147,6 +157,7 @@ fn settings() -> Settings {
         compression_level: 0,
         compression_threshold: 1024,
         ignore_checkin_policy_id: false,
+        graceful_force_unenroll: None,
         enable_opamp: false,
         signer_key: SignerKey { dir: PathBuf::new(), upstream_url: String::new() },
         static_tokens: Vec::new(),

@@ -93,6 +93,15 @@ impl World {
         (text("id"), text("access_api_key"))
     }
 
+    pub(crate) fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// A way to the store that always works.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     pub(crate) fn enrolment_key(&self) -> &str {
         &self.enrolment_key
     }
@@ -135,7 +144,7 @@ impl World {
 
     async fn event(&mut self) {
         let server = self.random.random_range(0..SERVERS);
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..11) {
             0..=2 => self.save_policy().await,
             3..=4 => self.ask_agents().await,
             5 => {
@@ -166,6 +175,11 @@ impl World {
                     failing_watches: share,
                 });
             }
+            9 => {
+                let lags = self.random.random_bool(0.7);
+                self.tell(&format!("server {server} {}", if lags { "lags" } else { "catches up" }));
+                self.servers[server].lag(lags);
+            }
             _ => {
                 let share = self.random.random_range(0.0..0.4);
                 self.tell(&format!("{share:.2} of the answers to agents get lost"));
@@ -179,6 +193,7 @@ impl World {
     fn mend(&mut self) {
         self.tell("every fault ends");
         for server in self.servers.iter() {
+            server.lag(false);
             server.link.set(Condition::Up);
             server.link.set_faults(Faults::default());
             if !server.is_running() {
@@ -323,4 +338,12 @@ async fn make_enrolment_key(store: &Arc<dyn Store>, shared: &Shared) -> Arc<str>
     };
     keys.put(key.id(), &document, Expect::Absent, None, None).await.unwrap();
     Arc::from(key.encode().reveal())
+}
+
+/// The key that has the id of `of` and the secret of `secret`.
+pub(crate) fn with_secret_of(secret: &str, of: &str) -> String {
+    let pair = |key: &str| ApiKey::parse(key).unwrap().pair().reveal().to_owned();
+    let (secret, of) = (pair(secret), pair(of));
+    let (id, secret) = (of.split_once(':').unwrap().0, secret.split_once(':').unwrap().1);
+    ApiKey::parse_pair(&format!("{id}:{secret}")).unwrap().encode().reveal().to_owned()
 }

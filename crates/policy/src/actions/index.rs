@@ -1,6 +1,7 @@
 //! The actions by what they are found by.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::stored::{Due, StoredAction};
@@ -23,9 +24,26 @@ pub(super) struct Index {
     by_document: HashMap<String, u64>,
     by_agent: HashMap<Arc<str>, Vec<Assignment>>,
     quarantined: BTreeMap<String, String>,
+    /// Every action up to this revision is here.
+    reached: u64,
 }
 
 impl Index {
+    /// Every action up to `revision` is here now. Returns those that may be handed out from now on.
+    pub(super) fn reach(&mut self, revision: u64) -> Vec<Arc<StoredAction>> {
+        let before = std::mem::replace(&mut self.reached, revision);
+        if before >= revision {
+            return Vec::new();
+        }
+        let news = self.actions.range((Bound::Excluded(before), Bound::Included(revision)));
+        news.map(|(_, action)| Arc::clone(action)).collect()
+    }
+
+    /// Whether the action with this revision is one of those that may be handed out, or was one.
+    pub(super) fn has_reached(&self, seq_no: u64) -> bool {
+        seq_no <= self.reached
+    }
+
     pub(super) fn get(&self, seq_no: u64) -> Option<&Arc<StoredAction>> {
         self.actions.get(&seq_no)
     }
@@ -50,6 +68,12 @@ impl Index {
         if self.quarantined.len() < MOST_QUARANTINED || self.quarantined.contains_key(&document_id) {
             self.quarantined.insert(document_id, reason);
         }
+    }
+
+    /// The document of the action with this revision, if it is another one than `document_id`.
+    pub(super) fn other_at(&self, seq_no: u64, document_id: &str) -> Option<&str> {
+        let known = self.actions.get(&seq_no).filter(|known| known.document_id != document_id)?;
+        Some(&known.document_id)
     }
 
     /// Whether it was news.
@@ -123,8 +147,11 @@ impl Index {
     ) -> Vec<Due> {
         let Some(assignments) = self.by_agent.get(agent_id) else { return Vec::new() };
         let first = assignments.partition_point(|assignment| assignment.seq_no <= received);
+        // A token stands for all actions up to its own: one that is handed out before an older one is here would
+        // take the older one from the agent.
         let pending: Vec<(&Assignment, &Arc<StoredAction>)> = assignments[first..]
             .iter()
+            .take_while(|assignment| self.has_reached(assignment.seq_no))
             .filter(|assignment| !is_acked(assignment.seq_no))
             .filter_map(|assignment| Some((assignment, self.actions.get(&assignment.seq_no)?)))
             .filter(|(_, action)| !action.is_expired(now))
