@@ -17,6 +17,8 @@
 //! | [`check`](mod@check) | is what people set what the package asks for |
 //! | [`upgrade`](mod@upgrade) | a policy, brought to another version of its package |
 //! | [`finding`] | what is wrong with a field |
+//! | [`inputs`] | a package's inputs as an example |
+//! | [`otel`] | streams that configure a collector |
 //! | [`secrets`] | values that are kept elsewhere |
 //! | [`template`] | Handlebars |
 //! | [`yaml`] | YAML, bounded, with lines |
@@ -26,6 +28,8 @@ pub mod check;
 pub mod compile;
 pub mod defaults;
 pub mod finding;
+pub mod inputs;
+pub mod otel;
 pub mod package;
 pub mod policy;
 pub mod secrets;
@@ -38,6 +42,7 @@ pub use archive::{Archive, ArchiveError};
 pub use check::check;
 pub use compile::{CompileError, Compiled, Context, compile};
 pub use finding::Finding;
+pub use inputs::{template_inputs, template_inputs_yaml};
 pub use package::{Package, PackageError};
 pub use policy::{PackagePolicy, SimplifiedPolicy};
 pub use upgrade::{Upgraded, upgrade};

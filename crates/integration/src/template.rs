@@ -13,6 +13,8 @@ pub(crate) mod marks;
 mod program;
 mod render;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 

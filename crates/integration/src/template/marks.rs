@@ -12,8 +12,8 @@ use crate::yaml;
 
 /// Before and after YAML.
 const YAML: [char; 2] = ['\u{e000}', '\u{e001}'];
-/// Before and after a text that looks like a number.
-const DIGITS: [char; 2] = ['\u{e002}', '\u{e003}'];
+/// Before and after a text that is something else where it stands alone, as digits are.
+const GUARDED: [char; 2] = ['\u{e002}', '\u{e003}'];
 /// How each of the marks begins in UTF-8: what has no such byte has no mark.
 const FIRST_BYTE: u8 = 0xee;
 
@@ -45,8 +45,10 @@ pub(crate) fn yaml(text: &str) -> String {
 /// What a text is to a template.
 pub(crate) fn text(text: &str) -> String {
     let plain = removed(text);
-    if !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit()) {
-        return format!("{}{plain}{}", DIGITS[0], DIGITS[1]);
+    let is_digits = !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit());
+    // Where a scalar begins so, YAML reads an alias, an anchor, or nothing at all.
+    if (is_digits || plain.starts_with(['*', '&', '@', '`'])) && !plain.contains('\n') {
+        return format!("{}{plain}{}", GUARDED[0], GUARDED[1]);
     }
     plain.into_owned()
 }
@@ -62,7 +64,7 @@ pub(crate) fn settle(rendered: String) -> String {
         let (before, marked) = rest.split_at(at);
         out.push_str(before);
         let end = if marked.starts_with(YAML[0]) { Some(YAML[1]) } else { None };
-        let end = end.or_else(|| marked.starts_with(DIGITS[0]).then_some(DIGITS[1]));
+        let end = end.or_else(|| marked.starts_with(GUARDED[0]).then_some(GUARDED[1]));
         let inside = &marked[YAML[0].len_utf8()..];
         let Some((inside, after)) = end.and_then(|end| inside.split_once(end)) else {
             // An end alone: a helper has cut the text.
@@ -73,7 +75,7 @@ pub(crate) fn settle(rendered: String) -> String {
         if end == Some(YAML[1]) {
             splice(&mut out, inside, tail);
         } else {
-            digits(&mut out, inside, tail);
+            guarded(&mut out, inside, tail);
         }
         rest = after;
     }
@@ -91,8 +93,8 @@ fn is_comment_or_blank(text: &str) -> bool {
     text.is_empty() || text.starts_with('#')
 }
 
-/// Digits that are a whole scalar go into quotes.
-fn digits(out: &mut String, text: &str, tail: &str) {
+/// A text that is a whole scalar goes into quotes.
+fn guarded(out: &mut String, text: &str, tail: &str) {
     let head = head(out);
     let before = head.trim_end();
     let in_flow = before.matches(['[', '{']).count() > before.matches([']', '}']).count();
@@ -105,9 +107,7 @@ fn digits(out: &mut String, text: &str, tail: &str) {
     let ends = ends || (in_flow && after.starts_with([',', ']', '}']));
     let in_quotes = before.matches('"').count() % 2 == 1 || before.matches('\'').count() % 2 == 1;
     if begins && ends && !in_quotes {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
+        out.push_str(&Value::from(text).to_string());
     } else {
         out.push_str(text);
     }
@@ -154,30 +154,24 @@ fn is_item(line: &str) -> bool {
 
 /// Where a block begins that follows these lines, if the template wanted it there.
 fn indentation(before: &str, wanted: usize, is_list: bool) -> usize {
-    let mut item = None;
-    for line in before.lines().rev().filter(|line| !is_comment_or_blank(line)) {
-        // `- key:`: what belongs to the key counts from the key.
-        let key = line.trim_start_matches([' ', '-']);
-        let column = if is_item(line) { line.len() - key.len() } else { leading(line) };
-        let opens = without_comment(line).trim_end().ends_with(':');
-        if item.is_none() && opens {
-            // The value of that key, unless it is a key beside it.
-            let least = if is_list { column } else { column + 1 };
-            return if wanted >= least || column > wanted {
-                wanted
-            } else {
-                column + if is_list { 0 } else { 2 }
-            };
-        }
-        if !is_list || leading(line) < wanted || (opens && leading(line) <= wanted && !is_item(line)) {
-            break;
-        }
-        if is_item(line) {
-            // More items of the list that is there.
-            item = Some(item.map_or(leading(line), |known: usize| known.min(leading(line))));
-        }
+    let lines = || before.lines().rev().filter(|line| !is_comment_or_blank(line));
+    let Some(last) = lines().next() else { return wanted };
+    if without_comment(last).trim_end().ends_with(':') {
+        // The value of that key, unless it is a key beside it. In `- key:` it counts from the key.
+        let column = last.len() - last.trim_start_matches([' ', '-']).len();
+        let column = if is_item(last) { column } else { leading(last) };
+        let least = if is_list { column } else { column + 1 };
+        let is_outer = |line: &str| leading(line) == wanted && is_item(line) == is_list;
+        let stays = wanted >= least || (wanted < column && lines().skip(1).any(is_outer));
+        return if stays { wanted } else { column + if is_list { 0 } else { 2 } };
     }
-    item.unwrap_or(wanted)
+    if !is_list {
+        return wanted;
+    }
+    // More items of the list that is there: all that is deeper than what the list is the value of.
+    let items =
+        lines().take_while(|line| leading(line) > wanted || (leading(line) == wanted && is_item(line)));
+    items.filter(|line| is_item(line)).map(leading).min().unwrap_or(wanted)
 }
 
 fn without_comment(line: &str) -> &str {
@@ -192,5 +186,81 @@ fn inline(text: &str) -> Cow<'_, str> {
         Ok(value) if trimmed.contains('\n') => Cow::Owned(value.to_string()),
         // What is wrong with it is told where the whole is read.
         _ => Cow::Borrowed(trimmed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a template comes to in which `@` stands for YAML and `#n` for a text of digits.
+    fn settled(template: &str, text: &str) -> Value {
+        let rendered = template.replace('@', &yaml(text)).replace("NUMBER", &super::text("42"));
+        let settled = settle(rendered);
+        crate::yaml::parse_json(&settled).unwrap_or_else(|error| panic!("{error}\n{settled}"))
+    }
+
+    #[test]
+    fn yaml_is_put_in_where_it_belongs() {
+        let list = "- a: 1\n  b: 2\n- c\n";
+        let items = json!([{"a": 1, "b": 2}, "c"]);
+        let map = "x: 1\ny:\n  - z # last\n";
+        let entries = json!({"x": 1, "y": ["z"]});
+        for (template, text, wanted) in [
+            ("p:\n@\n", list, json!({"p": items})),
+            ("p:\n  @\n", list, json!({"p": items})),
+            ("p:\n    @\nq: 1", list, json!({"p": items, "q": 1})),
+            ("p: @\nq: 1", list, json!({"p": items, "q": 1})),
+            ("p: # ours\n@\n", list, json!({"p": items})),
+            ("p:\n@\n", map, json!({"p": entries})),
+            ("p:\n  @\n", map, json!({"p": entries})),
+            ("p: @\n", map, json!({"p": entries})),
+            ("q: 1\n@\n", map, json!({"q": 1, "x": 1, "y": ["z"]})),
+            ("@\nq: 1\n", map, json!({"q": 1, "x": 1, "y": ["z"]})),
+            ("p:\n- q\n@\n", list, json!({"p": ["q", {"a": 1, "b": 2}, "c"]})),
+            ("p:\n  - q:\n      r: 1\n@\n", list, json!({"p": [{"q": {"r": 1}}, {"a": 1, "b": 2}, "c"]})),
+            ("p:\n  - q: 1\n  @\n", list, json!({"p": [{"q": 1}, {"a": 1, "b": 2}, "c"]})),
+            ("- p:\n@\n", map, json!([{"p": entries}])),
+            ("p:\n  q:\n  @\n", map, json!({"p": {"q": entries}})),
+            ("p: @", "just a text", json!({"p": "just a text"})),
+            ("p: @", "12", json!({"p": 12})),
+            ("p: \"is @\"", "12", json!({"p": "is 12"})),
+            ("p: {q: @, r: 1}", list, json!({"p": {"q": items, "r": 1}})),
+            ("p:\n@\n", "    - a: 1\n      b: 2\n    - c", json!({"p": items})),
+            ("p:\n@\n", "# first\n\n- a: 1\n  b: 2\n# then\n- c\n", json!({"p": items})),
+            ("p:\n@\n", "- |\n  two\n  lines\n", json!({"p": ["two\nlines\n"]})),
+            ("p:\n@\n", "# nothing\n", json!({"p": null})),
+        ] {
+            assert_eq!(settled(template, text), wanted, "{template:?} with {text:?}");
+        }
+    }
+
+    #[test]
+    fn digits_stay_text_where_they_are_all_of_it() {
+        for (template, wanted) in [
+            ("p: NUMBER", json!({"p": "42"})),
+            ("p: NUMBER # ours", json!({"p": "42"})),
+            ("p:\n  - NUMBER\n", json!({"p": ["42"]})),
+            ("p: [NUMBER, NUMBER]", json!({"p": ["42", "42"]})),
+            ("p: {q: NUMBER}", json!({"p": {"q": "42"}})),
+            ("p: \"NUMBER\"", json!({"p": "42"})),
+            ("p: 'NUMBER'", json!({"p": "42"})),
+            ("p: localhost:NUMBER", json!({"p": "localhost:42"})),
+            ("p: NUMBERs", json!({"p": "42s"})),
+            ("p: [\"a:NUMBER\"]", json!({"p": ["a:42"]})),
+            ("p: http://h:NUMBER/x", json!({"p": "http://h:42/x"})),
+            ("p: a, NUMBER", json!({"p": "a, 42"})),
+        ] {
+            assert_eq!(settled(template, ""), wanted, "{template:?}");
+        }
+    }
+
+    #[test]
+    fn marks_that_come_from_outside_are_none() {
+        assert_eq!(text("\u{e000}1\u{e003}"), "\u{e002}1\u{e003}");
+        assert_eq!(settle("a \u{e001}b \u{e000}c".to_owned()), "a b c");
+        assert_eq!(yaml("\u{e001}"), "\u{e000}\u{e001}");
     }
 }
