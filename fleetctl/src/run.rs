@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cli::{self, Cli, Command, Environment, Parsed, definition, unknown_command};
+use crate::cli::{self, Cli, Command, Environment, Parsed, definition, nouns, unknown_command};
 use crate::client::{missing_socket, open};
 use crate::commands;
 use crate::context::{Context, Failure, Outcome};
@@ -84,6 +84,14 @@ async fn dispatch(console: &Arc<Console>, host: &Host, parsed: Parsed) -> Outcom
         },
         Command::Man { directory } => commands::manual(directory),
         Command::FdForward(command) => commands::fd_forward(command).await,
+        Command::Remote(command) => {
+            let settings = Settings::read(&global, given, &host.environment, console)
+                .map_err(|error| Failure { message: format!("Error: {}", report(&error)), code: USAGE })?;
+            match crate::nouns::run(console, &settings, &host.environment, command).await? {
+                Some(code) => Ok(code),
+                None => help(console, &command_path),
+            }
+        }
         Command::Verify { .. } => Err(Failure {
             message: "WARNING: The signed/verified units feature is DEPRECATED and cannot be used."
                 .to_owned(),
@@ -123,11 +131,19 @@ fn version(console: &Console) -> Outcome {
 /// The help of the program, or of one of its commands.
 fn help(console: &Console, path: &[String]) -> Outcome {
     let mut page = definition();
-    for word in path {
+    let mut is_remote = false;
+    for (depth, word) in path.iter().enumerate() {
         let Some(command) = find_command(&page, word) else {
             return Err(Failure { message: format!("Error: {}", unknown_command(&page, word)), code: USAGE });
         };
+        is_remote |= depth == 0 && nouns::is_remote(command.get_name());
         page = command.clone();
+    }
+    if is_remote {
+        page = page.mut_args(|arg| {
+            let is_of_units = nouns::OPTIONS_OF_UNITS.contains(&arg.get_id().as_str());
+            if is_of_units { arg.hide(true) } else { arg }
+        });
     }
     console.data(page.render_help().to_string().as_bytes());
     Ok(0)

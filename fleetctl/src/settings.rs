@@ -92,6 +92,7 @@ impl Settings {
                 ca: filled(&flags.ca_file).map(PathBuf::from),
                 certificate: filled(&flags.cert_file).map(PathBuf::from),
                 key: filled(&flags.key_file).map(PathBuf::from),
+                skip_verify: false,
             },
             request_timeout: if given.request_timeout { request_timeout } else { API_TIMEOUT },
             connector: connector(flags, environment, console)?,

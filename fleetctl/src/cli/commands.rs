@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::nouns::Remote;
+
 /// What the client can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -12,12 +14,16 @@ pub(crate) enum Command {
     /// Print the completion script for a shell
     Completion(Completion),
     /// Remove units from the cluster, stopping them first
+    // So for the aliases below: each was a unique prefix before there were commands for fleet-server.
+    #[command(alias = "d")]
     Destroy(Destroy),
     /// Tell why a unit is where it is, or why it runs nowhere
+    #[command(aliases = ["e", "ex", "exp"])]
     Explain(Explain),
     /// Copy standard input and output to and from a unix socket
     FdForward(FdForward),
     /// Print help about a command
+    #[command(alias = "h")]
     Help {
         /// The command
         #[arg(value_name = "COMMAND")]
@@ -32,6 +38,7 @@ pub(crate) enum Command {
     /// List the state of the units that are on machines
     ListUnits(ListUnits),
     /// Put units on machines without starting them, submitting them first where needed
+    #[command(alias = "lo")]
     Load(Load),
     /// Write manual pages into a directory
     #[command(hide = true)]
@@ -52,6 +59,7 @@ pub(crate) enum Command {
     /// Upload units without putting them on a machine
     Submit(Submit),
     /// Take units off their machines; they stay in the cluster
+    #[command(alias = "u")]
     Unload(Unload),
     /// Deprecated: units are no longer signed
     #[command(hide = true)]
@@ -62,6 +70,9 @@ pub(crate) enum Command {
     },
     /// Print the version
     Version,
+    /// What a fleet-server is asked for.
+    #[command(flatten)]
+    Remote(Remote),
 }
 
 /// How long a command waits for what it asked for.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod flags;
+pub(crate) mod nouns;
 mod parse;
 mod usage;
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
-use super::flags::Cli;
+use super::flags::{Cli, GlobalFlags};
 use super::usage::{self, UsageError};
 
 /// The variables of the process's environment that are text.
@@ -19,7 +20,7 @@ pub(crate) struct Parsed {
     pub(crate) cli: Cli,
     /// Which flags the user gave, where a default means something else.
     pub(crate) given: Given,
-    /// The name of the command, in full, for its help. Empty without a command.
+    /// The name of the command, in full, and of its verb, for their help. Empty without a command.
     pub(crate) command_path: Vec<String>,
 }
 
@@ -47,17 +48,50 @@ pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result
     let mut words: Vec<OsString> = arguments.iter().take(1).cloned().collect();
     words.extend(from_environment.into_iter().map(OsString::from));
     words.extend(arguments.iter().skip(1).cloned());
-    let matches = definition
-        .clone()
-        .try_get_matches_from(words)
-        .map_err(|error| usage::explain(&definition, &error))?;
+    let matches = match definition.clone().try_get_matches_from(&words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let is_incomplete = error.kind() == ErrorKind::MissingRequiredArgument;
+            let asks_for_help = if is_incomplete { asks_for_help(&definition, &words) } else { None };
+            return asks_for_help.ok_or_else(|| usage::explain(&definition, &words, &error));
+        }
+    };
     let given = Given {
         request_timeout: is_given(&matches, "request_timeout"),
         endpoint: is_given(&matches, "endpoint"),
     };
-    let command_path = matches.subcommand_name().map(str::to_owned).into_iter().collect();
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::explain(&definition, &error))?;
+    let command_path = command_path(&matches);
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::explain(&definition, &words, &error))?;
     Ok(Parsed { cli, given, command_path })
+}
+
+/// A command line that lacks what its command needs, but asks for help.
+fn asks_for_help(definition: &clap::Command, words: &[OsString]) -> Option<Parsed> {
+    let matches = without_needs(definition.clone()).try_get_matches_from(words).ok()?;
+    let mut global = GlobalFlags::from_arg_matches(&matches).ok()?;
+    global.help = deepest(&matches).get_one::<bool>("help").copied().unwrap_or_default();
+    let cli = Cli { command: None, global };
+    cli.global.help.then(|| Parsed { cli, given: Given::default(), command_path: command_path(&matches) })
+}
+
+fn without_needs(definition: clap::Command) -> clap::Command {
+    definition.mut_args(|arg| arg.required(false)).mut_subcommands(without_needs)
+}
+
+fn deepest(mut matches: &ArgMatches) -> &ArgMatches {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    matches
+}
+
+fn command_path(mut matches: &ArgMatches) -> Vec<String> {
+    let mut path = Vec::new();
+    while let Some((name, inner)) = matches.subcommand() {
+        path.push(name.to_owned());
+        matches = inner;
+    }
+    path
 }
 
 /// The boolean words that flags have always taken.
@@ -101,7 +135,7 @@ fn flags_of(definition: &clap::Command, environment: &Environment) -> Result<Vec
             definition
                 .clone()
                 .try_get_matches_from(["fleetctl", &word])
-                .map_err(|error| usage::explain(definition, &error).because_of(&variable))?;
+                .map_err(|error| usage::explain(definition, &[], &error).because_of(&variable))?;
             words.push(word);
         }
     }
@@ -228,6 +262,61 @@ mod tests {
                 Err(error) => assert_eq!(command, "", "{line}: {error}"),
             }
         }
+    }
+
+    /// What scripts may have shortened since before there were commands for fleet-server.
+    #[test]
+    fn every_prefix_that_was_unique_still_is() {
+        const COMMANDS: [&str; 21] = [
+            "cat",
+            "completion",
+            "destroy",
+            "explain",
+            "fd-forward",
+            "help",
+            "journal",
+            "list-machines",
+            "list-unit-files",
+            "list-units",
+            "load",
+            "man",
+            "restart",
+            "ssh",
+            "start",
+            "status",
+            "stop",
+            "submit",
+            "unload",
+            "verify",
+            "version",
+        ];
+        let definition = lenient(Cli::command());
+        for command in COMMANDS {
+            for length in 1..=command.len() {
+                let prefix = &command[..length];
+                let fitting = COMMANDS.iter().filter(|other| other.starts_with(prefix)).count();
+                if fitting > 1 && prefix != command {
+                    continue;
+                }
+                // What the command needs does not matter here.
+                let matches =
+                    without_needs(definition.clone()).try_get_matches_from(["fleetctl", prefix]).unwrap();
+                assert_eq!(matches.subcommand_name(), Some(command), "{prefix}");
+            }
+        }
+    }
+
+    #[test]
+    fn nouns_have_verbs_and_help_where_words_are_missing() {
+        let parsed = read("agent --server https://a list --limit 5", &[]).unwrap();
+        assert_eq!(parsed.command_path, ["agent", "list"]);
+        let parsed = read("policy show --help", &[]).unwrap();
+        assert!(parsed.cli.global.help && parsed.cli.command.is_none());
+        assert_eq!(parsed.command_path, ["policy", "show"]);
+        assert!(read("policy show", &[]).unwrap_err().to_string().contains("<NAME>"));
+        let error = read("policy shwo x", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("unknown command \"shwo\" for \"fleetctl policy\""), "{error}");
+        assert!(error.contains("\tshow"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What is said when a command line cannot be read: in the words that users of the original know.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use thiserror::Error;
+
+use super::nouns::is_remote;
 
 /// A command line that makes no sense. Exit code 2.
 #[derive(Debug, Error)]
@@ -17,8 +21,8 @@ impl UsageError {
     }
 }
 
-/// Says what is wrong with the command line.
-pub(super) fn explain(definition: &clap::Command, error: &clap::Error) -> UsageError {
+/// Says what is wrong with the command line that consists of `words`.
+pub(super) fn explain(definition: &clap::Command, words: &[OsString], error: &clap::Error) -> UsageError {
     let word = |kind| match error.get(kind) {
         Some(ContextValue::String(word)) => Some(word.clone()),
         _ => None,
@@ -26,7 +30,8 @@ pub(super) fn explain(definition: &clap::Command, error: &clap::Error) -> UsageE
     let message = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let name = word(ContextKind::InvalidSubcommand).unwrap_or_default();
-            unknown_command(definition, &name)
+            let (path, command) = command_of(definition, words, &name);
+            unknown(&path, command, &name)
         }
         ErrorKind::UnknownArgument => {
             let flag = word(ContextKind::InvalidArg).unwrap_or_default();
@@ -53,14 +58,35 @@ pub(super) fn explain(definition: &clap::Command, error: &clap::Error) -> UsageE
     UsageError { message }
 }
 
+/// The command whose verb `name` should be, and how it is called.
+fn command_of<'a>(
+    definition: &'a clap::Command,
+    words: &[OsString],
+    name: &str,
+) -> (String, &'a clap::Command) {
+    let (mut path, mut command) = (definition.get_name().to_owned(), definition);
+    let texts = words.iter().skip(1).filter_map(|word| word.to_str()).take_while(|word| *word != name);
+    for inner in texts {
+        if let Some(found) = command.find_subcommand(inner) {
+            path = format!("{path} {}", found.get_name());
+            command = found;
+        }
+    }
+    (path, command)
+}
+
 /// What is said of a command that does not exist, with those that may have been meant.
 pub(crate) fn unknown_command(definition: &clap::Command, name: &str) -> String {
-    let mut message = format!("unknown command {name:?} for \"fleetctl\"");
+    unknown("fleetctl", definition, name)
+}
+
+fn unknown(path: &str, definition: &clap::Command, name: &str) -> String {
+    let mut message = format!("unknown command {name:?} for {path:?}");
     let similar: Vec<&str> = definition
         .get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(clap::Command::get_name)
-        .filter(|known| !name.is_empty() && (known.starts_with(name) || distance(known, name) <= 2))
+        .filter(|known| !name.is_empty() && (known.starts_with(name) || distance(known, name) <= nearness(known)))
         .collect();
     if !similar.is_empty() {
         message.push_str("\n\nDid you mean this?");
@@ -96,6 +122,12 @@ fn plain(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     text.split("\n\nUsage:").next().unwrap_or_default().trim_end().to_owned()
+}
+
+/// How far off a name may be to have been meant: what is told of the commands of units is what users of the
+/// original know.
+fn nearness(command: &str) -> usize {
+    if is_remote(command) { 1 } else { 2 }
 }
 
 /// How many characters must be inserted, removed or changed to make `a` into `b`.

@@ -9,7 +9,7 @@ use thiserror::Error;
 pub(crate) struct Endpoint {
     /// What to connect to.
     pub(crate) address: Address,
-    /// The base of every request's URL, ending in `/fleet/v1/`, as errors show it.
+    /// The base of every request's URL, as errors show it; that of fleetd's API ends in `/fleet/v1/`.
     pub(crate) base_url: String,
     /// The path part of `base_url`.
     pub(crate) base_path: String,
@@ -48,6 +48,11 @@ pub(crate) enum EndpointError {
 impl Endpoint {
     /// Reads a URL: `unix:///path`, `file:///path`, `http://host[:port][/base]` or `https://…`.
     pub(crate) fn parse(url: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse_of(url, "/fleet/v1/")
+    }
+
+    /// Reads a URL of an API whose paths all begin with `api` (after the base that the URL may have).
+    pub(crate) fn parse_of(url: &str, api: &str) -> Result<Endpoint, EndpointError> {
         let (scheme, rest) = scheme_of(url).ok_or(EndpointError::NoScheme)?;
         if rest.contains(['?', '#']) {
             return Err(EndpointError::Extra { part: "query or fragment" });
@@ -57,9 +62,9 @@ impl Endpoint {
             None => ("", rest),
         };
         match scheme.as_str() {
-            "unix" | "file" => socket(&scheme, authority, path),
-            "http" => tcp(authority, path, false),
-            "https" => tcp(authority, path, true),
+            "unix" | "file" => socket(&scheme, authority, path, api),
+            "http" => tcp(authority, path, false, api),
+            "https" => tcp(authority, path, true, api),
             _ => Err(EndpointError::UnknownScheme { scheme }),
         }
     }
@@ -73,7 +78,7 @@ fn scheme_of(url: &str) -> Option<(String, &str)> {
     sound.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-fn socket(scheme: &str, host: &str, path: &str) -> Result<Endpoint, EndpointError> {
+fn socket(scheme: &str, host: &str, path: &str, api: &str) -> Result<Endpoint, EndpointError> {
     if !host.is_empty() {
         return Err(EndpointError::HostOfSocket { host: host.to_owned(), scheme: scheme.to_owned() });
     }
@@ -82,13 +87,13 @@ fn socket(scheme: &str, host: &str, path: &str) -> Result<Endpoint, EndpointErro
     }
     Ok(Endpoint {
         address: Address::Unix(PathBuf::from(path)),
-        base_url: "http://domain-sock/fleet/v1/".to_owned(),
-        base_path: "/fleet/v1/".to_owned(),
+        base_url: format!("http://domain-sock{api}"),
+        base_path: api.to_owned(),
         authority: "domain-sock".to_owned(),
     })
 }
 
-fn tcp(authority: &str, path: &str, tls: bool) -> Result<Endpoint, EndpointError> {
+fn tcp(authority: &str, path: &str, tls: bool, api: &str) -> Result<Endpoint, EndpointError> {
     if authority.contains('@') {
         return Err(EndpointError::Extra { part: "user" });
     }
@@ -99,7 +104,7 @@ fn tcp(authority: &str, path: &str, tls: bool) -> Result<Endpoint, EndpointError
     let port = port.unwrap_or(if tls { 443 } else { 80 });
     let base: String =
         path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
-    let base_path = format!("{base}/fleet/v1/");
+    let base_path = format!("{base}{api}");
     let scheme = if tls { "https" } else { "http" };
     Ok(Endpoint {
         address: Address::Tcp { host, port, tls },

@@ -12,6 +12,7 @@ mod transport;
 
 pub(crate) use cluster::{ClientError, Cluster, JobState, is_global};
 pub(crate) use dial::{Dial, DialError, Stream};
-pub(crate) use endpoint::split_port;
-pub(crate) use open::{missing_socket, open};
+pub(crate) use endpoint::{percent_encode, split_port};
+pub(crate) use open::{missing_socket, open, open_management};
 pub(crate) use tls::TlsFiles;
+pub(crate) use transport::{Ask, Reply, Transport, TransportError};

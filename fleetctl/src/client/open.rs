@@ -11,7 +11,7 @@ use super::dial::{Dial, Tcp, Tls, Unix};
 use super::endpoint::{Address, Endpoint, EndpointError};
 use super::etcd::{self, EtcdError};
 use super::http::HttpCluster;
-use super::tls::{TlsError, client_config};
+use super::tls::{TlsError, TlsFiles, client_config};
 use super::transport::Transport;
 use crate::output::Console;
 use crate::settings::{Driver, Settings};
@@ -58,7 +58,7 @@ async fn open_api(settings: &Settings, console: &Arc<Console>) -> Result<Box<dyn
         console.warn(format_args!("multiple endpoints provided but only the first ({first}) is used"));
     }
     let endpoint = Endpoint::parse(first)?;
-    let dial = way_to(&endpoint, settings, console).await?;
+    let dial = way_to(&endpoint, settings, &settings.tls, console).await?;
     let transport = Transport::new(dial, first, endpoint.authority.clone(), settings.request_timeout);
     Ok(Box::new(HttpCluster::new(Box::new(transport), &endpoint.base_url, &endpoint.base_path)))
 }
@@ -72,9 +72,24 @@ async fn open_etcd(settings: &Settings, console: &Arc<Console>) -> Result<Box<dy
     Ok(Box::new(HttpCluster::new(Box::new(store), "etcd:/fleet/v1/", "/fleet/v1/")))
 }
 
+/// A transport to the management API of the fleet-server at `url`, and what its paths begin with. Certificates
+/// are those of `tls`, tunnel and time limit those of `settings`.
+pub(crate) async fn open_management(
+    url: &str,
+    tls: &TlsFiles,
+    settings: &Settings,
+    console: &Arc<Console>,
+) -> Result<(Transport, Endpoint), OpenError> {
+    let endpoint = Endpoint::parse_of(url, "/")?;
+    let dial = way_to(&endpoint, settings, tls, console).await?;
+    let transport = Transport::new(dial, url, endpoint.authority.clone(), settings.request_timeout);
+    Ok((transport, endpoint))
+}
+
 async fn way_to(
     endpoint: &Endpoint,
     settings: &Settings,
+    tls_files: &TlsFiles,
     console: &Arc<Console>,
 ) -> Result<Box<dyn Dial>, OpenError> {
     match &endpoint.address {
@@ -88,7 +103,7 @@ async fn way_to(
         },
         Address::Tcp { host, port, tls } => {
             // Read before anything is connected: a wrong file is told at once.
-            let config = if *tls { Some(client_config(&settings.tls)?) } else { None };
+            let config = if *tls { Some(client_config(tls_files)?) } else { None };
             let plain: Box<dyn Dial> = match &settings.tunnel {
                 None => Box::new(Tcp { host: host.clone(), port: *port }),
                 Some(bastion) => Box::new(TcpTunnel {

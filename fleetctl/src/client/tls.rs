@@ -1,4 +1,5 @@
-//! TLS settings: the server is always verified, the client shows a certificate when it has one.
+//! TLS settings: the server is verified (a fleet-server may be excepted, by a flag that says so), the client
+//! shows a certificate when it has one.
 //!
 //! Without `--ca-file` the roots are those that this system trusts: an operator's own authority is
 //! installed there, and a bundle compiled in would age.
@@ -6,9 +7,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 
 /// The files of `--ca-file`, `--cert-file` and `--key-file`.
@@ -17,6 +20,8 @@ pub(crate) struct TlsFiles {
     pub(crate) ca: Option<PathBuf>,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    /// Take whatever certificate the server shows: only where the user said so in so many words.
+    pub(crate) skip_verify: bool,
 }
 
 /// TLS files that cannot be used.
@@ -56,10 +61,15 @@ pub(crate) enum TlsError {
 /// The settings of a client's side.
 pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let schemes = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Setup { source })?
-        .with_root_certificates(roots(files)?);
+        .map_err(|source| TlsError::Setup { source })?;
+    let builder = if files.skip_verify {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(schemes)))
+    } else {
+        builder.with_root_certificates(roots(files)?)
+    };
     let config = match (&files.certificate, &files.key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
@@ -75,6 +85,45 @@ pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsEr
         (None, Some(_)) => return Err(TlsError::Half { missing: "--cert-file" }),
     };
     Ok(Arc::new(config))
+}
+
+/// Takes any certificate, but checks that the server has its key.
+#[derive(Debug)]
+struct Unverified(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
 }
 
 fn roots(files: &TlsFiles) -> Result<RootCertStore, TlsError> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
@@ -66,6 +66,23 @@ impl TransportError {
 
 type Connection = SendRequest<Full<Bytes>>;
 
+/// What is asked of a server. `headers` go before those that every request has.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+}
+
+/// An answer with its headers.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
 /// Sends requests to one server.
 pub(crate) struct Transport {
     dial: Box<dyn Dial>,
@@ -100,13 +117,24 @@ impl Transport {
         Transport { dial, endpoint, authority, timeout, permits, idle: Mutex::new(Vec::new()) }
     }
 
-    async fn exchange(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<Bytes>,
-    ) -> Result<Answer, TransportError> {
-        let mut request = self.request(method, path, body)?;
+    /// Sends one request and reads its answer.
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Reply, TransportError> {
+        // The semaphore is never closed; if it were, there would be no limit, not an error. The time starts
+        // when it is our turn: those before us have a limit of their own.
+        let _permit = self.permits.acquire().await.ok();
+        tokio::time::timeout(self.timeout, self.exchange(ask)).await.map_err(|_| TransportError::Timeout {
+            endpoint: self.endpoint.clone(),
+            seconds: self.timeout.as_secs_f64(),
+        })?
+    }
+
+    /// How many requests may be under way at the same time.
+    pub(crate) fn limit(&self) -> usize {
+        self.dial.limit()
+    }
+
+    async fn exchange(&self, ask: Ask<'_>) -> Result<Reply, TransportError> {
+        let mut request = self.request(ask)?;
         while let Some(mut connection) = self.take_idle() {
             if connection.ready().await.is_err() {
                 continue;
@@ -125,22 +153,21 @@ impl Transport {
         self.read(connection, response).await
     }
 
-    fn request(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<Bytes>,
-    ) -> Result<Request<Full<Bytes>>, TransportError> {
+    fn request(&self, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, TransportError> {
         let mut request = Request::builder()
-            .method(method)
-            .uri(path)
+            .method(ask.method)
+            .uri(ask.path)
             .header(HOST, &self.authority)
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("fleetctl/", env!("CARGO_PKG_VERSION")));
-        if body.is_some() {
+        if ask.body.is_some() && !ask.headers.contains_key(CONTENT_TYPE) {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        request.body(Full::new(body.unwrap_or_default())).map_err(|source| TransportError::Request { source })
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        let body = Full::new(ask.body.unwrap_or_default());
+        request.body(body).map_err(|source| TransportError::Request { source })
     }
 
     async fn connect(&self) -> Result<Connection, TransportError> {
@@ -158,8 +185,8 @@ impl Transport {
         &self,
         connection: Connection,
         response: hyper::Response<hyper::body::Incoming>,
-    ) -> Result<Answer, TransportError> {
-        let status = response.status();
+    ) -> Result<Reply, TransportError> {
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await
@@ -168,7 +195,7 @@ impl Transport {
         if !connection.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
-        Ok(Answer { status, body })
+        Ok(Reply { status, headers, body })
     }
 
     fn take_idle(&self) -> Option<Connection> {
@@ -181,12 +208,9 @@ impl Transport {
 #[async_trait::async_trait]
 impl Exchange for Transport {
     async fn send(&self, method: &Method, path: &str, body: Option<Bytes>) -> Result<Answer, TransportError> {
-        // The semaphore is never closed; if it were, there would be no limit, not an error. The time starts
-        // when it is our turn: those before us have a limit of their own.
-        let _permit = self.permits.acquire().await.ok();
-        tokio::time::timeout(self.timeout, self.exchange(method, path, body)).await.map_err(|_| {
-            TransportError::Timeout { endpoint: self.endpoint.clone(), seconds: self.timeout.as_secs_f64() }
-        })?
+        let ask = Ask { method, path, headers: HeaderMap::new(), body };
+        let reply = self.ask(ask).await?;
+        Ok(Answer { status: reply.status, body: reply.body })
     }
 
     fn concurrency(&self) -> usize {

@@ -46,11 +46,12 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Outcome {
         Command::Stop(command) => stop::stop(context, command).await,
         Command::Submit(command) => submit::submit(context, command).await,
         Command::Unload(command) => stop::unload(context, command).await,
-        // The others need no cluster and were done before.
+        // The others need no cluster, and were done before.
         Command::Completion(_)
         | Command::FdForward(_)
         | Command::Help { .. }
         | Command::Man { .. }
+        | Command::Remote(_)
         | Command::Verify { .. }
         | Command::Version => Ok(0),
     }

@@ -57,6 +57,16 @@ impl Console {
         }
     }
 
+    /// Whether a person looks who can also answer.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.progress && io::stdin().is_terminal()
+    }
+
+    /// Whether progress is shown in a line that is written over.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress
+    }
+
     /// Prints a line of data.
     pub(crate) fn line(&self, text: impl fmt::Display) {
         self.data(format!("{text}\n").as_bytes());

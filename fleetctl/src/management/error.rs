@@ -1,0 +1,140 @@
+//! What is told when a request to a fleet-server fails: the field, the reason, and what to do.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::client::TransportError;
+
+/// The longest text of an answer that is no error of the API, in characters.
+const LONGEST_TEXT: usize = 300;
+
+/// A request that failed.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    /// No answer.
+    #[error("{method} {url}")]
+    Request {
+        method: String,
+        url: String,
+        #[source]
+        source: TransportError,
+    },
+    /// The server said no.
+    #[error("{}{}", message, hint(*status))]
+    Refused { status: u16, message: String },
+    /// The server answered with something else than was asked for.
+    #[error("{method} {url}: the answer cannot be read: is this the management API of a fleet-server?")]
+    Answer {
+        method: String,
+        url: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The answer lacks what it must have.
+    #[error("{method} {url}: the answer has no {what}: is this the management API of a fleet-server?")]
+    Shape { method: String, url: String, what: &'static str },
+}
+
+/// An error as the API tells it.
+#[derive(Debug, Deserialize)]
+struct ErrorBody {
+    message: String,
+}
+
+impl ApiError {
+    /// Reads an answer that is no success.
+    pub(super) fn refused(status: u16, body: &[u8]) -> ApiError {
+        let message = match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(body) if !body.message.is_empty() => in_words(&body.message),
+            _ => {
+                let text: String = String::from_utf8_lossy(body).trim().chars().take(LONGEST_TEXT).collect();
+                format!("the server answered with status {status}: {text}")
+            }
+        };
+        ApiError::Refused { status, message }
+    }
+
+    /// The status of a refusal.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            ApiError::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the object is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether somebody else changed the object meanwhile, or it is there already.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    /// Whether asking again may help: the server is busy or cannot be reached now.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            ApiError::Request { source, .. } => !source.is_of_tls(),
+            ApiError::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502..=504),
+            ApiError::Answer { .. } | ApiError::Shape { .. } => false,
+        }
+    }
+}
+
+/// `[request body.a.b]: reason` as `a.b: reason`.
+fn in_words(message: &str) -> String {
+    let Some((place, reason)) = message.strip_prefix("[request ").and_then(|rest| rest.split_once(']'))
+    else {
+        return message.to_owned();
+    };
+    let reason = reason.trim_start_matches(':').trim_start();
+    let field = match place.split_once('.') {
+        Some(("body" | "query" | "params", field)) => field,
+        _ => place,
+    };
+    format!("{field}: {reason}")
+}
+
+/// What to do about a refusal that the user can do something about.
+fn hint(status: u16) -> &'static str {
+    match status {
+        401 => {
+            "\nThe server does not know who asks: `fleetctl login URL` keeps a name and password in a profile; \
+             FLEET_API_KEY, or --user with --password-file, name them for one run"
+        }
+        403 => "\nAn administrator can give the role that this needs: `fleetctl user edit NAME`",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: u16, body: &str) -> String {
+        ApiError::refused(status, body.as_bytes()).to_string()
+    }
+
+    #[test]
+    fn fields_come_first() {
+        for (message, text) in [
+            ("[request body.name]: a text is needed", "name: a text is needed"),
+            ("[request body.inputs.0.vars]: unknown", "inputs.0.vars: unknown"),
+            ("[request query.kuery]: \\\"x\\\" is no field", "kuery: \"x\" is no field"),
+            ("[request body]: not JSON", "body: not JSON"),
+            ("Agent policy x not found", "Agent policy x not found"),
+            ("[request odd", "[request odd"),
+        ] {
+            let body = format!(r#"{{"statusCode":400,"error":"Bad Request","message":"{message}"}}"#);
+            assert_eq!(told(400, &body), text);
+        }
+    }
+
+    #[test]
+    fn other_answers_are_shown_as_they_are() {
+        assert_eq!(told(502, "<html>bad gateway"), "the server answered with status 502: <html>bad gateway");
+        assert!(told(500, &"x".repeat(10_000)).len() < 400);
+        assert!(told(401, r#"{"message":"unauthorized"}"#).contains("fleetctl login"));
+    }
+}

@@ -1,0 +1,24 @@
+//! The management API of a fleet-server, as commands see it.
+//!
+//! | module | what |
+//! |---|---|
+//! | `client` | requests, who asks, what is tried again |
+//! | `error` | what is told when something cannot be done |
+//! | `list` | lists, page after page |
+//! | `kind` | the kinds of object: where they are, what they are called, what of them is shown |
+//! | `find` | from what people type to one object |
+
+mod client;
+mod error;
+mod find;
+mod kind;
+mod list;
+
+pub(crate) use client::{Body, Client, Credentials};
+pub(crate) use error::ApiError;
+pub(crate) use find::{FindError, find, find_id, quoted};
+pub(crate) use kind::{
+    ACTION, AGENT, API_KEY, AUDIT, Cell, Column, DOWNLOAD_SOURCE, Deletion, ENROLL_KEY, HOST, INTEGRATION,
+    Kind, OUTPUT, PACKAGE, POLICY, PROXY, SERVICE_TOKEN, USER,
+};
+pub(crate) use list::{List, Query, list, list_at};

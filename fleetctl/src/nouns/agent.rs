@@ -1,0 +1,224 @@
+//! `fleetctl agent`
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::session::Session;
+use super::watch;
+use super::{edit, generic};
+use crate::cli::nouns::{
+    AgentList, AgentVerb, Choice, Diagnostics, Reassign, TagAgents, Unenroll, UpgradeAgents,
+};
+use crate::client::percent_encode;
+use crate::context::{Failure, Outcome};
+use crate::error::io_words;
+use crate::management::{AGENT, Body, POLICY, Query, list, quoted};
+
+/// How often it is looked whether an archive has come.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(session: &Session, verb: &AgentVerb) -> Outcome {
+    match verb {
+        AgentVerb::List(flags) => list_agents(session, flags).await,
+        AgentVerb::Show(show) => generic::show(session, &AGENT, show).await,
+        AgentVerb::Edit(flags) => edit::run(session, &AGENT, flags).await,
+        AgentVerb::Delete(delete) => generic::delete(session, &AGENT, delete).await,
+        AgentVerb::Reassign(flags) => reassign(session, flags).await,
+        AgentVerb::Unenroll(flags) => unenroll(session, flags).await,
+        AgentVerb::Upgrade(flags) => upgrade(session, flags).await,
+        AgentVerb::Tag(flags) => tag(session, flags).await,
+        AgentVerb::Diagnostics(flags) => diagnostics(session, flags).await,
+        AgentVerb::Watch(flags) => watch::run(session, flags).await,
+    }
+}
+
+async fn list_agents(session: &Session, flags: &AgentList) -> Outcome {
+    let mut terms = Vec::new();
+    if let Some(policy) = &flags.policy {
+        terms.push(format!("policy_id:{}", quoted(&session.id(&POLICY, policy).await?)));
+    }
+    if let Some(status) = &flags.status {
+        terms.push(format!("status:{}", quoted(status)));
+    }
+    if let Some(tag) = &flags.tag {
+        terms.push(format!("tags:{}", quoted(tag)));
+    }
+    if let Some(kuery) = &flags.list.kuery {
+        terms.push(format!("({kuery})"));
+    }
+    let mut list = flags.list.clone();
+    list.kuery = (!terms.is_empty()).then(|| terms.join(" and "));
+    let query = Query::default().with("showInactive", if flags.show_inactive { "true" } else { "false" });
+    generic::list(session, &AGENT, query, &list).await
+}
+
+/// Those that are asked for something: as the API takes them, and how many they are.
+struct Chosen {
+    agents: Value,
+    count: u64,
+}
+
+/// Finds those who are meant, and asks whether all of them are.
+async fn choose(session: &Session, choice: &Choice, what: &str) -> Result<Chosen, Failure> {
+    let Some(kuery) = &choice.kuery else {
+        if choice.agents.is_empty() {
+            return Err(Failure { message: "Error: name agents, or give --kuery".to_owned(), code: 2 });
+        }
+        let ids = session.ids(&AGENT, &choice.agents).await?;
+        return Ok(Chosen { count: ids.len() as u64, agents: json!(ids) });
+    };
+    // A query may be about more agents than one thinks: the user is told how many before anything is done.
+    let found = list(&session.client, &AGENT, &Query::default().with("kuery", kuery.as_str()), 1).await?;
+    let count = found.total.unwrap_or(found.items.len() as u64);
+    if count == 0 {
+        return Err(Failure::new(format!("no agent is what --kuery {kuery:?} asks for")));
+    }
+    session.confirm(choice.yes, &format!("{what} {count} agents?")).await?;
+    Ok(Chosen { agents: kuery.as_str().into(), count })
+}
+
+/// Asks for something in bulk, and tells what came of it.
+async fn ask(
+    session: &Session,
+    path: &str,
+    chosen: Chosen,
+    mut body: Map<String, Value>,
+    what: &str,
+) -> Result<Option<String>, Failure> {
+    body.insert("agents".to_owned(), chosen.agents);
+    let answer = session.client.post(path, &Value::Object(body)).await?;
+    let action = answer.get("actionId").and_then(Value::as_str).map(str::to_owned);
+    let agents = if chosen.count == 1 { "1 agent".to_owned() } else { format!("{} agents", chosen.count) };
+    match &action {
+        Some(id) => session.console.line(format_args!("{what} for {agents}: action {id}")),
+        None => session.console.line(format_args!("{what} for {agents}")),
+    }
+    Ok(action)
+}
+
+fn fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+async fn reassign(session: &Session, flags: &Reassign) -> Outcome {
+    let policy = session.id(&POLICY, &flags.policy).await?;
+    let chosen = choose(session, &flags.choice, &format!("Give the policy {policy} to")).await?;
+    let body = fields(json!({"policy_id": policy}));
+    ask(session, "agents/bulk_reassign", chosen, body, &format!("Policy {policy}")).await?;
+    Ok(0)
+}
+
+async fn unenroll(session: &Session, flags: &Unenroll) -> Outcome {
+    let chosen = choose(session, &flags.choice, "Unenrol").await?;
+    let mut body = Map::new();
+    for (field, is_set) in [("force", flags.force), ("revoke", flags.revoke)] {
+        if is_set {
+            body.insert(field.to_owned(), true.into());
+        }
+    }
+    ask(session, "agents/bulk_unenroll", chosen, body, "Unenrolment").await?;
+    Ok(0)
+}
+
+async fn upgrade(session: &Session, flags: &UpgradeAgents) -> Outcome {
+    let chosen = choose(session, &flags.choice, &format!("Bring to version {}", flags.to)).await?;
+    let mut body = fields(json!({"version": flags.to}));
+    let optional = [
+        ("source_uri", flags.source_uri.as_deref().map(Value::from)),
+        ("start_time", flags.start_time.as_deref().map(Value::from)),
+        ("rollout_duration_seconds", flags.rollout_seconds.map(Value::from)),
+        ("force", flags.force.then_some(Value::Bool(true))),
+    ];
+    for (field, value) in optional {
+        if let Some(value) = value {
+            body.insert(field.to_owned(), value);
+        }
+    }
+    let what = format!("Upgrade to {}", flags.to);
+    let action = ask(session, "agents/bulk_upgrade", chosen, body, &what).await?;
+    match action.filter(|_| flags.watch) {
+        Some(action) => watch::action(session, &action, &watch::Pace::default()).await,
+        None => Ok(0),
+    }
+}
+
+async fn tag(session: &Session, flags: &TagAgents) -> Outcome {
+    if flags.add.is_empty() && flags.remove.is_empty() {
+        return Err(Failure { message: "Error: give --add or --remove".to_owned(), code: 2 });
+    }
+    let chosen = choose(session, &flags.choice, "Change the tags of").await?;
+    let body = fields(json!({"tagsToAdd": flags.add, "tagsToRemove": flags.remove}));
+    ask(session, "agents/bulk_update_agent_tags", chosen, body, "Tags").await?;
+    Ok(0)
+}
+
+async fn diagnostics(session: &Session, flags: &Diagnostics) -> Outcome {
+    let agent = session.id(&AGENT, &flags.agent).await?;
+    let mut body = json!({"additional_metrics": flags.additional_metric});
+    if flags.exclude_events_log {
+        body["exclude_events_log"] = true.into();
+    }
+    let path = format!("agents/{}/request_diagnostics", percent_encode(&agent));
+    let answer = session.client.post(&path, &body).await?;
+    let action = answer.get("actionId").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if flags.no_wait {
+        session.console.line(format_args!("Diagnostics of agent {agent}: action {action}"));
+        return Ok(0);
+    }
+    let limit = Duration::from_secs(flags.timeout);
+    let upload =
+        tokio::time::timeout(limit, uploaded(session, &agent, &action)).await.map_err(|_| Failure {
+            message: format!(
+                "agent {agent} has sent no diagnostics within {} s: action {action}",
+                flags.timeout
+            ),
+            code: watch::TIMED_OUT,
+        })??;
+    download(session, flags, &upload).await
+}
+
+/// Waits until what the agent was asked for has come.
+async fn uploaded(session: &Session, agent: &str, action: &str) -> Result<Value, Failure> {
+    let path = format!("agents/{}/uploads", percent_encode(agent));
+    loop {
+        let mut answer = session.client.get(&path).await?;
+        let items = answer.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+        let text = |item: &Value, field: &str| {
+            item.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let own = items.unwrap_or_default().into_iter().find(|item| text(item, "actionId") == action);
+        if let Some(upload) = own {
+            let status = text(&upload, "status");
+            match status.as_str() {
+                "READY" => return Ok(upload),
+                "FAILED" | "EXPIRED" | "DELETED" => {
+                    let why = text(&upload, "error");
+                    return Err(Failure::new(format!("the upload of agent {agent} is {status}: {why}")));
+                }
+                _ => session.console.progress(format_args!("{status}")),
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn download(session: &Session, flags: &Diagnostics, upload: &Value) -> Outcome {
+    let text = |field: &str| upload.get(field).and_then(Value::as_str).unwrap_or_default();
+    let place = text("filePath").trim_start_matches('/');
+    if !place.starts_with("api/fleet/agents/files/") {
+        return Err(Failure::new(format!("the server names no file of its own but {place:?}")));
+    }
+    let reply = session.client.raw(hyper::Method::GET, place, Body::Nothing).await?;
+    // The agent chose the name: it must not choose the directory.
+    let name =
+        text("name").rsplit(['/', '\\']).next().filter(|name| !name.is_empty() && !name.starts_with('.'));
+    let path = flags.file.clone().unwrap_or_else(|| name.unwrap_or("diagnostics.zip").into());
+    std::fs::write(&path, &reply.body)
+        .map_err(|error| Failure::new(format!("Cannot write {}: {}", path.display(), io_words(&error))))?;
+    session.console.line(format_args!("Wrote {} ({} bytes)", path.display(), reply.body.len()));
+    Ok(0)
+}
