@@ -40,6 +40,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(
             get(all, ReadPolicies, "Lists agent policies")
+                .query::<DocumentPage>()
                 .query::<ListQuery>()
                 .answers::<Items<Shown>>()
                 .scoped(),
@@ -107,8 +108,6 @@ pub(super) struct Shown {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct ListQuery {
-    #[serde(flatten)]
-    page: DocumentPage,
     /// With the integrations of each.
     full: Option<bool>,
     no_agent_count: Option<bool>,
@@ -171,11 +170,12 @@ impl Management {
 async fn list(
     State(management): State<Management>,
     caller: Caller,
+    Params(page): Params<DocumentPage>,
     Params(query): Params<ListQuery>,
 ) -> Answer<Items<Shown>> {
     let mut values = management.deployer.policies().list(Scope::All).await?.values;
     values.retain(|policy| caller.may_on(Right::ReadPolicies, &policy.id));
-    let listed = query.page.select(values.into_iter().map(|policy| policy.value).collect())?;
+    let listed = page.select(values.into_iter().map(|policy| policy.value).collect())?;
     let counts = management.count_agents();
     let mut items = Vec::with_capacity(listed.items.len());
     for policy in listed.items {

@@ -105,7 +105,7 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
             json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}})
         })
         .collect();
-    if let Some(query) = operation.query {
+    for query in &operation.query {
         let schema = resolve(query(generator), generator);
         let required: Vec<&str> = schema
             .get("required")

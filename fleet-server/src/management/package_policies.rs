@@ -44,6 +44,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .add(
             get(all, ReadPolicies, "Lists integrations")
+                .query::<DocumentPage>()
                 .query::<ListQuery>()
                 .answers::<Items<Value>>()
                 .scoped(),
@@ -140,8 +141,6 @@ struct Shape {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct ListQuery {
-    #[serde(flatten)]
-    page: DocumentPage,
     format: Format,
     with_agent_count: Option<String>,
 }
@@ -197,6 +196,7 @@ fn shown(policy: &PackagePolicy, format: Format) -> Value {
 async fn list(
     State(management): State<Management>,
     caller: Caller,
+    Params(page): Params<DocumentPage>,
     Params(query): Params<ListQuery>,
 ) -> Answer<Items<Value>> {
     let integrations = &management.fleet.integrations;
@@ -206,7 +206,7 @@ async fn list(
         .map(|found| &found.value)
         .filter(|row| caller.may_on_any(Right::ReadPolicies, &row.policy_ids))
         .collect();
-    let listed = query.page.select(rows)?;
+    let listed = page.select(rows)?;
     let ids: Vec<String> = listed.items.iter().map(|row| row.id.to_string()).collect();
     let with_agents = query.with_agent_count.as_deref() == Some("true");
     let mut items = Vec::with_capacity(ids.len());

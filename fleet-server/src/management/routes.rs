@@ -44,7 +44,7 @@ pub(super) struct Operation {
     pub(super) changes: bool,
     /// Whether the handler bounds the body itself, because it does not read it into memory.
     pub(super) bounds_body: bool,
-    pub(super) query: Option<SchemaOf>,
+    pub(super) query: Vec<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     pub(super) answer: Option<SchemaOf>,
     /// What kind of content the answer is.
@@ -62,7 +62,7 @@ impl Operation {
             is_scoped: false,
             changes,
             bounds_body: false,
-            query: None,
+            query: Vec::new(),
             body: None,
             answer: None,
             media: "application/json",
@@ -84,9 +84,11 @@ impl Operation {
         Operation { bounds_body: true, ..self }
     }
 
-    /// What may stand behind the `?`.
-    pub(super) fn query<T: JsonSchema>(self) -> Operation {
-        Operation { query: Some(SchemaGenerator::subschema_for::<T>), ..self }
+    /// What may stand behind the `?`. May be said several times: a handler can take several `Params`. (A type
+    /// that flattens another would not do: then numbers stay texts.)
+    pub(super) fn query<T: JsonSchema>(mut self) -> Operation {
+        self.query.push(SchemaGenerator::subschema_for::<T>);
+        self
     }
 
     /// What is sent.

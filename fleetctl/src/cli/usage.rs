@@ -86,7 +86,9 @@ fn unknown(path: &str, definition: &clap::Command, name: &str) -> String {
         .get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(clap::Command::get_name)
-        .filter(|known| !name.is_empty() && (known.starts_with(name) || distance(known, name) <= nearness(known)))
+        .filter(|known| {
+            !name.is_empty() && (known.starts_with(name) || distance(known, name) <= nearness(known))
+        })
         .collect();
     if !similar.is_empty() {
         message.push_str("\n\nDid you mean this?");

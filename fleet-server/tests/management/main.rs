@@ -1,0 +1,18 @@
+//! The management API of a real program, as scripts use it.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "../agents/agent.rs"]
+#[expect(dead_code, reason = "shared with the tests of the agents' API")]
+mod agent;
+#[path = "../agents/manager.rs"]
+#[expect(dead_code, reason = "shared with the tests of the agents' API")]
+mod manager;
+mod policies;
+#[path = "../agents/server.rs"]
+#[expect(dead_code, reason = "shared with the tests of the agents' API")]
+mod server;
