@@ -20,6 +20,8 @@ use fleet_access::replace_token::{Cost, CostError, ReplaceTokens};
 use fleet_access::seal::{Keyring, KeyringError};
 use fleet_access::signer::{Signer, SignerError};
 use fleet_access::slow::Workers;
+use fleet_access::timestamp::Timestamp;
+use fleet_access::users::{UserError, Users};
 use fleet_policy::keeper::{Realm, keep};
 use fleet_service::drain::Drain;
 use fleet_service::logging::{self, Style};
@@ -38,7 +40,7 @@ use crate::deployment::Deployer;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
-use crate::management::{self, AdminError, Health, Management, Users};
+use crate::management::{self, Health, Management};
 use tls::Listening;
 
 /// The master key of a service that systemd gives one.
@@ -82,7 +84,7 @@ pub(crate) enum Error {
     #[error("passwords cannot be checked")]
     Passwords(#[source] PasswordError),
     #[error("there is no administrator")]
-    Admin(#[source] AdminError),
+    Admin(#[source] UserError),
     #[error("inputs.0.server.pdkdf2 cannot be used")]
     Cost(#[source] CostError),
     #[error("signals cannot be received")]
@@ -131,8 +133,7 @@ struct Server {
     fleet: Arc<Fleet>,
     exporter: Arc<Exporter>,
     authority: Authority,
-    passwords: Passwords,
-    users: Arc<Users>,
+    users: Users,
     /// The administrator's password, if it was made up now.
     password: Option<fleet_service::config::value::Secret>,
 }
@@ -205,12 +206,12 @@ impl Server {
         write_file(&config.data_dir.join("ca.pem"), authority.certificate_pem())?;
         let passwords = Passwords::new(PasswordOptions::default(), Workers::for_this_machine());
         let passwords = passwords.map_err(Error::Passwords)?;
-        let users = Arc::new(Users::new(&store));
-        let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
+        let users = Users::new(&store, passwords);
+        let password = users.ensure_admin(config.admin_password.as_ref(), Timestamp::now()).await;
         let password = password.map_err(Error::Admin)?;
         let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
         let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
-        Ok(Server { fleet, exporter, authority, passwords, users, password })
+        Ok(Server { fleet, exporter, authority, users, password })
     }
 
     fn serve(
@@ -263,8 +264,7 @@ impl Server {
         Management {
             fleet: Arc::clone(&self.fleet),
             deployer: Deployer::new(Arc::clone(&self.fleet)),
-            users: Arc::clone(&self.users),
-            passwords: self.passwords.clone(),
+            users: self.users.clone(),
             version: Arc::from(config.version.as_str()),
             health: self.health(ending),
         }

@@ -37,8 +37,8 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::{Json, Router};
-use fleet_access::password::Passwords;
 use fleet_access::rights::Right;
+use fleet_access::users::Users;
 use fleet_policy::documents::Output;
 use fleet_policy::settings::FIRST_OUTPUT_ID;
 use fleet_store::{Expect, WriteError};
@@ -52,7 +52,6 @@ use crate::fleet::Fleet;
 use error::ApiError;
 use routes::Routes;
 
-pub use auth::{ADMIN, AdminError, Users};
 pub use health::Health;
 pub use serve::{Port, serve};
 
@@ -67,9 +66,7 @@ pub struct Management {
     /// Ships policies.
     pub deployer: Deployer,
     /// Who may ask.
-    pub users: Arc<Users>,
-    /// Checks their passwords.
-    pub passwords: Passwords,
+    pub users: Users,
     /// The version that the server says it is.
     pub version: Arc<str>,
     /// What is told about the server itself.

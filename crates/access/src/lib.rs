@@ -14,18 +14,24 @@
 //! | [`authority`] | the certificate authority that servers of one store share, and its server certificates |
 //! | [`signer`] | the key that signs what agents must be able to trust |
 //! | [`rights`] | what somebody may do: rights, roles, grants on single policies |
+//! | [`users`] | people: made, changed, taken away, never the last administrator |
+//! | [`sessions`] | who is signed in, known to all servers |
 //! | [`documents`] | what all of this keeps in the store |
 
 pub mod authority;
 mod create_once;
 pub mod documents;
 pub mod key;
+mod lock;
 pub mod master_key;
 pub mod password;
 pub mod random;
+mod recent;
 pub mod replace_token;
 pub mod rights;
 pub mod seal;
+pub mod sessions;
 pub mod signer;
 pub mod slow;
+pub mod users;
 pub use fleet_store::timestamp;

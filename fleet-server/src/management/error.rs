@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use fleet_access::password::PasswordError;
+use fleet_access::users::UserError;
 use fleet_policy::files::FileError;
 use fleet_store::{Error, WriteError};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -177,11 +178,22 @@ impl From<FileError> for ApiError {
     }
 }
 
-impl From<PasswordError> for ApiError {
-    fn from(error: PasswordError) -> ApiError {
+impl From<UserError> for ApiError {
+    fn from(error: UserError) -> ApiError {
+        let text = error.to_string();
         match error {
-            PasswordError::Busy(_) => ApiError::Busy,
-            error => ApiError::Internal(Box::new(error)),
+            UserError::Name(_) => ApiError::BadRequest(format!("[request body.username]: {text}")),
+            UserError::FullName => ApiError::BadRequest(format!("[request body.full_name]: {text}")),
+            UserError::Password(_) => ApiError::BadRequest(format!("[request body.password]: {text}")),
+            UserError::Grants(_) => ApiError::BadRequest(format!("[request body.grants]: {text}")),
+            UserError::Exists(_) | UserError::LastAdmin(_) | UserError::Changed(_) => {
+                ApiError::Conflict(text)
+            }
+            UserError::NotFound(name) => ApiError::not_found("User", &name),
+            UserError::Hash(PasswordError::Busy(_)) => ApiError::Busy,
+            UserError::Read(error) => error.into(),
+            UserError::Write(error) => error.into(),
+            error @ (UserError::Hash(_) | UserError::Random(_)) => ApiError::Internal(Box::new(error)),
         }
     }
 }
