@@ -15,9 +15,11 @@
 //! | [`signer`] | the key that signs what agents must be able to trust |
 //! | [`rights`] | what somebody may do: rights, roles, grants on single policies |
 //! | [`users`] | people: made, changed, taken away, never the last administrator |
+//! | [`api_keys`] | what lets scripts work in somebody's name, never with more than that somebody may |
 //! | [`sessions`] | who is signed in, known to all servers |
 //! | [`documents`] | what all of this keeps in the store |
 
+pub mod api_keys;
 pub mod authority;
 mod create_once;
 pub mod documents;
