@@ -17,6 +17,7 @@
 //! | [`users`] | people: made, changed, taken away, never the last administrator |
 //! | [`api_keys`] | what lets scripts work in somebody's name, never with more than that somebody may |
 //! | [`sessions`] | who is signed in, known to all servers |
+//! | [`throttle`] | how often somebody may try to sign in |
 //! | [`documents`] | what all of this keeps in the store |
 
 pub mod api_keys;
@@ -35,5 +36,6 @@ pub mod seal;
 pub mod sessions;
 pub mod signer;
 pub mod slow;
+pub mod throttle;
 pub mod users;
 pub use fleet_store::timestamp;
