@@ -18,9 +18,11 @@
 //! | [`api_keys`] | what lets scripts work in somebody's name, never with more than that somebody may |
 //! | [`sessions`] | who is signed in, known to all servers |
 //! | [`throttle`] | how often somebody may try to sign in |
+//! | [`audit`] | who changed what: written, read, bounded, without secrets |
 //! | [`documents`] | what all of this keeps in the store |
 
 pub mod api_keys;
+pub mod audit;
 pub mod authority;
 mod create_once;
 pub mod documents;
