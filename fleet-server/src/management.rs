@@ -8,6 +8,7 @@
 //! | `routes` | the table of routes: each has a right, and is described from its types |
 //! | `gate` | what every request passes: who asks, whether they may, what is kept of it |
 //! | `auth` | how somebody proves who they are |
+//! | `people` | sign-in, users, API keys, the audit trail |
 //! | `caller` | who asks, and what they changed |
 //! | `input`, `list`, `error` | what comes with a request, pages, and what is told when something cannot be done |
 //! | `serve` | connections |
@@ -29,6 +30,7 @@ mod input;
 mod list;
 mod openapi;
 mod package_policies;
+mod people;
 mod routes;
 mod serve;
 mod service_tokens;
@@ -38,7 +40,6 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::{Json, Router};
 use fleet_access::rights::Right;
-use fleet_access::users::Users;
 use fleet_policy::documents::Output;
 use fleet_policy::settings::FIRST_OUTPUT_ID;
 use fleet_store::{Expect, WriteError};
@@ -53,6 +54,7 @@ use error::ApiError;
 use routes::Routes;
 
 pub use health::Health;
+pub use people::{People, PeopleOptions};
 pub use serve::{Port, serve};
 
 /// The largest body of a request in bytes.
@@ -66,7 +68,7 @@ pub struct Management {
     /// Ships policies.
     pub deployer: Deployer,
     /// Who may ask.
-    pub users: Users,
+    pub people: People,
     /// The version that the server says it is.
     pub version: Arc<str>,
     /// What is told about the server itself.
@@ -128,6 +130,7 @@ impl Management {
             .group(package_policies::routes)
             .group(enrollment_keys::routes)
             .group(service_tokens::routes)
+            .group(people::routes)
             .group(agents::routes)
             .group(actions::routes)
             .group(files::routes)
