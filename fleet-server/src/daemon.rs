@@ -1,5 +1,6 @@
 //! The parts put together, from start to drain.
 
+mod people;
 mod settings;
 mod statistics;
 mod store;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_access::audit::Writer;
 use fleet_access::authority::{Authority, AuthorityError};
 use fleet_access::master_key::{MasterKey, MasterKeyError, MasterKeySource};
 use fleet_access::password::{PasswordError, PasswordOptions, Passwords};
@@ -20,6 +22,8 @@ use fleet_access::replace_token::{Cost, CostError, ReplaceTokens};
 use fleet_access::seal::{Keyring, KeyringError};
 use fleet_access::signer::{Signer, SignerError};
 use fleet_access::slow::Workers;
+use fleet_access::timestamp::Timestamp;
+use fleet_access::users::UserError;
 use fleet_policy::keeper::{Realm, keep};
 use fleet_service::drain::Drain;
 use fleet_service::logging::{self, Style};
@@ -38,7 +42,7 @@ use crate::deployment::Deployer;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
-use crate::management::{self, AdminError, Health, Management, Users};
+use crate::management::{self, Health, Management, People};
 use tls::Listening;
 
 /// The master key of a service that systemd gives one.
@@ -82,7 +86,7 @@ pub(crate) enum Error {
     #[error("passwords cannot be checked")]
     Passwords(#[source] PasswordError),
     #[error("there is no administrator")]
-    Admin(#[source] AdminError),
+    Admin(#[source] UserError),
     #[error("inputs.0.server.pdkdf2 cannot be used")]
     Cost(#[source] CostError),
     #[error("signals cannot be received")]
@@ -131,8 +135,7 @@ struct Server {
     fleet: Arc<Fleet>,
     exporter: Arc<Exporter>,
     authority: Authority,
-    passwords: Passwords,
-    users: Arc<Users>,
+    people: People,
     /// The administrator's password, if it was made up now.
     password: Option<fleet_service::config::value::Secret>,
 }
@@ -144,12 +147,13 @@ impl Server {
         let management = bind(&config.management.host, config.management.port).await?;
         let internal = bind_internal(config, &agents).await;
         let opening = Server::open(config);
-        let server = tokio::select! {
-            server = Box::pin(opening) => server?,
+        let (server, trail) = tokio::select! {
+            opened = Box::pin(opening) => opened?,
             _ = signals.stop() => return Ok(()),
         };
         let drain = Drain::new();
         server.fleet.start(&drain);
+        people::start(&server.people, trail, &server.fleet, &drain);
         drain.spawn("beat", {
             let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
             async move { token.run_until_cancelled(beat(fleet)).await }
@@ -193,7 +197,8 @@ impl Server {
         Ok(())
     }
 
-    async fn open(config: &Config) -> Result<Server, Error> {
+    /// Opens everything; the audit trail is written by whoever runs the writer.
+    async fn open(config: &Config) -> Result<(Server, Writer), Error> {
         make_data_dir(&config.data_dir)?;
         let master = MasterKey::load(&master_key_source(config)).map_err(Error::MasterKey)?;
         let exporter = Arc::new(Exporter::default());
@@ -205,12 +210,12 @@ impl Server {
         write_file(&config.data_dir.join("ca.pem"), authority.certificate_pem())?;
         let passwords = Passwords::new(PasswordOptions::default(), Workers::for_this_machine());
         let passwords = passwords.map_err(Error::Passwords)?;
-        let users = Arc::new(Users::new(&store));
-        let password = users.ensure_admin(&passwords, config.admin_password.as_ref()).await;
+        let (people, trail) = People::new(&store, passwords, settings::people(config));
+        let password = people.users.ensure_admin(config.admin_password.as_ref(), Timestamp::now()).await;
         let password = password.map_err(Error::Admin)?;
         let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
         let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
-        Ok(Server { fleet, exporter, authority, passwords, users, password })
+        Ok((Server { fleet, exporter, authority, people, password }, trail))
     }
 
     fn serve(
@@ -263,8 +268,7 @@ impl Server {
         Management {
             fleet: Arc::clone(&self.fleet),
             deployer: Deployer::new(Arc::clone(&self.fleet)),
-            users: Arc::clone(&self.users),
-            passwords: self.passwords.clone(),
+            people: self.people.clone(),
             version: Arc::from(config.version.as_str()),
             health: self.health(ending),
         }

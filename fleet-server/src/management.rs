@@ -8,6 +8,7 @@
 //! | `routes` | the table of routes: each has a right, and is described from its types |
 //! | `gate` | what every request passes: who asks, whether they may, what is kept of it |
 //! | `auth` | how somebody proves who they are |
+//! | `people` | sign-in, users, API keys, the audit trail |
 //! | `caller` | who asks, and what they changed |
 //! | `input`, `list`, `error` | what comes with a request, pages, and what is told when something cannot be done |
 //! | `serve` | connections |
@@ -29,6 +30,7 @@ mod input;
 mod list;
 mod openapi;
 mod package_policies;
+mod people;
 mod routes;
 mod serve;
 mod service_tokens;
@@ -37,7 +39,6 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::{Json, Router};
-use fleet_access::password::Passwords;
 use fleet_access::rights::Right;
 use fleet_policy::documents::Output;
 use fleet_policy::settings::FIRST_OUTPUT_ID;
@@ -52,8 +53,8 @@ use crate::fleet::Fleet;
 use error::ApiError;
 use routes::Routes;
 
-pub use auth::{ADMIN, AdminError, Users};
 pub use health::Health;
+pub use people::{People, PeopleOptions};
 pub use serve::{Port, serve};
 
 /// The largest body of a request in bytes.
@@ -67,9 +68,7 @@ pub struct Management {
     /// Ships policies.
     pub deployer: Deployer,
     /// Who may ask.
-    pub users: Arc<Users>,
-    /// Checks their passwords.
-    pub passwords: Passwords,
+    pub people: People,
     /// The version that the server says it is.
     pub version: Arc<str>,
     /// What is told about the server itself.
@@ -131,6 +130,7 @@ impl Management {
             .group(package_policies::routes)
             .group(enrollment_keys::routes)
             .group(service_tokens::routes)
+            .group(people::routes)
             .group(agents::routes)
             .group(actions::routes)
             .group(files::routes)

@@ -8,19 +8,25 @@
 //! | `enrollment-keys` | the key's id | what lets agents enrol into a policy |
 //! | `service-tokens` | the token's id | what lets servers work for this one |
 //! | `users` | the user's name | people, their password hashes and roles |
+//! | `api-keys` | the key's id | what lets scripts work in somebody's name |
+//! | `sign-ins` | the digest of the session's token | who is signed in |
+//! | `audit` | of its moment | who changed what |
+//! | `access-locks` | what is locked | a server's word that it alone changes something, on a lease |
 //!
 //! Fields that a reader does not know are ignored, so that two versions can share a store.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod people;
+
+use std::collections::BTreeMap;
 
 use fleet_store::Collection;
 use serde::{Deserialize, Serialize};
 
 use crate::key::KeyDigest;
-use crate::password::PasswordHash;
-use crate::rights::Role;
 use crate::seal::{Context, Sealed};
 use crate::timestamp::Timestamp;
+
+pub use people::{ApiKeyDocument, LockDocument, SessionDocument, User};
 
 /// Data keys.
 pub static KEYRING: Collection = Collection { name: "keyring", indexed: &[] };
@@ -34,6 +40,14 @@ pub static ENROLLMENT_KEYS: Collection = Collection { name: "enrollment-keys", i
 pub static SERVICE_TOKENS: Collection = Collection { name: "service-tokens", indexed: &["name"] };
 /// People.
 pub static USERS: Collection = Collection { name: "users", indexed: &[] };
+/// What lets scripts work in somebody's name.
+pub static API_KEYS: Collection = Collection { name: "api-keys", indexed: &["owner"] };
+/// Who is signed in.
+pub static SIGN_INS: Collection = Collection { name: "sign-ins", indexed: &["user"] };
+/// Who changed what.
+pub static AUDIT: Collection = Collection { name: "audit", indexed: &["kind", "object", "user"] };
+/// What one server alone changes for a moment.
+pub static LOCKS: Collection = Collection { name: "access-locks", indexed: &[] };
 
 /// Id of the one document in [`KEYRING`].
 pub const KEYRING_ID: &str = "all";
@@ -167,17 +181,6 @@ pub struct ServiceToken {
     pub revoked: bool,
 }
 
-/// Somebody who may log in. The document's id is the name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct User {
-    /// The name.
-    pub name: String,
-    /// What the password is checked against.
-    pub password: PasswordHash,
-    /// What the user may do.
-    pub roles: BTreeSet<Role>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +210,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = fleet_store::embedded::Embedded::open(&directory.path().join("db")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for collection in [&KEYRING, &AUTHORITY, &SIGNING_KEY, &ENROLLMENT_KEYS, &SERVICE_TOKENS, &USERS] {
+        let keys = [&KEYRING, &AUTHORITY, &SIGNING_KEY, &ENROLLMENT_KEYS, &SERVICE_TOKENS];
+        let people = [&USERS, &API_KEYS, &SIGN_INS, &AUDIT, &LOCKS];
+        for collection in keys.into_iter().chain(people) {
             let list = fleet_store::ListRequest::all();
             let page = runtime.block_on(fleet_store::Store::list(&store, collection, list)).unwrap();
             assert_eq!(page.documents, []);

@@ -1,10 +1,14 @@
 //! `management`: the API of people and scripts, and the console.
 
+mod people;
+
 use std::net::IpAddr;
 
 use fleet_service::config::document::Section;
 
 use super::tls::{ListenerTls, read_listener};
+
+pub use people::{Audit, CALLBACK, Oidc, Sessions};
 
 /// Where the management API is served.
 #[derive(Clone, Debug)]
@@ -15,6 +19,12 @@ pub struct Management {
     pub port: u16,
     /// The certificate.
     pub tls: ListenerTls,
+    /// How long people stay signed in.
+    pub sessions: Sessions,
+    /// How much of what they do is kept.
+    pub audit: Audit,
+    /// Who else vouches for them.
+    pub oidc: Option<Oidc>,
 }
 
 impl Management {
@@ -37,5 +47,8 @@ pub(super) fn read(root: &Section<'_>) -> Management {
         host: section.get("host", "127.0.0.1".to_owned(), super::host),
         port: super::port(&section, "port", 5601),
         tls: read_listener(&section.section("ssl")),
+        sessions: people::read_sessions(&section.section("sessions")),
+        audit: people::read_audit(&section.section("audit")),
+        oidc: people::read_oidc(&section.section("oidc")),
     }
 }

@@ -1,6 +1,8 @@
 //! What the configuration means for the parts.
 
+use fleet_access::audit::AuditBounds;
 use fleet_access::key::KeyDigest;
+use fleet_access::sessions::SessionOptions;
 use fleet_policy::files::FileLimits;
 
 use crate::agents::{Limits, RouteLimit, Settings, SignerKey, StaticToken};
@@ -9,6 +11,7 @@ use crate::config::limits::Limit;
 use crate::config::store::Store;
 use crate::fleet::ArtifactCache;
 use crate::http;
+use crate::management::PeopleOptions;
 
 /// Bytes of all files, unless the configuration says it.
 const EMBEDDED_STORAGE: u64 = 10 << 30;
@@ -108,5 +111,18 @@ pub(super) fn connections(config: &Config) -> http::Limits {
         read: server.timeouts.read,
         idle: server.timeouts.idle,
         ..http::Limits::default()
+    }
+}
+
+/// How long people stay signed in, and how much of what they do is kept.
+pub(super) fn people(config: &Config) -> PeopleOptions {
+    let management = &config.management;
+    PeopleOptions {
+        sessions: SessionOptions {
+            idle: management.sessions.idle_timeout,
+            absolute: management.sessions.lifetime,
+            ..SessionOptions::default()
+        },
+        audit: AuditBounds { most: management.audit.max_entries, oldest: management.audit.max_age },
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
+use fleet_access::users::ADMIN;
 use fleet_service::config::value::Secret;
 
 use super::Serving;
 use crate::config::Config;
-use crate::management::ADMIN;
 
 /// This machine's name.
 pub(super) fn hostname() -> Option<String> {

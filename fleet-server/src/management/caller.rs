@@ -17,6 +17,10 @@ const MOST_CHANGES: usize = 100;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Remote(pub(super) IpAddr);
 
+/// Whether that connection is encrypted. In the extensions of each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encrypted(pub(super) bool);
+
 /// One object that was changed.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
@@ -35,7 +39,15 @@ pub(super) struct Change {
 pub(super) struct Caller {
     pub(super) principal: Arc<Principal>,
     pub(super) remote: Option<IpAddr>,
-    changes: Arc<Mutex<Vec<Change>>>,
+    changes: Arc<Mutex<Changes>>,
+}
+
+/// What was changed.
+#[derive(Debug, Default)]
+struct Changes {
+    kept: Vec<Change>,
+    /// How many more there were.
+    more: usize,
 }
 
 impl Caller {
@@ -70,14 +82,22 @@ impl Caller {
         after: Option<Value>,
     ) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if changes.len() < MOST_CHANGES {
-            changes.push(Change { kind, object: object.into(), before, after });
+        if changes.kept.len() < MOST_CHANGES {
+            changes.kept.push(Change { kind, object: object.into(), before, after });
+        } else {
+            changes.more += 1;
         }
     }
 
     /// What was changed, once.
     pub(super) fn take_changes(&self) -> Vec<Change> {
-        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Changes { mut kept, more } = std::mem::take(&mut *changes);
+        if more > 0 {
+            let after = Some(serde_json::json!({"and_more": more}));
+            kept.push(Change { kind: "more", object: String::new(), before: None, after });
+        }
+        kept
     }
 }
 

@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use fleet_access::password::PasswordError;
+use fleet_access::throttle::Locked;
+use fleet_access::users::UserError;
 use fleet_policy::files::FileError;
 use fleet_store::{Error, WriteError};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -23,8 +25,23 @@ pub(super) enum ApiError {
     #[error("Method Not Allowed")]
     Method,
     /// Nobody that may ask.
-    #[error("name and password are needed: send Authorization: Basic")]
+    #[error("name and password or an API key are needed: send Authorization: Basic or ApiKey, or sign in")]
     Unauthorized,
+    /// Nobody, and a browser asks, which shows its user a page for that.
+    #[error("you are not signed in, or not any more: sign in")]
+    SignedOut,
+    /// A sign-in fails.
+    #[error("name or password is wrong")]
+    WrongPassword,
+    /// An API key is not accepted.
+    #[error("[request header.authorization]: {0}")]
+    BadKey(String),
+    /// Too many attempts have failed.
+    #[error("{0}")]
+    Locked(Locked),
+    /// What is done could not be told of.
+    #[error("the audit trail cannot be written, so nothing can be changed now: come again")]
+    NoTrail,
     /// Somebody that may not do this.
     #[error("{0}")]
     Forbidden(String),
@@ -76,7 +93,11 @@ impl ApiError {
         match self {
             ApiError::NoRoute | ApiError::NotFound { .. } => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
+            ApiError::Unauthorized | ApiError::SignedOut | ApiError::WrongPassword | ApiError::BadKey(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            ApiError::Locked(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::NoTrail => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
             ApiError::Body(status, _) => *status,
@@ -117,7 +138,13 @@ impl IntoResponse for ApiError {
                 let value = HeaderValue::from_static("Basic realm=\"fleet\", charset=\"UTF-8\"");
                 response.headers_mut().insert(WWW_AUTHENTICATE, value);
             }
-            ApiError::Busy | ApiError::Store(_) => {
+            ApiError::Locked(locked) => {
+                // Rounded up: who comes too early must wait again.
+                let seconds = locked.wait.as_millis().div_ceil(1000).max(1);
+                let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            ApiError::Busy | ApiError::Store(_) | ApiError::NoTrail => {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -177,11 +204,22 @@ impl From<FileError> for ApiError {
     }
 }
 
-impl From<PasswordError> for ApiError {
-    fn from(error: PasswordError) -> ApiError {
+impl From<UserError> for ApiError {
+    fn from(error: UserError) -> ApiError {
+        let text = error.to_string();
         match error {
-            PasswordError::Busy(_) => ApiError::Busy,
-            error => ApiError::Internal(Box::new(error)),
+            UserError::Name(_) => ApiError::BadRequest(format!("[request body.username]: {text}")),
+            UserError::FullName => ApiError::BadRequest(format!("[request body.full_name]: {text}")),
+            UserError::Password(_) => ApiError::BadRequest(format!("[request body.password]: {text}")),
+            UserError::Grants(_) => ApiError::BadRequest(format!("[request body.grants]: {text}")),
+            UserError::Exists(_) | UserError::LastAdmin(_) | UserError::Changed(_) => {
+                ApiError::Conflict(text)
+            }
+            UserError::NotFound(name) => ApiError::not_found("User", &name),
+            UserError::Hash(PasswordError::Busy(_)) => ApiError::Busy,
+            UserError::Read(error) => error.into(),
+            UserError::Write(error) => error.into(),
+            error @ (UserError::Hash(_) | UserError::Random(_)) => ApiError::Internal(Box::new(error)),
         }
     }
 }

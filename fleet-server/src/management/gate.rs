@@ -1,16 +1,22 @@
 //! What every request passes: who asks, whether they may, and what is kept of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use tracing::info;
+use axum::response::{IntoResponse, Response};
+use fleet_access::audit::{Deed, Place};
+use http::StatusCode;
+use tracing::debug;
 
 use super::caller::{Caller, Change, Remote};
 use super::error::ApiError;
 use super::routes::{Access, Operation};
 use super::{Management, auth};
+
+/// An answer waits so long for its entry in the trail to be written; the entry itself waits longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// In front of one operation.
 #[derive(Debug)]
@@ -19,50 +25,51 @@ pub(super) struct Gate {
     pub(super) operation: Arc<Operation>,
 }
 
-/// Lets those pass who may, and keeps what they changed.
+/// Lets those pass who may, and keeps what they changed. Nothing is changed that could not be told of.
 pub(super) async fn pass(
     State(gate): State<Arc<Gate>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let operation = &gate.operation;
+    let Gate { management, operation } = &*gate;
     let Access::Needs(right) = operation.access else { return Ok(next.run(request).await) };
-    let principal = auth::identify(&gate.management, request.headers(), operation.changes).await?;
-    let may = if operation.is_scoped { principal.allows_somewhere(right) } else { principal.allows(right) };
-    if !may {
-        return Err(ApiError::Forbidden(format!("the right {right} is needed")));
-    }
     let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
+    let principal = auth::identify(management, request.headers(), operation.changes, remote).await?;
+    let may = if operation.is_scoped { principal.allows_somewhere(right) } else { principal.allows(right) };
     let caller = Caller::new(Arc::new(principal), remote);
-    request.extensions_mut().insert(caller.clone());
-    let path = operation.changes.then(|| request.uri().path().to_owned());
-    let response = next.run(request).await;
-    if let Some(path) = path {
-        keep(operation, &caller, &path, &response);
+    let place = match operation.changes {
+        true => {
+            let place = management.people.audit.admit().await.map_err(|_| ApiError::NoTrail)?;
+            Some((place, request.uri().path().to_owned()))
+        }
+        false => None,
+    };
+    let response = if may {
+        request.extensions_mut().insert(caller.clone());
+        next.run(request).await
+    } else {
+        ApiError::Forbidden(format!("the right {right} is needed")).into_response()
+    };
+    if let Some((place, path)) = place {
+        keep(place, &caller, path, response.status()).await;
     }
     Ok(response)
 }
 
 /// Says in the trail what was done, also when it failed: an attempt is worth knowing.
-fn keep(operation: &Operation, caller: &Caller, path: &str, response: &Response) {
-    let status = response.status().as_u16();
+async fn keep(place: Place, caller: &Caller, path: String, status: StatusCode) {
     let mut changes = caller.take_changes();
     if changes.is_empty() {
-        changes.push(Change { kind: "request", object: path.to_owned(), before: None, after: None });
+        changes.push(Change { kind: "request", object: path, before: None, after: None });
     }
-    for change in changes {
-        info!(
-            target: "audit",
-            user = caller.name(),
-            remote = caller.remote.map(tracing::field::display),
-            method = %operation.method,
-            path,
-            status,
-            kind = change.kind,
-            object = change.object,
-            is_new = change.before.is_none(),
-            is_gone = change.after.is_none(),
-            "changed"
-        );
+    let deeds = changes.into_iter().map(|change| Deed {
+        kind: change.kind.to_owned(),
+        object: change.object,
+        before: change.before,
+        after: change.after,
+    });
+    let doer = auth::doer(caller.name(), caller.remote, status);
+    if !place.keep(&doer, deeds.collect()).written(PATIENCE).await {
+        debug!("an answer is given before its entry in the audit trail is written");
     }
 }

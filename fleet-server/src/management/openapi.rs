@@ -48,7 +48,7 @@ pub(super) fn describe(table: &[Arc<Operation>], version: &str) -> Value {
                     "type": "apiKey", "in": "header", "name": "Authorization",
                     "description": "ApiKey <base64 of id:key>",
                 },
-                "session": {"type": "apiKey", "in": "cookie", "name": super::auth::COOKIE},
+                "session": {"type": "apiKey", "in": "cookie", "name": super::people::cookies::SESSION},
             },
         },
     })

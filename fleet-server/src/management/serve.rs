@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tower::util::MapRequest;
 use tracing::{debug, warn};
 
-use super::caller::Remote;
+use super::caller::{Encrypted, Remote};
 use crate::http::{Ending, Transport};
 
 /// What a handshake of TLS begins with (RFC 8446, 5.1).
@@ -76,6 +76,7 @@ async fn connection(
         Some(_) if !allows_plain => (Transport::Plain(stream), refuse()),
         _ => (Transport::Plain(stream), router),
     };
+    let is_encrypted = Encrypted(matches!(transport, Transport::Tls(_)));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
     // Who comes while the server stops is answered once.
@@ -83,6 +84,7 @@ async fn connection(
     builder.keep_alive(!is_draining);
     let service = TowerToHyperService::new(MapRequest::new(router, move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(remote);
+        request.extensions_mut().insert(is_encrypted);
         request
     }));
     let serving = builder.serve_connection(TokioIo::new(transport), service);
