@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use fleet_access::signer::Signer;
 use fleet_policy::compose::{NotSigned, Sign, compose};
-use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy, DeployedPolicy, POLICIES};
-use fleet_policy::settings::MissingSetting;
-use fleet_store::{Error, Expect, Scope, Typed, WriteError};
+use fleet_policy::documents::{AgentPolicy, DeployedPolicy, POLICIES};
+use fleet_policy::settings::{MissingSetting, Table};
+use fleet_store::{Error, Expect, Typed, WriteError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
@@ -38,6 +38,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked for policies that were saved and not shipped. Whoever saves ships at once: this is for
 /// servers that end in between.
 const MEND_EVERY: Duration = Duration::from_secs(30);
+/// For so long whoever saved a policy is left to ship it.
+const SAVED_JUST_NOW: Duration = Duration::from_secs(10);
 
 /// Why a policy was not deployed.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +108,6 @@ impl Sign for Signing<'_> {
 #[derive(Clone, Debug)]
 pub struct Deployer {
     fleet: Arc<Fleet>,
-    policies: Typed<AgentPolicy>,
     deployed: Typed<DeployedPolicy>,
 }
 
@@ -114,17 +115,13 @@ impl Deployer {
     /// Deploys to `fleet`.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>) -> Deployer {
-        Deployer {
-            policies: Typed::new(Arc::clone(&fleet.store), &AGENT_POLICIES),
-            deployed: Typed::new(Arc::clone(&fleet.store), &POLICIES),
-            fleet,
-        }
+        Deployer { deployed: Typed::new(Arc::clone(&fleet.store), &POLICIES), fleet }
     }
 
     /// The policies as people edit them.
     #[must_use]
-    pub fn policies(&self) -> &Typed<AgentPolicy> {
-        &self.policies
+    pub fn policies(&self) -> &Table<AgentPolicy> {
+        &self.fleet.agent_policies
     }
 
     /// The policies as agents get them.
@@ -209,9 +206,9 @@ impl Deployer {
     ) -> Result<Announced, DeployError> {
         let read = |error| DeployError::Read(policy_id.to_owned(), error);
         for _ in 0..MOST_ATTEMPTS {
-            let found = self.policies.get(policy_id).await.map_err(read)?;
+            let found = self.policies().read(policy_id).await.map_err(read)?;
             let found = found.ok_or_else(|| DeployError::NotFound(policy_id.to_owned()))?;
-            let mut policy = found.value;
+            let mut policy = found.value.clone();
             if !change(&mut policy) {
                 return Ok(Announced::Unchanged(policy));
             }
@@ -219,8 +216,8 @@ impl Deployer {
             policy.updated_at = self.fleet.clock.now();
             author.clone_into(&mut policy.updated_by);
             let expect = Expect::Revision(found.revision);
-            match self.policies.put(policy_id, &policy, expect, None, None).await {
-                Ok(_) => return Ok(Announced::Next(policy)),
+            match self.policies().put(policy_id, policy, expect).await {
+                Ok(put) => return Ok(Announced::Next(put.value.clone())),
                 Err(WriteError::Conflict { .. }) => {}
                 Err(error) => return Err(DeployError::Write(policy_id.to_owned(), error)),
             }
@@ -235,7 +232,7 @@ impl Deployer {
     /// [`DeployError`].
     pub async fn complete(&self, announced: &AgentPolicy) -> Result<(), DeployError> {
         let id = &announced.id;
-        let found = self.policies.get(id).await.map_err(|error| DeployError::Read(id.clone(), error))?;
+        let found = self.policies().read(id).await.map_err(|error| DeployError::Read(id.clone(), error))?;
         match found {
             // Removed meanwhile: there is nothing to ship.
             None => Ok(()),
@@ -259,10 +256,10 @@ impl Deployer {
         author: &str,
         touches: impl Fn(&AgentPolicy) -> bool,
     ) -> Result<(), DeployError> {
-        let listed = self.policies.list(Scope::All).await;
+        let listed = self.policies().refresh().await;
         let listed = listed.map_err(|error| DeployError::Read("*".to_owned(), error))?;
-        let touched = listed.values.into_iter().filter(|policy| touches(&policy.value));
-        let ids: Vec<String> = touched.map(|policy| policy.id).collect();
+        let touched = listed.values().filter(|policy| touches(&policy.value));
+        let ids: Vec<String> = touched.map(|policy| policy.id.clone()).collect();
         let (deployer, author) = (self.clone(), author.to_owned());
         let task = tokio::spawn(async move {
             stream::iter(ids)
@@ -303,11 +300,14 @@ impl Deployer {
     /// # Errors
     /// [`DeployError`] of the first that cannot be deployed.
     pub async fn mend(&self) -> Result<(), DeployError> {
-        let listed = self.policies.list(Scope::All).await;
-        let listed = listed.map_err(|error| DeployError::Read("*".to_owned(), error))?;
-        for policy in listed.values {
+        for policy in self.policies().all().values() {
             let head = self.fleet.policies.head(&policy.id);
             if head.is_none_or(|head| head.rendered.revision < policy.value.revision) {
+                // Whoever saved it just now is about to ship it.
+                let age = policy.value.updated_at.until(self.fleet.clock.now());
+                if age < SAVED_JUST_NOW {
+                    continue;
+                }
                 warn!(
                     policy = policy.id,
                     revision = policy.value.revision,

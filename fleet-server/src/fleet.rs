@@ -9,9 +9,10 @@ use fleet_access::signer::Signer;
 use fleet_policy::actions::Actions;
 use fleet_policy::agents::{Agents, Snapshot};
 use fleet_policy::artifacts::Artifacts;
+use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy};
 use fleet_policy::files::{FileLimits, Files};
 use fleet_policy::policies::Policies;
-use fleet_policy::settings::Settings;
+use fleet_policy::settings::{Settings, Table};
 use fleet_policy::status::Status;
 use fleet_service::drain::Drain;
 use fleet_store::Store;
@@ -25,7 +26,7 @@ use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
-const FOLLOWED: usize = 6 + Settings::COLLECTIONS;
+const FOLLOWED: usize = 7 + Settings::COLLECTIONS;
 
 /// What of artifacts is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,8 @@ pub struct Fleet {
     pub artifacts: Artifacts,
     /// The files that agents upload or are to get.
     pub files: Files,
+    /// The agent policies as people edit them.
+    pub agent_policies: Table<AgentPolicy>,
     /// Integrations as people set them up.
     pub integrations: Integrations,
     /// The integration packages.
@@ -106,6 +109,7 @@ impl Fleet {
             actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
             artifacts: Artifacts::new(&store, bounds.artifacts.size, bounds.artifacts.keep),
             files: Files::new(&store, bounds.files),
+            agent_policies: Table::new(&store, &AGENT_POLICIES),
             integrations: Integrations::new(&store),
             packages: Packages::new(&store),
             enrollment: EnrollmentKeys::new(&store),
@@ -137,6 +141,7 @@ impl Fleet {
         run!("policies", |fleet| fleet.policies.follow(|| fleet.has_read()));
         run!("actions", |fleet| fleet.actions.follow(|| fleet.has_read()));
         run!("enrollment-keys", |fleet| fleet.enrollment.follow(|| fleet.has_read()));
+        run!("agent-policies", |fleet| fleet.agent_policies.follow(|| fleet.has_read()));
         run!("integrations", |fleet| fleet.integrations.rows.follow(|| fleet.has_read()));
         run!("settings", |fleet| fleet.settings.follow(|| fleet.has_read()));
         run!("turns", |fleet| fleet.sessions.give_turns());

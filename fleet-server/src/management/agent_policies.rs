@@ -11,12 +11,13 @@ mod edit;
 mod revisions;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
 use fleet_policy::documents::AgentPolicy;
-use fleet_store::{Scope, Versioned};
+use fleet_store::Versioned;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -125,16 +126,16 @@ struct BulkGet {
 
 impl Management {
     pub(super) async fn find_policy(&self, id: &str) -> Result<Versioned<AgentPolicy>, ApiError> {
-        let found = self.deployer.policies().get(id).await?;
-        found.ok_or_else(|| ApiError::not_found("Agent policy", id))
+        let found = self.deployer.policies().read(id).await?;
+        found.map(Arc::unwrap_or_clone).ok_or_else(|| ApiError::not_found("Agent policy", id))
     }
 
     /// How many agents have each policy: all of them, and those that do not run as root.
-    fn count_agents(&self) -> HashMap<std::sync::Arc<str>, usize> {
+    fn count_agents(&self) -> HashMap<Arc<str>, usize> {
         let mut counts = HashMap::new();
         self.fleet.agents.for_each(|agent| {
             if agent.agent.active {
-                *counts.entry(std::sync::Arc::clone(&agent.agent.policy_id)).or_default() += 1;
+                *counts.entry(Arc::clone(&agent.agent.policy_id)).or_default() += 1;
             }
         });
         counts
@@ -173,14 +174,14 @@ async fn list(
     Params(page): Params<DocumentPage>,
     Params(query): Params<ListQuery>,
 ) -> Answer<Items<Shown>> {
-    let mut values = management.deployer.policies().list(Scope::All).await?.values;
-    values.retain(|policy| caller.may_on(Right::ReadPolicies, &policy.id));
-    let listed = page.select(values.into_iter().map(|policy| policy.value).collect())?;
+    let all = management.deployer.policies().all();
+    let seen = all.values().filter(|policy| caller.may_on(Right::ReadPolicies, &policy.id));
+    let listed = page.select(seen.map(|policy| &policy.value).collect())?;
     let counts = management.count_agents();
     let mut items = Vec::with_capacity(listed.items.len());
     for policy in listed.items {
         let agents = counts.get(policy.id.as_str()).copied().unwrap_or(0);
-        items.push(management.shown(policy, agents, query.full == Some(true)).await?);
+        items.push(management.shown(policy.clone(), agents, query.full == Some(true)).await?);
     }
     Ok(Json(Items { items, total: listed.total, page: listed.page, per_page: listed.per_page }))
 }
@@ -191,14 +192,14 @@ async fn bulk_get(
     Input(asked): Input<BulkGet>,
 ) -> Answer<Items<Shown>> {
     let counts = management.count_agents();
-    let found = management.deployer.policies().get_many(&asked.ids).await?;
+    let found = management.deployer.policies().read_many(&asked.ids).await?;
     let mut items = Vec::with_capacity(found.len());
     for (id, policy) in asked.ids.iter().zip(found) {
         let policy = policy.filter(|_| caller.may_on(Right::ReadPolicies, id));
         match policy {
             Some(policy) => {
                 let agents = counts.get(id.as_str()).copied().unwrap_or(0);
-                items.push(management.shown(policy.value, agents, asked.full == Some(true)).await?);
+                items.push(management.shown(policy.value.clone(), agents, asked.full == Some(true)).await?);
             }
             None if asked.ignore_missing == Some(true) => {}
             None => return Err(ApiError::not_found("Agent policy", id)),

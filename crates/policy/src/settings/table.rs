@@ -57,6 +57,15 @@ where
         Ok(self.documents.get(id).await?.map(|found| self.admit(found)))
     }
 
+    /// The documents with these ids, in their order, as the store has them.
+    ///
+    /// # Errors
+    /// The store fails, or a document cannot be read.
+    pub async fn read_many(&self, ids: &[String]) -> Result<Vec<Option<Arc<Versioned<T>>>>, Error> {
+        let found = self.documents.get_many(ids).await?;
+        Ok(found.into_iter().map(|found| found.map(|found| self.admit(found))).collect())
+    }
+
     /// Reads all documents from the store: what other servers have written just now is among them.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
 use fleet_policy::documents::{AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
-use fleet_store::{Expect, Scope, WriteError};
+use fleet_store::{Expect, WriteError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -93,7 +93,7 @@ pub(super) async fn create(
     }
     let empty = AgentPolicy { id, inactivity_timeout: DEFAULT_INACTIVITY_TIMEOUT, ..AgentPolicy::default() };
     let mut policy = edited(&empty, &body)?;
-    check_name(&management, &policy).await?;
+    check_name(&management, &policy)?;
     policy.revision = 1;
     stamp(&management, &mut policy, caller.name());
     add(&management, &policy).await?;
@@ -103,7 +103,7 @@ pub(super) async fn create(
 
 /// Stores a new policy, ships it, and makes its first enrolment key.
 async fn add(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
-    match management.deployer.policies().put(&policy.id, policy, Expect::Absent, None, None).await {
+    match management.deployer.policies().put(&policy.id, policy.clone(), Expect::Absent).await {
         Ok(_) => {}
         Err(WriteError::Conflict { .. }) => {
             let text = format!("an agent policy with id {} exists already", policy.id);
@@ -122,9 +122,9 @@ fn stamp(management: &Management, policy: &mut AgentPolicy, author: &str) {
 }
 
 /// Two policies of one name are told apart by nobody.
-async fn check_name(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
-    let listing = management.deployer.policies().list(Scope::All).await?;
-    let taken = listing.values.iter().find(|other| other.value.name == policy.name && other.id != policy.id);
+fn check_name(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
+    let all = management.deployer.policies().all();
+    let taken = all.values().find(|other| other.value.name == policy.name && other.id != policy.id);
     match taken {
         None => Ok(()),
         Some(other) => Err(ApiError::Conflict(format!(
@@ -136,7 +136,7 @@ async fn check_name(management: &Management, policy: &AgentPolicy) -> Result<(),
 
 /// Makes a first policy if there is none. Returns its enrolment key.
 pub(in crate::management) async fn ensure_first(management: &Management) -> Result<Option<String>, ApiError> {
-    if !management.deployer.policies().list(Scope::All).await?.values.is_empty() {
+    if !management.deployer.policies().refresh().await?.is_empty() {
         return Ok(None);
     }
     let mut policy = AgentPolicy {
@@ -149,7 +149,7 @@ pub(in crate::management) async fn ensure_first(management: &Management) -> Resu
         ..AgentPolicy::default()
     };
     stamp(management, &mut policy, "fleet-server");
-    match management.deployer.policies().put(FIRST, &policy, Expect::Absent, None, None).await {
+    match management.deployer.policies().put(FIRST, policy.clone(), Expect::Absent).await {
         Ok(_) => {}
         // Another server is faster.
         Err(WriteError::Conflict { .. }) => return Ok(None),
@@ -187,12 +187,12 @@ pub(super) async fn update(
         return Ok(Json(Item { item: management.shown(policy, agents, true).await? }));
     }
     if policy.name != found.value.name {
-        check_name(&management, &policy).await?;
+        check_name(&management, &policy)?;
     }
     policy.revision = found.value.revision + 1;
     stamp(&management, &mut policy, caller.name());
     let expect = Expect::Revision(found.revision);
-    match management.deployer.policies().put(&id, &policy, expect, None, None).await {
+    match management.deployer.policies().put(&id, policy.clone(), expect).await {
         Ok(_) => {}
         Err(WriteError::Conflict { .. }) => {
             let current = management.find_policy(&id).await?.value;
@@ -225,7 +225,7 @@ pub(super) async fn copy(
         ..found.clone()
     };
     check(&policy)?;
-    check_name(&management, &policy).await?;
+    check_name(&management, &policy)?;
     stamp(&management, &mut policy, caller.name());
     add(&management, &policy).await?;
     let policy = management.copy_integrations(&found, policy, &caller).await?;
@@ -246,7 +246,7 @@ pub(super) async fn remove(
         let text = format!("agent policy {id} has {agents} agents: reassign or unenrol them first");
         return Err(ApiError::BadRequest(text));
     }
-    management.deployer.policies().delete(&id, Expect::Revision(found.revision), None).await?;
+    management.deployer.policies().delete(&id, Expect::Revision(found.revision)).await?;
     management.deployer.deployed().delete(&id, Expect::Any, None).await?;
     management.remove_integrations_of(&found.value).await?;
     enrollment_keys::revoke_all_of(&management, &id).await?;

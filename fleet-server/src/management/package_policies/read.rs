@@ -65,13 +65,13 @@ impl Management {
 
     /// The agent policies of these ids.
     pub(super) async fn agent_policies(&self, ids: &[String]) -> Result<Vec<AgentPolicy>, ApiError> {
-        let found = self.deployer.policies().get_many(ids).await?;
+        let found = self.deployer.policies().read_many(ids).await?;
         let mut policies = Vec::with_capacity(ids.len());
         for (id, found) in ids.iter().zip(found) {
             let found = found.ok_or_else(|| {
                 ApiError::BadRequest(format!("[request body.policy_ids]: agent policy {id} is not there"))
             })?;
-            policies.push(found.value);
+            policies.push(found.value.clone());
         }
         Ok(policies)
     }

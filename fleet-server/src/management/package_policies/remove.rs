@@ -110,7 +110,7 @@ impl Management {
         caller.require_on_all(Right::WritePolicies, &policy.policy_ids)?;
         for policy_id in &policy.policy_ids {
             let is_managed =
-                self.deployer.policies().get(policy_id).await?.is_some_and(|it| it.value.is_managed);
+                self.deployer.policies().read(policy_id).await?.is_some_and(|it| it.value.is_managed);
             if is_managed && !force {
                 let text = format!("agent policy {policy_id} is managed: say force to change it");
                 return Err(ApiError::BadRequest(text));
