@@ -123,9 +123,9 @@ fn the_log_goes_to_files_that_follow_each_other() {
     again.wait_until(|| text(&older).contains(RUNNING) && text(&newest).contains(RUNNING));
     again.stop();
 
-    let settings = ["logging.to_files=true", &path, "logging.files.rotateeverybytes=400"];
+    let settings = ["logging.to_files=true", &path, "logging.files.rotateeverybytes=100"];
     let mut small = Program::start(directory.path(), &settings);
-    small.wait_until(|| fs::read_dir(&logs).is_ok_and(|files| files.count() > 4));
+    small.wait_until(|| fs::read_dir(&logs).is_ok_and(|files| files.count() > 3));
     small.stop();
     for file in fs::read_dir(&logs).unwrap() {
         messages(&text(&file.unwrap().path()));
