@@ -1,5 +1,6 @@
 //! The parts put together, from start to drain.
 
+mod log;
 mod people;
 mod settings;
 mod statistics;
@@ -26,7 +27,6 @@ use fleet_access::timestamp::Timestamp;
 use fleet_access::users::UserError;
 use fleet_policy::keeper::{Realm, keep};
 use fleet_service::drain::Drain;
-use fleet_service::logging::{self, Style};
 use fleet_service::notify;
 use fleet_service::signals::Signals;
 use fleet_service::tls::TlsError;
@@ -37,12 +37,12 @@ use tracing::{error, info, warn};
 use crate::agents::{AgentsApi, AgentsHandler, Measured, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::config::logging::Level;
 use crate::deployment::Deployer;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
 use crate::management::{self, Health, Management, People};
+use log::Terminal;
 use tls::Listening;
 
 /// The master key of a service that systemd gives one.
@@ -101,18 +101,17 @@ pub(crate) enum Error {
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: &Config) -> ExitCode {
-    let verbosity = match config.logging.level {
-        Level::Trace | Level::Debug => 1,
-        _ => 0,
+    let mut terminal = match log::start(&config.logging) {
+        Ok(terminal) => terminal,
+        Err(error) => {
+            log::tell_on_stderr(&error);
+            return ExitCode::FAILURE;
+        }
     };
-    let style = Style::detect(std::env::var("JOURNAL_STREAM").ok().as_deref());
-    if let Err(error) = logging::start(style, verbosity) {
-        error!(error = &error as &dyn std::error::Error, "the log was started before");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(Box::pin(Server::run(config)));
+            let outcome = runtime.block_on(Box::pin(Server::run(config, &mut terminal)));
             runtime.shutdown_timeout(END_MAX);
             outcome
         }
@@ -125,6 +124,7 @@ pub(crate) fn run(config: &Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(error = &error as &dyn std::error::Error, "fleet-server cannot run");
+            terminal.tell_failure(&error);
             ExitCode::FAILURE
         }
     }
@@ -141,7 +141,7 @@ struct Server {
 }
 
 impl Server {
-    async fn run(config: &Config) -> Result<(), Error> {
+    async fn run(config: &Config, terminal: &mut Terminal) -> Result<(), Error> {
         let mut signals = Signals::listen().map_err(Error::Signals)?;
         let agents = bind(&config.server.host, config.server.port).await?;
         let management = bind(&config.management.host, config.management.port).await?;
@@ -187,7 +187,7 @@ impl Server {
             management = %serving.management,
             "fleet-server is running"
         );
-        server.welcome(config, &serving).await;
+        server.welcome(config, &serving, terminal).await;
         signals.stop().await;
         notify::stopping("draining");
         info!(grace = ?config.server.timeouts.drain, "stopping: whoever asks is answered until the grace ends");
@@ -283,7 +283,7 @@ impl Server {
     }
 
     /// Tells whoever started it for the first time what to do next.
-    async fn welcome(&self, config: &Config, serving: &Serving) {
+    async fn welcome(&self, config: &Config, serving: &Serving, terminal: &mut Terminal) {
         let key = match self.management(config, &serving.ending).ensure_policy().await {
             Ok(key) => key,
             Err(error) => {
@@ -291,7 +291,7 @@ impl Server {
                 None
             }
         };
-        welcome::tell(config, serving, self.password.as_ref(), key.as_deref());
+        terminal.tell(&welcome::text(config, serving, self.password.as_ref(), key.as_deref()));
     }
 }
 

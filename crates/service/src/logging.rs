@@ -1,12 +1,18 @@
-//! Log lines on stderr.
+//! Log lines, on stderr or in files.
 //!
 //! Under systemd each line begins with its priority as `<N>`, which journald takes off (sd-daemon(3)), and
 //! has no time of its own. Otherwise it begins with the time and the level. A line is one line: control
 //! characters in it are escaped, so that nobody's input can forge another one.
 
+mod ecs;
+mod files;
+
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -17,6 +23,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, reload};
+
+use ecs::EcsLines;
+use files::Rotating;
+pub use files::{Files, FilesError};
 
 /// Our own crates begin with this; of the others only warnings are of interest.
 const OWN: &str = "fleet";
@@ -64,8 +74,62 @@ impl Verbosity {
 }
 
 fn targets(verbosity: i64) -> Targets {
-    let own = if verbosity > 0 { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    Targets::new().with_default(LevelFilter::WARN).with_target(OWN, own)
+    targets_at(if verbosity > 0 { Level::DEBUG } else { Level::INFO })
+}
+
+/// Others never tell more than warnings: their details may hold what nobody is to read, such as headers.
+fn targets_at(level: Level) -> Targets {
+    let own = LevelFilter::from_level(level);
+    Targets::new().with_default(own.min(LevelFilter::WARN)).with_target(OWN, own)
+}
+
+/// Where log lines go, and how they look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Nowhere.
+    Nowhere,
+    /// To standard error, for a person or for journald.
+    Stderr(Style),
+    /// To standard error, a JSON object each, with the names of the Elastic Common Schema.
+    StderrJson,
+    /// To files that follow each other, as JSON.
+    Files(Files),
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log was started before.
+    #[error("the log was started before")]
+    Twice(#[source] TryInitError),
+    /// There are no files for it.
+    #[error("there are no log files")]
+    Files(#[source] FilesError),
+    /// Standard error cannot be kept.
+    #[error("there is no standard error")]
+    Stderr(#[source] io::Error),
+}
+
+/// Starts the log of `service` for the whole process, with what is not finer than `level`. Returns standard error
+/// as it was before the log took it: for what is said to whoever started the process, and is not for the log.
+///
+/// # Errors
+/// The log was started before, or its files cannot be opened.
+pub fn start_to(output: Output, service: &'static str, level: Level) -> Result<File, StartError> {
+    let terminal = io::stderr().as_fd().try_clone_to_owned().map_err(StartError::Stderr)?;
+    let lines = tracing_subscriber::fmt::layer();
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match output {
+        Output::Nowhere => return Ok(terminal.into()),
+        Output::Stderr(style) => Box::new(lines.with_writer(io::stderr).event_format(Lines(style))),
+        Output::StderrJson => Box::new(lines.with_writer(io::stderr).event_format(EcsLines(service))),
+        Output::Files(files) => {
+            let log = Arc::new(Rotating::open(files).map_err(StartError::Files)?);
+            Box::new(lines.with_writer(log).event_format(EcsLines(service)))
+        }
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets_at(level)));
+    subscriber.try_init().map_err(StartError::Twice)?;
+    Ok(terminal.into())
 }
 
 /// Starts logging to stderr for the whole process.
@@ -149,7 +213,9 @@ mod tests {
 
     use tracing::subscriber::with_default;
 
-    use super::{Style, parse_stream, subscriber};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::{EcsLines, Level, Style, parse_stream, subscriber, targets_at};
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -201,6 +267,34 @@ mod tests {
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(time.ends_with('Z') && time.contains('T'), "{line}");
         assert_eq!(rest, " INFO engine: elected\n");
+    }
+
+    #[test]
+    fn lines_of_json_have_the_names_of_the_schema() {
+        let (buffer, writer) = buffer();
+        let layer = tracing_subscriber::fmt::layer().with_writer(writer).event_format(EcsLines("server"));
+        let subscriber = tracing_subscriber::registry().with(layer).with(targets_at(Level::WARN));
+        with_default(subscriber, || {
+            let error = io::Error::other("a\nb");
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(target: "fleet_server", agent = "web-1", count = 7, error, "odd\u{2028}");
+            tracing::info!(target: "fleet_server", "not told");
+        });
+        let text = buffer.take();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(line["@timestamp"].take().as_str().unwrap().ends_with('Z'));
+        let expected = serde_json::json!({
+            "@timestamp": null,
+            "log.level": "warn",
+            "log.logger": "fleet_server",
+            "message": "odd\u{2028}",
+            "error.message": "a\nb",
+            "labels": {"agent": "web-1", "count": 7},
+            "service.name": "server",
+            "ecs.version": "1.6.0",
+        });
+        assert_eq!(line, expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_service::config::document::{Section, read};
+use fleet_service::logging::Files;
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,27 +42,6 @@ pub enum Destination {
     },
     /// Files that are rotated, with JSON lines.
     Files(Files),
-}
-
-/// The log's files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
-    /// The directory.
-    pub path: PathBuf,
-    /// The name of the newest one.
-    pub name: String,
-    /// The size in bytes at which the next one begins.
-    pub rotate_every_bytes: u64,
-    /// How many are kept beside the newest.
-    pub keep_files: u32,
-    /// The mode of a new one.
-    pub permissions: u32,
-    /// The time after which the next one begins; `None`: only the size counts.
-    pub interval: Option<Duration>,
-    /// Whether the next one begins when the server starts.
-    pub rotate_on_startup: bool,
-    /// Whether what is written to standard error goes into the file as well.
-    pub redirect_stderr: bool,
 }
 
 /// The log.

@@ -1,7 +1,5 @@
 //! What is told at the first start.
 
-use std::io::{self, Write};
-
 use fleet_access::users::ADMIN;
 use fleet_service::config::value::Secret;
 
@@ -15,14 +13,14 @@ pub(super) fn hostname() -> Option<String> {
     (!name.is_empty() && name != "(none)").then(|| name.to_owned())
 }
 
-/// Tells the administrator's password if it was made up now, and how the first agent is enrolled if its policy
+/// The administrator's password if it was made up now, and how the first agent is enrolled if its policy
 /// was.
-pub(super) fn tell(
+pub(super) fn text(
     config: &Config,
     serving: &Serving,
     password: Option<&Secret>,
     enrollment_key: Option<&str>,
-) {
+) -> String {
     let mut text = String::new();
     let host = hostname().unwrap_or_else(|| "localhost".to_owned());
     if let Some(password) = password {
@@ -47,7 +45,6 @@ pub(super) fn tell(
     }
     if !text.is_empty() {
         text.push('\n');
-        // Nobody is left to tell if this fails.
-        let _ = io::stderr().write_all(text.as_bytes());
     }
+    text
 }

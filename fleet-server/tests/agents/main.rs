@@ -16,6 +16,7 @@ mod etcd;
 mod farewells;
 mod files;
 mod load;
+mod logs;
 mod manager;
 mod opamp;
 mod pgp;

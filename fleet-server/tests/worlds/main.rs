@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a world that cannot go on has failed")]
 
 mod agent;
+mod bodies;
 mod hostile;
 mod lag;
 mod servers;

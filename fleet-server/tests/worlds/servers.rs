@@ -75,7 +75,7 @@ impl Server {
         let store = Arc::new(Lagging::new(client, self.lags.subscribe()));
         let clock = Arc::new(shared.clock);
         let bounds = Bounds {
-            files: FileLimits { storage: 0, receiving: 1 },
+            files: FileLimits { storage: 64 << 20, receiving: 4 },
             artifacts: ArtifactCache { size: 0, keep: Duration::ZERO },
         };
         let fleet = Fleet::new(store, shared.keyring.clone(), shared.signer.clone(), clock, bounds);
@@ -107,6 +107,19 @@ impl Server {
         key: &str,
         body: &Value,
     ) -> Option<(StatusCode, Value)> {
+        let (status, body) = self.send_bytes(method, path, key, &[], body.to_string().into()).await?;
+        Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// The same with any body, and more headers.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        more: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Option<(StatusCode, Bytes)> {
         let (handler, fleet, life) = {
             let running = self.running.lock().unwrap();
             let running = running.as_ref()?;
@@ -117,6 +130,9 @@ impl Server {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("ApiKey {key}").parse().unwrap());
         headers.insert("user-agent", "Elastic Agent v9.6.0".parse().unwrap());
+        for (name, value) in more {
+            headers.insert(*name, value.parse().unwrap());
+        }
         let request = Request {
             method,
             path: path.to_owned(),
@@ -126,7 +142,7 @@ impl Server {
             is_encrypted: true,
         };
         let answering = async {
-            match handler.handle(request, Body::Whole(Bytes::from(body.to_string()))).await {
+            match handler.handle(request, Body::Whole(body)).await {
                 Outcome::Answer(response) => Some(response),
                 Outcome::Hold(held) => Some(held.await),
                 Outcome::Upgrade(_) => None,
@@ -134,8 +150,7 @@ impl Server {
         };
         let response = life.run_until_cancelled(answering).await??;
         let ResponseBody::Pieces(pieces) = response.body else { return None };
-        let body = serde_json::from_slice(&pieces.concat()).unwrap_or(Value::Null);
-        Some((response.status, body))
+        Some((response.status, pieces.concat().into()))
     }
 }
 
@@ -158,7 +173,7 @@ fn settings() -> Settings {
         compression_threshold: 1024,
         ignore_checkin_policy_id: false,
         graceful_force_unenroll: None,
-        enable_opamp: false,
+        enable_opamp: true,
         signer_key: SignerKey { dir: PathBuf::new(), upstream_url: String::new() },
         static_tokens: Vec::new(),
         limits: Limits::all(limit),
