@@ -186,7 +186,8 @@ fn reshaped(value: &Value, var: &Variable, frozen: Option<bool>) -> (PolicyVar, 
         (Value::Array(_) | Value::Null | Value::Object(_), true) => (value.clone(), false),
         (Value::String(text), true) if text.is_empty() => (Value::Array(Vec::new()), true),
         (value, true) => (Value::Array(vec![value.clone()]), true),
-        (Value::Array(items), false) if items.len() < 2 => (items.first().cloned().unwrap_or_default(), true),
+        (Value::Array(items), false) if items.is_empty() => (Value::Null, true),
+        (Value::Array(items), false) if items.len() == 1 && !items[0].is_array() => (items[0].clone(), true),
         (value, false) => (value.clone(), false),
     };
     (PolicyVar { value, kind: Some(var.kind.name().to_owned()), frozen }, is_reshaped)
