@@ -1,6 +1,6 @@
 //! Archives: what is unpacked, and what is refused.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{Cursor, Write};
 

@@ -1,6 +1,6 @@
 //! Packages: what their manifests may say, and what is told where one says what cannot be.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 
