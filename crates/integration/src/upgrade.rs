@@ -9,6 +9,7 @@ use crate::defaults;
 use crate::finding::{Finding, input_field};
 use crate::package::{LayoutInput, LayoutStream, Package, Variable};
 use crate::policy::{PackagePolicy, PolicyInput, PolicyStream, PolicyVar, Vars};
+use crate::secrets;
 
 /// What becomes of a part of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -68,6 +69,8 @@ pub fn upgrade(old: &PackagePolicy, package: &Package) -> Upgraded {
     for input in old.inputs.iter().filter(is_gone) {
         work.note(format!("inputs.{}", input.key()), Change::Removed);
     }
+    // Those of variables that are gone are not needed any more.
+    secrets::name_references(&mut policy);
     let conflicts = check(package, &policy);
     Upgraded { policy, conflicts, changes: work.changes }
 }

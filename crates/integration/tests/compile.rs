@@ -1,7 +1,5 @@
 //! From packages to what agents get.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
 mod common;
 
 use common::{context, package, pretty, set};

@@ -40,6 +40,8 @@ fn a_package_is_read_whole() {
         package.data_streams[1].elasticsearch.rest,
         *json!({"index_mode": "time_series"}).as_object().unwrap()
     );
+    let told = serde_json::to_value(&package.data_streams[1].elasticsearch).unwrap();
+    assert_eq!(told["privileges"], json!({"indices": ["auto_configure", "create_doc", "read"]}));
     assert!(package.template_errors().next().is_none());
 }
 
@@ -52,6 +54,7 @@ fn what_does_not_matter_is_taken_as_it_is() {
         "name: x\nversion: 1.0.0-beta.1+b\nowner: acme\nicons:\nvars:\npolicy_templates: []\n",
         "name: x\nversion: 1.0.0\nunknown: {a: [1, 2]}\nconditions: none\nname: x\n",
         "base: &b {title: T}\n<<: *b\nname: x\nversion: 1.0.0\n",
+        "name: x\nversion: 1.0.0\nicons: {a: b}\nscreenshots: x\nvars: {}\n",
         "---\nname: x\nversion: '1.0.0'\n...\n",
     ] {
         let package =
@@ -72,7 +75,7 @@ fn defaults_are_what_their_types_want() {
   - {name: b, type: bool, default: 'true'}
   - {name: c, type: integer, default: '7'}
   - {name: d, type: text, multi: true, default: one}
-  - {name: e, type: select, default: 1, options: [{value: 1, text: One}, {value: 2}]}
+  - {name: e, type: select, default: 1, options: [{value: 1, text: One}, 2]}
   - {name: f, type: yaml, default: {a: 1}}
   - {name: g, type: of_tomorrow, multi: true, default: [1, two]}
   - {name: h, type: text, default: ~}

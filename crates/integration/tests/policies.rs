@@ -283,6 +283,9 @@ fn an_upgrade_keeps_what_people_have_set() {
     policy.revision = 4;
     set(&mut policy, 0, Some(0), "paths", json!("/a"));
     set(&mut policy, 0, Some(0), "was", json!("kept"));
+    set(&mut policy, 0, Some(0), "gone", json!({"isSecretRef": true, "id": "s"}));
+    secrets::name_references(&mut policy);
+    assert!(policy.secret_references.is_some());
     policy.inputs[0].streams[0].enabled = false;
     let vars = "      - {name: paths, type: text, multi: true}\n      - {name: is, type: text, migrate_from: was}\n      - {name: new, type: integer, default: 5}\n";
     let new = versioned(
@@ -294,6 +297,7 @@ fn an_upgrade_keeps_what_people_have_set() {
     let streams = &upgraded.policy.inputs[0].streams;
     assert_eq!(upgraded.policy.package.as_ref().unwrap().version, "2.0.0");
     assert_eq!(upgraded.policy.revision, 4);
+    assert_eq!(upgraded.policy.secret_references, None);
     assert!(!streams[0].enabled && streams[1].enabled);
     let values: Vec<(&str, &Value)> =
         streams[0].vars.iter().map(|(name, var)| (name.as_str(), &var.value)).collect();

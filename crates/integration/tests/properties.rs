@@ -130,7 +130,92 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A template's part, of which it is plain what it says: all of it stands in one line.
+#[derive(Debug, Clone)]
+enum Part {
+    Text(String),
+    Print(usize),
+    /// Conditions with what they guard, then the rest.
+    If(Vec<(bool, usize, Vec<Part>)>, Option<Vec<Part>>),
+    Each(usize, Vec<Part>, Option<Vec<Part>>),
+}
+
+/// The variables: some that count as there, some that do not.
+const NAMES: [&str; 6] = ["yes", "no", "text", "empty", "list", "none"];
+
+fn variables() -> Value {
+    json!({"yes": true, "no": false, "text": "t", "empty": "", "list": [1, 2], "none": []})
+}
+
+fn parts() -> impl Strategy<Value = Vec<Part>> {
+    let name = 0..NAMES.len();
+    let leaf = prop_oneof!["[a-z ]{1,4}".prop_map(Part::Text), name.clone().prop_map(Part::Print)];
+    let part = leaf.prop_recursive(4, 24, 4, move |inner| {
+        let body = prop::collection::vec(inner, 0..3);
+        let branch = (any::<bool>(), 0..NAMES.len(), body.clone());
+        prop_oneof![
+            (prop::collection::vec(branch, 1..4), prop::option::of(body.clone()))
+                .prop_map(|(branches, rest)| Part::If(branches, rest)),
+            (0..NAMES.len(), body.clone(), prop::option::of(body))
+                .prop_map(|(of, body, rest)| Part::Each(of, body, rest)),
+        ]
+    });
+    prop::collection::vec(part, 0..5)
+}
+
+fn written(parts: &[Part], loops: usize) -> String {
+    let path = |name: &usize| format!("{}{}", "../".repeat(loops), NAMES[*name]);
+    let rest = |rest: &Option<Vec<Part>>| {
+        rest.as_ref().map(|rest| format!("{{{{else}}}}{}", written(rest, loops))).unwrap_or_default()
+    };
+    let one = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Print(name) => format!("{{{{{}}}}}", path(name)),
+        Part::If(branches, otherwise) => {
+            let helper = |is_if: &bool| if *is_if { "if" } else { "unless" };
+            let mut text = String::new();
+            for (index, (is_if, name, body)) in branches.iter().enumerate() {
+                let open = if index == 0 { "#" } else { "else " };
+                text += &format!("{{{{{open}{} {}}}}}{}", helper(is_if), path(name), written(body, loops));
+            }
+            format!("{text}{}{{{{/{}}}}}", rest(otherwise), helper(&branches[0].0))
+        }
+        Part::Each(name, body, otherwise) => {
+            format!(
+                "{{{{#each {}}}}}{}{}{{{{/each}}}}",
+                path(name),
+                written(body, loops + 1),
+                rest(otherwise)
+            )
+        }
+    };
+    parts.iter().map(one).collect()
+}
+
+fn meant(parts: &[Part]) -> String {
+    let is_there = |name: &usize| matches!(NAMES[*name], "yes" | "text" | "list");
+    let rest = |rest: &Option<Vec<Part>>| rest.as_ref().map(|rest| meant(rest)).unwrap_or_default();
+    let one = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Print(name) => ["true", "false", "t", "", "1,2", ""][*name].to_owned(),
+        Part::If(branches, otherwise) => {
+            let chosen = branches.iter().find(|(is_if, name, _)| is_there(name) == *is_if);
+            chosen.map_or_else(|| rest(otherwise), |(_, _, body)| meant(body))
+        }
+        Part::Each(name, body, _) if NAMES[*name] == "list" => meant(body).repeat(2),
+        Part::Each(_, _, otherwise) => rest(otherwise),
+    };
+    parts.iter().map(one).collect()
+}
+
 proptest! {
+    #[test]
+    fn templates_say_what_is_meant(parts in parts()) {
+        let template = written(&parts, 0);
+        let read = Template::read("t", template.as_bytes()).unwrap();
+        prop_assert_eq!(read.render(&variables()).unwrap(), meant(&parts), "{}", template);
+    }
+
     #[test]
     fn archives_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = Archive::zip(&bytes);
