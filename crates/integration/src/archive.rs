@@ -9,6 +9,7 @@ mod tar_gz;
 mod zip_file;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -95,7 +96,7 @@ pub enum ArchiveError {
 }
 
 /// The files of one package by their paths below its top folder. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Archive {
     top: String,
     files: BTreeMap<String, Bytes>,
@@ -149,6 +150,13 @@ impl Archive {
     /// The paths of all files, in order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the contents, which may be hundreds of megabytes.
+        formatter.debug_struct("Archive").field("top", &self.top).field("files", &self.files.len()).finish()
     }
 }
 

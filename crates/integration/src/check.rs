@@ -70,7 +70,10 @@ fn check_input(package: &Package, layout: &LayoutInput, input: &PolicyInput, fin
 /// The stream of an input that a policy's stream is. An input package has one, whatever a policy calls it.
 pub(crate) fn find_stream<'a>(layout: &'a LayoutInput, stream: &PolicyStream) -> Option<&'a LayoutStream> {
     let only = if layout.streams.len() == 1 { layout.streams.first() } else { None };
-    layout.streams.iter().find(|known| known.dataset == stream.data_stream.dataset).or(only)
+    let same_dataset = |known: &&LayoutStream| known.dataset == stream.data_stream.dataset;
+    // Logs and metrics of one dataset are two streams.
+    let same = |known: &&LayoutStream| same_dataset(known) && known.kind == stream.data_stream.kind;
+    layout.streams.iter().find(same).or_else(|| layout.streams.iter().find(same_dataset)).or(only)
 }
 
 fn check_vars(declared: &[Variable], vars: &Vars, prefix: &str, findings: &mut Vec<Finding>) {

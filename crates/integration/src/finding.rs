@@ -45,6 +45,7 @@ pub(crate) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -
     match nearest {
         Some((_, other)) => format!(": did you mean {other}?"),
         None if known.is_empty() => String::new(),
+        None if known.len() == 1 => format!(": there is only {}", known.concat()),
         None if known.len() <= FEW => format!(": there are {}", known.join(", ")),
         None => String::new(),
     }

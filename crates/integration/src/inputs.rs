@@ -6,7 +6,7 @@ mod emit;
 use serde_json::{Map, Value, json};
 
 use crate::compile::{CompileError, Context, RenderedInput, compile};
-use crate::package::{LayoutInput, Package, Variable};
+use crate::package::{LayoutInput, Package, VarType, Variable};
 use crate::policy::{PackagePolicy, PolicyInput, Vars};
 
 /// `{"inputs": [...]}`: every input with every stream. What must be set and has no default is told as `<NAME>`.
@@ -75,7 +75,8 @@ fn title(title: &str, description: &str) -> String {
 }
 
 fn hint(vars: &mut Vars, declared: &[Variable]) {
-    for var in declared.iter().filter(|var| var.required) {
+    // A word is no YAML that could stand anywhere.
+    for var in declared.iter().filter(|var| var.required && var.kind != VarType::Yaml) {
         let Some(set) = vars.get_mut(&var.name) else { continue };
         let hint = Value::String(format!("<{}>", var.name.to_uppercase().replace('.', "_")));
         match &set.value {

@@ -134,7 +134,7 @@ pub struct PolicyTemplate {
     /// The data streams (names of folders) that belong to it; all where it names none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub data_streams: Vec<String>,
-    /// What it offers; of an input package, the one input that it is.
+    /// What it offers; empty in an input package, which is one input itself.
     pub inputs: Vec<Input>,
     /// Whether it may be used more than once in one agent policy.
     pub multiple: bool,

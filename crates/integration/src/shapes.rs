@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::check::find_stream;
 use crate::compile::find_input;
 use crate::defaults;
 use crate::finding::{Finding, suggestion};
-use crate::package::{LayoutInput, LayoutStream, Package, TYPE_VAR, Variable};
+use crate::package::{LayoutInput, Package, TYPE_VAR, Variable};
 use crate::policy::{PackagePolicy, PolicyVar, SimplifiedInput, SimplifiedPolicy, SimplifiedStream, Vars};
 
 /// Variables that input packages take without declaring them.
@@ -151,8 +152,7 @@ pub fn complete(policy: &mut PackagePolicy, package: &Package) {
         type_vars(&mut input.vars, &layout.vars);
         for stream in &mut input.streams {
             stream.id = Some(stream.agent_id(&input.kind, &id));
-            let known = |layout: &&LayoutStream| layout.dataset == stream.data_stream.dataset;
-            let Some(layout) = layout.streams.iter().find(known) else { continue };
+            let Some(layout) = find_stream(layout, stream) else { continue };
             let declared = defaults::stream(layout, &input.kind, &id);
             stream.data_stream.elasticsearch = declared.data_stream.elasticsearch;
             stream.release = declared.release;

@@ -1,7 +1,7 @@
 //! Templates of streams and inputs: Handlebars, as packages use it.
 //!
 //! The grammar and the rules of whitespace are those of the `handlebars` crate, which parses a template once.
-//! What it parses is turned into a [program](program) of our own and run here: packages are written for
+//! What it parses is turned into a program of our own (`program`) and run here: packages are written for
 //! Handlebars in JavaScript and rely on what is truthy, printed and looked up there; they come from
 //! strangers, so that what a template may cost has to be counted; and a policy is rendered thousands of
 //! times, for which values are borrowed, not copied.

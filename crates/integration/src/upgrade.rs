@@ -9,6 +9,7 @@ use crate::defaults;
 use crate::finding::{Finding, input_field};
 use crate::package::{LayoutInput, LayoutStream, Package, Variable};
 use crate::policy::{PackagePolicy, PolicyInput, PolicyStream, PolicyVar, Vars};
+use crate::secrets;
 
 /// What becomes of a part of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -68,6 +69,8 @@ pub fn upgrade(old: &PackagePolicy, package: &Package) -> Upgraded {
     for input in old.inputs.iter().filter(is_gone) {
         work.note(format!("inputs.{}", input.key()), Change::Removed);
     }
+    // Those of variables that are gone are not needed any more.
+    secrets::name_references(&mut policy);
     let conflicts = check(package, &policy);
     Upgraded { policy, conflicts, changes: work.changes }
 }
@@ -186,7 +189,8 @@ fn reshaped(value: &Value, var: &Variable, frozen: Option<bool>) -> (PolicyVar, 
         (Value::Array(_) | Value::Null | Value::Object(_), true) => (value.clone(), false),
         (Value::String(text), true) if text.is_empty() => (Value::Array(Vec::new()), true),
         (value, true) => (Value::Array(vec![value.clone()]), true),
-        (Value::Array(items), false) if items.len() < 2 => (items.first().cloned().unwrap_or_default(), true),
+        (Value::Array(items), false) if items.is_empty() => (Value::Null, true),
+        (Value::Array(items), false) if items.len() == 1 && !items[0].is_array() => (items[0].clone(), true),
         (value, false) => (value.clone(), false),
     };
     (PolicyVar { value, kind: Some(var.kind.name().to_owned()), frozen }, is_reshaped)

@@ -1,42 +1,11 @@
 //! From packages to what agents get.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+mod common;
 
-use std::path::{Path, PathBuf};
-
-use fleet_integration::policy::{DataTag, PolicyVar};
-use fleet_integration::{Archive, Context, Package, PackagePolicy, compile};
-use serde_json::{Value, json};
-
-fn package(name: &str) -> Package {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packages").join(name);
-    Package::read(&Archive::directory(&path).unwrap()).unwrap()
-}
-
-fn pretty(value: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap()
-}
-
-fn context() -> Context<'static> {
-    Context {
-        output: "default",
-        output_id: "out-1",
-        output_type: "elasticsearch",
-        agent_policy_id: "agents-1",
-        agent_policy_name: "Agents",
-        agent_policy_namespace: "prod",
-        global_data_tags: &[],
-    }
-}
-
-fn set(policy: &mut PackagePolicy, input: usize, stream: Option<usize>, name: &str, value: Value) {
-    let input = &mut policy.inputs[input];
-    let vars = match stream {
-        Some(stream) => &mut input.streams[stream].vars,
-        None => &mut input.vars,
-    };
-    vars.entry(name.to_owned()).or_insert_with(PolicyVar::default).value = value;
-}
+use common::{context, package, pretty, set};
+use fleet_integration::policy::DataTag;
+use fleet_integration::{CompileError, Context, PackagePolicy, compile};
+use serde_json::json;
 
 #[test]
 fn defaults_are_rendered() {
@@ -76,5 +45,73 @@ fn an_input_package_says_where_its_data_goes() {
     set(&mut policy, 0, Some(0), "headers", json!("Accept: text/plain\nX-Id: '1'"));
     let compiled = compile(&package, &policy, &context()).unwrap();
     insta::assert_snapshot!(pretty(&compiled.inputs));
+    insta::assert_snapshot!(pretty(&compiled.permissions));
+}
+
+#[test]
+fn what_is_off_is_left_out() {
+    let package = package("acme");
+    let mut policy = PackagePolicy::defaults(&package, "pp-1", "acme-1");
+    policy.inputs[1].streams[0].enabled = false;
+    let compiled = compile(&package, &policy, &context()).unwrap();
+    assert_eq!(compiled.inputs.len(), 1, "an input without streams goes");
+    policy.inputs[0].enabled = false;
+    assert!(compile(&package, &policy, &context()).unwrap().inputs.is_empty());
+    policy.inputs[1].streams[1].enabled = true;
+    let compiled = compile(&package, &policy, &context()).unwrap();
+    assert_eq!(compiled.permissions.unwrap()["indices"][0]["names"], json!(["metrics-acme.traffic.*-prod"]));
+    assert_eq!(compiled.rendered[1].streams[0], None);
+    assert_eq!(compiled.rendered[1].streams[1].as_ref().unwrap()["metricsets"], json!(["traffic"]));
+    policy.enabled = false;
+    let compiled = compile(&package, &policy, &context()).unwrap();
+    assert!(compiled.inputs.is_empty() && compiled.permissions.is_none());
+}
+
+#[test]
+fn what_cannot_be_rendered_is_told() {
+    let package = package("acme");
+    let mut policy = PackagePolicy::defaults(&package, "pp-1", "acme-1");
+    set(&mut policy, 0, Some(0), "paths", json!(["a: b: c"]));
+    match compile(&package, &policy, &context()) {
+        Err(CompileError::Rendered { file, line, text, .. }) => {
+            assert_eq!((file.as_str(), line), ("data_stream/access/agent/stream/stream.yml.hbs", 2));
+            assert_eq!(text, "  - a: b: c");
+        }
+        other => panic!("{other:?}"),
+    }
+    policy.inputs[0].kind = "of_tomorrow".to_owned();
+    assert!(matches!(compile(&package, &policy, &context()), Err(CompileError::UnknownInput { .. })));
+    policy.inputs[0].enabled = false;
+    assert!(compile(&package, &policy, &context()).is_ok(), "what is off does not matter");
+    policy.inputs[1].streams[0].data_stream.dataset = "acme.none".to_owned();
+    assert!(matches!(compile(&package, &policy, &context()), Err(CompileError::UnknownStream { .. })));
+}
+
+#[test]
+fn texts_that_begin_like_yaml_stay_texts() {
+    let package = package("acme");
+    let mut policy = PackagePolicy::defaults(&package, "pp-1", "acme-1");
+    set(&mut policy, 0, Some(0), "paths", json!(["*.log", "&x", "@y", "0123"]));
+    let compiled = compile(&package, &policy, &context()).unwrap();
+    assert_eq!(compiled.inputs[0]["streams"][0]["paths"], json!(["*.log", "&x", "@y", "0123"]));
+}
+
+#[test]
+fn a_list_of_secrets_is_told_one_by_one() {
+    let package = package("acme");
+    let mut policy = PackagePolicy::defaults(&package, "pp-1", "acme-1");
+    set(&mut policy, 0, Some(0), "paths", json!({"isSecretRef": true, "ids": ["a", "b"]}));
+    let compiled = compile(&package, &policy, &context()).unwrap();
+    let paths = &compiled.inputs[0]["streams"][0]["paths"];
+    assert_eq!(*paths, json!(["$co.elastic.secret{a}", "$co.elastic.secret{b}"]));
+}
+
+#[test]
+fn collectors_go_to_the_top_of_the_policy() {
+    let package = package("collector");
+    let policy = PackagePolicy::defaults(&package, "pp-3", "collector-1");
+    let compiled = compile(&package, &policy, &context()).unwrap();
+    assert!(compiled.inputs.is_empty());
+    insta::assert_snapshot!(pretty(&compiled.otel));
     insta::assert_snapshot!(pretty(&compiled.permissions));
 }

@@ -1,5 +1,6 @@
 //! Zip.
 
+use std::collections::HashSet;
 use std::io::Cursor;
 
 use super::{Archive, ArchiveError, LARGEST_ARCHIVE, LARGEST_FILE, MOST_FILES, Unpacked};
@@ -12,6 +13,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| unpacked.damaged(error))?;
     if zip.len() > MOST_FILES {
         return Err(ArchiveError::TooManyFiles);
+    }
+    let start = usize::try_from(zip.central_directory_start()).unwrap_or(usize::MAX);
+    if let Some(path) = duplicate(bytes.get(start..).unwrap_or_default()) {
+        return Err(ArchiveError::Duplicate { path });
     }
     for index in 0..zip.len() {
         let file = zip.by_index(index).map_err(|error| unpacked.damaged(error))?;
@@ -31,4 +36,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<Archive, ArchiveError> {
         unpacked.keep(path, file)?;
     }
     unpacked.finish()
+}
+
+/// A name that a zip's directory has twice: the library keeps the last one without a word.
+fn duplicate(mut directory: &[u8]) -> Option<String> {
+    /// What each entry begins with.
+    const SIGNATURE: &[u8] = b"PK\x01\x02";
+    /// The length of an entry without its name, extra fields and comment, in bytes.
+    const FIXED: usize = 46;
+    let mut names = HashSet::new();
+    while directory.starts_with(SIGNATURE) {
+        let number =
+            |at| directory.get(at..at + 2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
+        let (name, extra, comment) = (number(28)?, number(30)?, number(32)?);
+        let path = directory.get(FIXED..FIXED + name)?;
+        if !names.insert(path) {
+            return Some(String::from_utf8_lossy(path).into_owned());
+        }
+        directory = directory.get(FIXED + name + extra + comment..)?;
+    }
+    None
 }

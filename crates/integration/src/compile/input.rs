@@ -148,9 +148,7 @@ impl Work<'_> {
 fn data_stream(layout: &LayoutStream, stream: &PolicyStream) -> Map<String, Value> {
     let declares = |name: &str| layout.vars.iter().any(|var| var.name == name);
     let set = |name: &str| {
-        let value = &stream.vars.get(name)?.value;
-        // Pages that offer the known datasets send an object.
-        let text = value.as_str().or_else(|| value.get("dataset")?.as_str());
+        let text = variables::dataset_text(name, &stream.vars.get(name)?.value).as_str();
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let dataset = declares(DATASET_VAR).then(|| set(DATASET_VAR)).flatten();

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::package::{Package, VarType, Variable};
+use crate::package::{DATASET_VAR, Package, VarType, Variable};
 use crate::policy::{PackagePolicy, Vars};
 use crate::secrets;
 use crate::template::marks;
@@ -38,7 +38,7 @@ pub(super) fn add(variables: &mut Map<String, Value>, declared: &[Variable], set
             Some(own) => &own.value,
             None => var.default.as_ref().unwrap_or(&Value::Null),
         };
-        insert(variables, &var.name, prepared(value, var.kind));
+        insert(variables, &var.name, prepared(dataset_text(&var.name, value), var.kind));
     }
     for (name, var) in set {
         if !declared.iter().any(|known| known.name == *name) {
@@ -49,6 +49,11 @@ pub(super) fn add(variables: &mut Map<String, Value>, declared: &[Variable], set
             );
         }
     }
+}
+
+/// Pages that offer the known datasets send an object with the dataset in it.
+pub(super) fn dataset_text<'a>(name: &str, value: &'a Value) -> &'a Value {
+    if name == DATASET_VAR { value.get("dataset").unwrap_or(value) } else { value }
 }
 
 /// `a.b` is `b` in `a`, unless `a` is a value itself.

@@ -1,9 +1,9 @@
 //! Data streams: `data_stream/<folder>/manifest.yml`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::reader::{self, Section};
@@ -19,11 +19,17 @@ pub struct StreamElasticsearch {
     /// Whether the data's own namespace counts.
     pub dynamic_namespace: bool,
     /// Privileges on its indices, in place of those that are usual; `None` where it names none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "as_indices", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub privileges: Option<Vec<String>>,
     /// The rest, as the manifest has it: `index_mode`, `source_mode`, `index_template` …
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// `{"indices": [...]}`, as in a manifest.
+fn as_indices<S: Serializer>(privileges: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    BTreeMap::from([("indices", privileges)]).serialize(serializer)
 }
 
 /// How an input fills a data stream.

@@ -37,8 +37,8 @@ pub(super) fn read(archive: &Archive) -> Result<Package, PackageError> {
         conditions: conditions(&section)?,
         owner: section.object("owner"),
         release: section.text("release"),
-        icons: section.images("icons", &path)?,
-        screenshots: section.images("screenshots", &path)?,
+        icons: section.images("icons", &path),
+        screenshots: section.images("screenshots", &path),
         vars: variable::read_all(&section)?,
         policy_templates: section
             .sections("policy_templates", |template| policy_template(&template, &path))?,
@@ -124,8 +124,8 @@ fn policy_template(section: &Section<'_>, path: &str) -> Result<PolicyTemplate, 
         input: section.text("input"),
         template_path: section.text("template_path"),
         deployment_modes: section.json("deployment_modes"),
-        icons: section.images("icons", path)?,
-        screenshots: section.images("screenshots", path)?,
+        icons: section.images("icons", path),
+        screenshots: section.images("screenshots", path),
         name,
     })
 }

@@ -132,6 +132,7 @@ impl<'a> Section<'a> {
     ) -> Result<Vec<T>, PackageError> {
         let items = match self.node.get(key) {
             Some(Node { tree: Tree::List(items), .. }) => items,
+            Some(Node { tree: Tree::Map(entries), .. }) if entries.is_empty() => return Ok(Vec::new()),
             Some(node) if !node.is_null() => return Err(self.wrong(key, "must be a list")),
             _ => return Ok(Vec::new()),
         };
@@ -152,9 +153,9 @@ impl<'a> Section<'a> {
         Ok(all)
     }
 
-    /// Pictures, with the addresses that the server gives them.
-    pub(super) fn images(&self, key: &str, package_path: &str) -> Result<Vec<Image>, PackageError> {
-        self.sections(key, |image| {
+    /// Pictures, with the addresses that the server gives them; none where they cannot be read.
+    pub(super) fn images(&self, key: &str, package_path: &str) -> Vec<Image> {
+        let images = self.sections(key, |image| {
             let src = image.text_or_empty("src");
             let separator = if src.starts_with('/') { "" } else { "/" };
             Ok(Image {
@@ -164,7 +165,8 @@ impl<'a> Section<'a> {
                 size: image.text("size"),
                 media_type: image.text("type"),
             })
-        })
+        });
+        images.unwrap_or_default()
     }
 }
 

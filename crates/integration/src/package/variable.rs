@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::PackageError;
-use super::reader::Section;
+use super::reader::{Section, text};
 use crate::yaml::{Node, Tree};
 
 /// What a variable's value is.
@@ -133,10 +133,6 @@ fn read(section: &Section<'_>) -> Result<Variable, PackageError> {
     let kind = VarType::of(&section.text_or_empty("type"));
     let multi = section.flag("multi").unwrap_or(false);
     let default = section.node.get("default").filter(|node| !node.is_null());
-    let options = section.sections("options", |option| {
-        let value = option.text_or_empty("value");
-        Ok(SelectOption { text: option.text("text").unwrap_or_else(|| value.clone()), value })
-    })?;
     Ok(Variable {
         title: section.text("title").unwrap_or_else(|| name.clone()),
         description: section.text_or_empty("description"),
@@ -144,7 +140,7 @@ fn read(section: &Section<'_>) -> Result<Variable, PackageError> {
         required: section.flag("required").unwrap_or(false),
         show_user: section.flag("show_user").unwrap_or(false),
         default: default.map(|node| default_value(node, kind, multi)),
-        options,
+        options: options(section),
         secret: section.flag("secret").unwrap_or(false),
         min_duration: section.text("min_duration"),
         max_duration: section.text("max_duration"),
@@ -154,6 +150,16 @@ fn read(section: &Section<'_>) -> Result<Variable, PackageError> {
         name,
         kind,
     })
+}
+
+/// Options are maps; a word alone is its own text.
+fn options(section: &Section<'_>) -> Vec<SelectOption> {
+    let Some(Node { tree: Tree::List(items), .. }) = section.node.get("options") else { return Vec::new() };
+    let read = |item: &Node| {
+        let value = item.get("value").map_or_else(|| text(item), text)?;
+        Some(SelectOption { text: item.get("text").and_then(text).unwrap_or_else(|| value.clone()), value })
+    };
+    items.iter().filter_map(read).collect()
 }
 
 /// A default as the variable's type has it: many a manifest writes `default: 8080` for a text.

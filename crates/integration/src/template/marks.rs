@@ -39,6 +39,9 @@ pub(crate) fn yaml(text: &str) -> String {
     if text.lines().all(says_nothing) {
         return String::new();
     }
+    // A document's beginning has no place inside of another.
+    let text = text.trim_start_matches('\u{feff}');
+    let text = text.strip_prefix("---").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(text);
     format!("{}{}{}", YAML[0], removed(text), YAML[1])
 }
 
@@ -231,6 +234,11 @@ mod tests {
             ("p:\n@\n", "    - a: 1\n      b: 2\n    - c", json!({"p": items})),
             ("p:\n@\n", "# first\n\n- a: 1\n  b: 2\n# then\n- c\n", json!({"p": items})),
             ("p:\n@\n", "- |\n  two\n  lines\n", json!({"p": ["two\nlines\n"]})),
+            ("p:\n@\nq: 1\n", "---\n- a: 1\n  b: 2\n- c\n", json!({"p": items, "q": 1})),
+            ("p:\n@\nq: 1\n", "- a: 1\r\n  b: 2\r\n- c\r\n", json!({"p": items, "q": 1})),
+            ("p: @", "\"text\" # said", json!({"p": "text"})),
+            ("p: @\nq: 1", "a: 1", json!({"p": {"a": 1}, "q": 1})),
+            ("p: '@'", "a", json!({"p": "a"})),
             ("p:\n@\n", "# nothing\n", json!({"p": null})),
         ] {
             assert_eq!(settled(template, text), wanted, "{template:?} with {text:?}");

@@ -140,6 +140,11 @@ impl<'a> Scan<'a> {
                 Some(rest) if rest.is_empty() || rest.starts_with(char::is_whitespace) => {
                     self.alternative(tag, rest)
                 }
+                // The parser would take the beginning of a name for `else`.
+                Some(_) if !content.contains(char::is_whitespace) => {
+                    self.around(tag, &format!("this.{content}"));
+                    Ok(())
+                }
                 _ => {
                     self.pass(tag);
                     Ok(())

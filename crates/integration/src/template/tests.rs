@@ -13,7 +13,7 @@ fn rendered(template: &str, variables: &Value) -> String {
 fn variables() -> Value {
     json!({
         "text": "a<b>&\"c\"", "empty": "", "zero": 0, "one": 1, "float": 1.0, "half": 0.5, "yes": true, "no": false,
-        "null": null, "list": ["x", "y"], "none": [], "object": {"k": "v", "l": {"m": 1}}, "bare": {},
+        "null": null, "elsewhere": "e", "list": ["x", "y"], "none": [], "object": {"k": "v", "l": {"m": 1}}, "bare": {},
         "people": [{"name": "Ann", "age": 1}, {"name": "Bob", "tags": ["t"]}],
         "ssl": {"mode": "full"}, "quote": "it's", "lines": "a\n b'c\n",
         "_meta": {"stream": {"id": "s-1"}}, "data_stream": {"dataset": "d"},
@@ -36,6 +36,7 @@ fn values_print_as_in_javascript() {
         ("a {{~one~}} b", "a1b"),
         ("{{lookup object \"k\"}} {{lookup list 1}} {{lookup people.0 'name'}}", "v y Ann"),
         ("{{log \"x\"}}", ""),
+        ("{{elsewhere}}{{#if elsewhere}}{{ elsewhere }}{{/if}}", "ee"),
     ] {
         assert_eq!(rendered(template, &variables()), wanted, "{template}");
     }
