@@ -32,7 +32,7 @@ pub(super) async fn identify(
 ) -> Result<Principal, ApiError> {
     if let Some(text) = headers.get(AUTHORIZATION) {
         let text = text.to_str().unwrap_or_default();
-        let (scheme, token) = text.split_once(' ').unwrap_or_default();
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
         return match scheme.to_ascii_lowercase().as_str() {
             "basic" => {
                 let (name, password) = basic(token).ok_or(ApiError::Unauthorized)?;

@@ -1,13 +1,20 @@
-//! The management API of a real program, as scripts use it.
+//! The management API of a real program, as people, browsers and scripts use it.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 #[path = "../agents/agent.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod agent;
+mod client;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
+mod people;
 mod policies;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
