@@ -7,11 +7,15 @@
 //! | `edit` | changing an object in an editor, without losing what others change |
 //! | `print` | tables and data |
 //! | `input` | bodies from files and flags |
+//! | `folder` | folders of files for `apply`, and what is remembered in them |
 
 mod action;
 mod agent;
+mod apply;
 mod audit;
 mod edit;
+mod export;
+mod folder;
 mod generic;
 mod input;
 mod integration;
@@ -81,6 +85,8 @@ pub(crate) async fn run(
         Remote::User(noun) => noun!(noun, user::run),
         Remote::ApiKey(noun) => noun!(noun, keys::api_key),
         Remote::Audit(noun) => noun!(noun, audit::run),
+        Remote::Apply(flags) => Box::pin(apply::run(&world, flags)).await,
+        Remote::Export(flags) => Box::pin(export::run(&world, flags)).await,
         Remote::Login(login) => Box::pin(profile::login(&world, login)).await,
         Remote::Profile(command) => match &command.verb {
             Some(verb) => profile::run(&world, verb),

@@ -4,7 +4,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::{YamlError, read_one};
+pub(crate) use read::{YamlError, read_documents, read_one};
 pub(crate) use write::to_text;
 
 #[cfg(test)]

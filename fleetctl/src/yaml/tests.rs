@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::read::read_documents;
 use super::*;
 
 #[test]

@@ -5,6 +5,7 @@
 mod agents;
 mod api;
 mod editing;
+mod files;
 mod http;
 mod keys;
 mod policies;

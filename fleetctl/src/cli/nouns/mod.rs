@@ -2,6 +2,7 @@
 
 mod agent;
 mod common;
+mod files;
 mod other;
 mod policy;
 mod profile;
@@ -12,6 +13,7 @@ pub(crate) use agent::{
     AgentList, AgentVerb, Choice, Diagnostics, Reassign, TagAgents, Unenroll, UpgradeAgents, Watch,
 };
 pub(crate) use common::{Create, Delete, Edit, List, Output, ServerArgs, Show};
+pub(crate) use files::{Apply, Export};
 pub(crate) use other::{
     ActionVerb, ApiKeyVerb, AuditExport, AuditFilter, AuditList, AuditVerb, CreateApiKey, CreateEnrollKey,
     CreateUser, EnrollKeyList, EnrollKeyVerb, Install, ListPackages, PackageVerb, PlainVerb, Remove,
@@ -65,6 +67,10 @@ pub(crate) enum Remote {
     ApiKey(Noun<ApiKeyVerb>),
     /// What was changed, when and by whom: list, export
     Audit(Noun<AuditVerb>),
+    /// Make the server what files say, after showing the difference
+    Apply(Apply),
+    /// Write what the server has as files for `apply`
+    Export(Export),
     /// Sign in at a fleet-server, and keep it as a profile
     Login(Login),
     /// Servers that have a name: list, add, use, remove

@@ -1,0 +1,192 @@
+//! `fleetctl apply`: makes the server what files say.
+//!
+//! Which objects an apply has created is remembered beside the files ([`Lock`]): `--prune` deletes nothing else.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::World;
+use super::folder::{self, Lock};
+use super::generic::remove;
+use super::session::Session;
+use crate::cli::nouns::Apply;
+use crate::client::percent_encode;
+use crate::context::{Failure, Outcome};
+use crate::error::report;
+use crate::management::ApiError;
+use crate::plan::{Action, Actual, Key, Plan, Request, Step, plan, remaining, shown};
+
+/// The exit code of `--check` when the server is not as the files say.
+const DRIFT: u8 = 2;
+
+/// `apply`
+pub(super) async fn run(world: &World<'_>, flags: &Apply) -> Outcome {
+    let folder = folder_of(flags)?;
+    let desired = folder::read(&flags.file)?;
+    let session = world.session(&flags.server).await?;
+    let server = session.client.url().to_owned();
+    let lock = match &folder {
+        Some(folder) => Lock::read(folder)?,
+        None => Lock::default(),
+    };
+    let prunable = if flags.prune { lock.created(&server) } else { BTreeSet::new() };
+    let request = Request { desired, prunable, sends_secrets: flags.secrets };
+    let keys: BTreeSet<&Key> = request.desired.keys().chain(&request.prunable).collect();
+    let actual = fetch(&session, keys).await?;
+    let plan = plan(&request, &actual);
+    show(&session, &request, &plan);
+    if plan.steps.is_empty() {
+        return Ok(0);
+    }
+    if flags.check || flags.dry_run {
+        return Ok(if flags.check { DRIFT } else { 0 });
+    }
+    session.confirm(flags.yes, "Apply this?").await?;
+    let mut lock = Remembered { lock, folder, server };
+    carry_out(&session, &request, &plan, &mut lock).await
+}
+
+/// The folder whose lock counts: the only one that is given.
+fn folder_of(flags: &Apply) -> Result<Option<PathBuf>, Failure> {
+    let folders: Vec<&PathBuf> = flags.file.iter().filter(|path| path.is_dir()).collect();
+    match folders.as_slice() {
+        [folder] => Ok(Some((*folder).clone())),
+        _ if flags.prune => Err(Failure {
+            message: "Error: --prune needs one directory: what was created is remembered in it".to_owned(),
+            code: 2,
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// What the server has of these.
+async fn fetch(session: &Session, keys: BTreeSet<&Key>) -> Result<Actual, ApiError> {
+    let fetches = keys.into_iter().map(|key| async move {
+        let kind = key.kind.kind();
+        let path = format!("{}/{}{}", kind.path, percent_encode(&key.id), kind.item_query());
+        let answer = session.client.get_if_there(&path).await?;
+        Ok::<_, ApiError>(answer.map(|answer| (key.clone(), item(answer))))
+    });
+    let found = futures_util::stream::iter(fetches).buffered(session.client.concurrency());
+    let found: Vec<Option<(Key, Value)>> = found.try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn item(mut answer: Value) -> Value {
+    answer.get_mut("item").map(Value::take).unwrap_or(answer)
+}
+
+/// Shows the plan.
+fn show(session: &Session, request: &Request, plan: &Plan) {
+    for step in &plan.steps {
+        let place = request.desired.get(&step.key).map(|desired| desired.place.as_str());
+        match (step.action, place) {
+            (Action::Create, Some(place)) => session.console.line(format_args!("+ {}  ({place})", step.key)),
+            (Action::Update, Some(place)) => session.console.line(format_args!("~ {}  ({place})", step.key)),
+            _ => session.console.line(format_args!("- {}", step.key)),
+        }
+        for change in &step.changes {
+            session.console.line(format_args!("    {}", shown(change)));
+        }
+    }
+    if plan.steps.is_empty() {
+        session.console.line(format_args!("No changes: {} objects are as the files say", plan.unchanged));
+        return;
+    }
+    session.console.line(format_args!(
+        "{} to create, {} to change, {} to delete, {} unchanged",
+        plan.count(Action::Create),
+        plan.count(Action::Update),
+        plan.count(Action::Delete),
+        plan.unchanged
+    ));
+}
+
+/// The lock of the folder, where there is one.
+struct Remembered {
+    lock: Lock,
+    folder: Option<PathBuf>,
+    server: String,
+}
+
+impl Remembered {
+    fn remember(&mut self, step: &Step) {
+        match step.action {
+            Action::Create => self.lock.add(&self.server, &step.key),
+            Action::Delete => self.lock.remove(&self.server, &step.key),
+            Action::Update => {}
+        }
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        self.folder.as_deref().map_or(Ok(()), |folder: &Path| self.lock.write(folder))
+    }
+}
+
+/// Does what the plan says, one step after the other, up to the first that fails.
+async fn carry_out(session: &Session, request: &Request, plan: &Plan, lock: &mut Remembered) -> Outcome {
+    for (done, step) in plan.steps.iter().enumerate() {
+        session.console.progress(format_args!("{done} of {}: {}", plan.steps.len(), step.key));
+        match take(session, step).await {
+            Ok(object) => {
+                lock.remember(step);
+                tell_remaining(session, request, step, &object);
+            }
+            Err(error) => {
+                // What was created before must not be forgotten.
+                lock.write()?;
+                let hint = if error.is_conflict() && step.action == Action::Update {
+                    "\nIt was changed while this ran: apply again to see the difference"
+                } else {
+                    ""
+                };
+                return Err(Failure::new(format!(
+                    "{}: {}{hint}\n{done} of {} steps are done",
+                    step.key,
+                    report(&error),
+                    plan.steps.len()
+                )));
+            }
+        }
+    }
+    lock.write()?;
+    session.console.line(format_args!("Applied {} steps", plan.steps.len()));
+    Ok(0)
+}
+
+/// Takes one step; returns the object as the server has it then.
+async fn take(session: &Session, step: &Step) -> Result<Value, ApiError> {
+    let kind = step.key.kind.kind();
+    let body = Value::Object(step.body.clone());
+    match step.action {
+        Action::Create => {
+            Ok(item(session.client.post(&format!("{}{}", kind.path, kind.item_query()), &body).await?))
+        }
+        Action::Update => {
+            let path = format!("{}/{}{}", kind.path, percent_encode(&step.key.id), kind.item_query());
+            Ok(item(session.client.put(&path, &body).await?))
+        }
+        Action::Delete => match remove(session, kind, &step.key.id, false).await {
+            // What it was part of may have taken it along.
+            Err(error) if error.is_not_found() => Ok(Value::Null),
+            other => other.map(|()| Value::Null),
+        },
+    }
+}
+
+/// Warns of fields that the server keeps otherwise than the file says: each apply would change them again.
+fn tell_remaining(session: &Session, request: &Request, step: &Step, object: &Value) {
+    let Some(desired) = request.desired.get(&step.key).filter(|_| step.action != Action::Delete) else {
+        return;
+    };
+    for change in remaining(desired, object) {
+        session.console.warn(format_args!(
+            "{}: the server keeps this otherwise, and each apply will change it again: {}",
+            desired.place,
+            shown(&change)
+        ));
+    }
+}
