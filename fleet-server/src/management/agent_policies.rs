@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `edit` | making, changing, copying and removing a policy |
 //! | `deployed` | what agents get of it |
+//! | `outputs` | where its agents send to, and which versions they run |
 //! | `revisions` | what it was: list, compare, go back |
 
 mod deployed;
 mod edit;
+mod outputs;
 mod revisions;
 
 use std::collections::HashMap;
@@ -85,6 +87,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             edit::copy,
         )
         .group(deployed::routes)
+        .group(outputs::routes)
         .group(revisions::routes)
 }
 
