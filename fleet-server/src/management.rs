@@ -34,17 +34,16 @@ mod people;
 mod routes;
 mod serve;
 mod service_tokens;
+mod setup;
 
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::{Json, Router};
-use fleet_access::rights::Right;
 use fleet_policy::documents::Output;
 use fleet_policy::settings::FIRST_OUTPUT_ID;
 use fleet_store::{Expect, WriteError};
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::Layer;
 use tower::util::MapRequestLayer;
 
@@ -125,7 +124,7 @@ impl Management {
     /// The table of routes.
     fn routes(self) -> Routes {
         Routes::new(self)
-            .group(general)
+            .group(setup::routes)
             .group(agent_policies::routes)
             .group(package_policies::routes)
             .group(enrollment_keys::routes)
@@ -151,38 +150,4 @@ fn leave_space(mut request: Request) -> Request {
         }
     }
     request
-}
-
-fn general(routes: Routes) -> Routes {
-    let (get, post) = (routes::get, routes::post);
-    routes
-        .add(
-            routes::open(Method::GET, "/api/status", "The version of the server, and whether it is well"),
-            status,
-        )
-        .add(
-            post("/api/fleet/setup", Right::ReadPolicies, "Does nothing: there is nothing to set up").reads(),
-            setup,
-        )
-        .add(get("/api/fleet/agents/setup", Right::ReadPolicies, "Whether agents can enrol"), setup)
-        .add(
-            post("/api/fleet/agents/setup", Right::ReadPolicies, "Does nothing: there is nothing to set up")
-                .reads(),
-            setup,
-        )
-}
-
-/// `GET /api/status`: what clients ask first, to learn the version.
-async fn status(axum::extract::State(management): axum::extract::State<Management>) -> Json<Value> {
-    let level = if management.fleet.is_ready() { "available" } else { "degraded" };
-    Json(json!({
-        "name": "fleet",
-        "version": {"number": &*management.version, "build_number": 0, "build_hash": "", "build_snapshot": false},
-        "status": {"overall": {"level": level, "summary": ""}},
-    }))
-}
-
-/// There is nothing to set up.
-async fn setup() -> Json<Value> {
-    Json(json!({"isInitialized": true, "isReady": true, "nonFatalErrors": []}))
 }
