@@ -56,6 +56,13 @@ impl EnrollmentKeys {
         Ok(self.put_known(Versioned { id, revision, value: key }))
     }
 
+    /// Removes a key that is as it was read.
+    pub async fn delete(&self, id: &str, revision: Revision) -> Result<(), WriteError> {
+        self.keys.delete(id, Expect::Revision(revision), None).await?;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+
     /// Counts a use of a key that allows only so many. `false`: it is used up.
     pub async fn count_use(&self, id: &str) -> Result<bool, WriteError> {
         let mut last = None;

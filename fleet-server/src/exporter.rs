@@ -130,8 +130,10 @@ impl Exporter {
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.held.set(gauge(fleet.sessions.count()));
         self.is_ready.set(i64::from(fleet.is_ready()));
-        for (status, count) in fleet.count_by_status() {
-            self.agents.get_or_create(&Status { status: status.as_str() }).set(gauge(count));
+        for (status, count) in fleet.count_by_status().iter() {
+            self.agents
+                .get_or_create(&Status { status: status.as_str() })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         for (kind, count) in [
             ("agent", fleet.agents.malformed().len()),

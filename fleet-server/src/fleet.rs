@@ -1,19 +1,19 @@
 //! What all parts of a server share: what is known of the store, and the check-ins that are held.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_policy::actions::Actions;
-use fleet_policy::agents::{Agents, Snapshot};
+use fleet_policy::agents::{Agents, Counts, Presence, Snapshot};
 use fleet_policy::artifacts::Artifacts;
 use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy};
 use fleet_policy::files::{FileLimits, Files};
 use fleet_policy::policies::Policies;
 use fleet_policy::settings::{Settings, Table};
 use fleet_policy::status::Status;
+use fleet_policy::timestamp::Timestamp;
 use fleet_service::drain::Drain;
 use fleet_store::Store;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::enrollment::EnrollmentKeys;
 use crate::integrations::Integrations;
+use crate::jobs::Jobs;
 use crate::packages::Packages;
 use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
@@ -44,6 +45,31 @@ pub struct Bounds {
     pub files: FileLimits,
     /// Artifacts in memory.
     pub artifacts: ArtifactCache,
+}
+
+/// What statuses depend on, at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    fleet: &'a Fleet,
+    now: Timestamp,
+}
+
+impl Presence for Moment<'_> {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn inactivity_timeout(&self, policy_id: &str) -> Duration {
+        self.fleet.policies.inactivity_timeout(policy_id)
+    }
+
+    fn is_held(&self, agent_id: &str) -> bool {
+        self.fleet.sessions.is_held(agent_id)
+    }
+
+    fn held(&self) -> Vec<Arc<str>> {
+        self.fleet.sessions.agents()
+    }
 }
 
 /// The server's view of the world.
@@ -79,6 +105,8 @@ pub struct Fleet {
     pub settings: Settings,
     /// The check-ins that are held here.
     pub sessions: Arc<Sessions>,
+    /// What goes on after it was answered that it does.
+    pub jobs: Jobs,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// How many collections have been read.
@@ -106,7 +134,8 @@ impl Fleet {
                 Box::new(secrets.clone()),
                 Box::new(move |id| policies.wake_policy(id)),
             ),
-            actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents))),
+            actions: Actions::new(&store, Box::new(move |action| actions.wake_all(&action.agents)))
+                .with_secrets(Box::new(secrets.clone())),
             artifacts: Artifacts::new(&store, bounds.artifacts.size, bounds.artifacts.keep),
             files: Files::new(&store, bounds.files),
             agent_policies: Table::new(&store, &AGENT_POLICIES),
@@ -116,6 +145,7 @@ impl Fleet {
             secrets,
             settings: Settings::new(&store),
             sessions,
+            jobs: Jobs::default(),
             clock,
             store,
             keyring,
@@ -144,6 +174,13 @@ impl Fleet {
         run!("agent-policies", |fleet| fleet.agent_policies.follow(|| fleet.has_read()));
         run!("integrations", |fleet| fleet.integrations.rows.follow(|| fleet.has_read()));
         run!("settings", |fleet| fleet.settings.follow(|| fleet.has_read()));
+        drain.spawn("jobs", {
+            let (fleet, token) = (Arc::clone(self), token.clone());
+            async move {
+                token.cancelled().await;
+                fleet.jobs.end().await;
+            }
+        });
         run!("turns", |fleet| fleet.sessions.give_turns());
     }
 
@@ -157,22 +194,22 @@ impl Fleet {
         *self.read.borrow() >= FOLLOWED
     }
 
+    /// What statuses depend on now.
+    #[must_use]
+    pub fn moment(&self) -> Moment<'_> {
+        Moment { fleet: self, now: self.clock.now() }
+    }
+
     /// How an agent is now.
     #[must_use]
     pub fn status_of(&self, agent: &Snapshot) -> Status {
-        let now = self.clock.now();
-        let heard_of = self.sessions.is_held(&agent.id).then_some(now);
-        let head = self.policies.head(&agent.agent.policy_id);
-        let inactivity = head.map_or(Duration::ZERO, |head| head.inactivity_timeout);
-        Status::of(&agent.agent, &agent.state, heard_of, inactivity, now)
+        self.agents.status_of(agent, &self.moment())
     }
 
     /// How many agents are how.
     #[must_use]
-    pub fn count_by_status(&self) -> BTreeMap<Status, usize> {
-        let mut counts: BTreeMap<Status, usize> = Status::ALL.iter().map(|status| (*status, 0)).collect();
-        self.agents.for_each(|agent| *counts.entry(self.status_of(agent)).or_default() += 1);
-        counts
+    pub fn count_by_status(&self) -> Counts {
+        self.agents.count(None, &self.moment())
     }
 
     /// Waits until everything has been read once.

@@ -13,6 +13,7 @@
 //! | [`exporter`] | `/metrics` |
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`deployment`] | making of what people edit what agents get, and shipping it |
+//! | [`jobs`] | what goes on after it was answered that it does |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
 //! | [`integrations`] | what people set up with them |
 //! | [`packages`] | integration packages, kept and read |
@@ -32,6 +33,7 @@ pub mod exporter;
 pub mod fleet;
 pub mod http;
 pub mod integrations;
+pub mod jobs;
 pub mod management;
 pub mod packages;
 pub mod secrets;

@@ -1,6 +1,8 @@
 //! The actions that are not over, and whom they are for.
 
 mod index;
+mod results;
+mod secrets;
 mod stored;
 
 use std::collections::HashSet;
@@ -17,8 +19,10 @@ use crate::documents::{
     TARGETS_PER_DOCUMENT, targets_id,
 };
 use crate::feed::{View, feed};
+use crate::policies::Secrets;
 use crate::timestamp::Timestamp;
 use index::Index;
+pub use secrets::reference;
 pub use stored::{Due, StoredAction};
 
 /// The longest id of an action in bytes.
@@ -35,6 +39,7 @@ pub struct Actions {
     targets: Typed<ActionTargets>,
     results: Typed<ActionResult>,
     index: RwLock<Index>,
+    secrets: Option<Box<dyn Secrets>>,
     listener: Listener,
 }
 
@@ -47,8 +52,16 @@ impl Actions {
             targets: Typed::new(Arc::clone(store), &ACTION_TARGETS),
             results: Typed::new(Arc::clone(store), &ACTION_RESULTS),
             index: RwLock::default(),
+            secrets: None,
             listener,
         }
+    }
+
+    /// Opens the secrets that actions refer to. Without it, such actions are set aside.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Box<dyn Secrets>) -> Actions {
+        self.secrets = Some(secrets);
+        self
     }
 
     /// Follows the actions in the store, for ever.
@@ -175,15 +188,6 @@ impl Actions {
         self.read().quarantined()
     }
 
-    /// Keeps what an agent told of an action. A repetition changes nothing.
-    pub async fn record(&self, result: &ActionResult) -> Result<(), WriteError> {
-        let id = format!("{}:{}", result.action_id, result.agent_id);
-        match self.results.put(&id, result, Expect::Absent, None, None).await {
-            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Removes what is over since before `moment`: actions whose expiration has passed, with their targets and
     /// results. Only while the lease is held, if one is given.
     pub async fn clean_up(&self, moment: Timestamp, lease: Option<LeaseId>) -> Result<usize, WriteError> {
@@ -250,8 +254,11 @@ impl Actions {
         &self,
         document_id: String,
         revision: Revision,
-        action: Action,
+        mut action: Action,
     ) -> Result<Result<StoredAction, (String, String)>, Error> {
+        if let Err(reason) = self.open_secrets(&mut action).await? {
+            return Ok(Err((document_id, reason)));
+        }
         let mut agents: Vec<Arc<str>> = action.agents.iter().map(|id| Arc::from(id.as_str())).collect();
         if let Some(count) = action.target_documents {
             let ids: Vec<String> = (0..count).map(|part| targets_id(&document_id, part)).collect();

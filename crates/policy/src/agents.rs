@@ -1,21 +1,28 @@
 //! Every agent that there is, in memory, and changing one.
 
 mod entry;
+mod facets;
 mod known;
+mod list;
+mod scan;
+mod slots;
+mod view;
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fleet_store::{
-    Error, ErrorKind, Expect, LeaseId, Listing, Revision, Scope, Store, Typed, TypedChange, Versioned, Write,
-    WriteError,
+    Error, ErrorKind, Expect, LeaseId, Revision, Scope, Store, Typed, Versioned, Write, WriteError,
 };
 
 use crate::documents::{AGENT_DETAILS, AGENT_STATES, AGENTS, Agent, AgentDetails, AgentState};
-use crate::feed::{View, feed};
+use crate::feed::feed;
 pub use entry::Snapshot;
+pub use facets::Facets;
 use known::Known;
 pub use known::Progress;
+pub use list::{AgentsPage, Order, PageRequest, Position, SortField, SortValue, UnknownSortField};
+pub use scan::{Counts, Filter, Presence, Seen};
+use view::{AgentsView, StatesView};
 
 /// A change is tried so often when others change the same document.
 const ATTEMPTS: usize = 8;
@@ -121,6 +128,17 @@ impl Agents {
         let known = self.read();
         let found = ids.iter().filter(|id| known.state(id).is_some_and(&is_asked_for));
         found.filter_map(|id| known.get(id)).collect()
+    }
+
+    /// Whether `is` holds of any of these agents.
+    #[must_use]
+    pub fn any_of(&self, ids: &[Arc<str>], is: impl Fn(&Agent) -> bool) -> bool {
+        ids.chunks(CHANGED_TOGETHER).any(|ids| {
+            let known = self.read();
+            let agents = ids.iter().filter_map(|id| known.entry(id)?.agent.as_ref());
+            let mut agents = agents.map(|agent| &agent.value);
+            agents.any(|agent| is(agent))
+        })
     }
 
     /// Calls `each` with every agent.
@@ -287,6 +305,29 @@ impl Agents {
         self.details.put(id, details, Expect::Any, None, None).await.map(drop)
     }
 
+    /// Changes the large part of what an agent reports; `change` is called again when somebody else was faster.
+    pub async fn change_details(
+        &self,
+        id: &str,
+        mut change: impl FnMut(&mut AgentDetails),
+    ) -> Result<(), WriteError> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let found = self.details.get(id).await.map_err(WriteError::NotDone)?;
+            let (mut details, expect) = match found {
+                Some(found) => (found.value, Expect::Revision(found.revision)),
+                None => (AgentDetails::default(), Expect::Absent),
+            };
+            change(&mut details);
+            match self.details.put(id, &details, expect, None, None).await {
+                Ok(_) => return Ok(()),
+                Err(error @ WriteError::Conflict { .. }) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+
     /// Removes an agent and all that it reported.
     pub async fn delete(&self, snapshot: &Snapshot) -> Result<(), WriteError> {
         let id = &*snapshot.id;
@@ -310,97 +351,5 @@ impl Agents {
 impl std::fmt::Debug for Agents {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Agents").finish_non_exhaustive()
-    }
-}
-
-struct AgentsView<'a>(&'a Agents);
-
-impl View<Agent> for AgentsView<'_> {
-    async fn page(&self, listing: Listing<Agent>) -> Result<(), Error> {
-        let changed: Vec<String> = {
-            let mut known = self.0.write();
-            for malformed in listing.malformed {
-                known.malformed.insert((AGENTS.name, malformed.id), malformed.error.to_string());
-            }
-            let values = listing.values.into_iter();
-            values
-                .filter_map(|value| {
-                    let id = value.id.clone();
-                    known.put_agent(value).then_some(id)
-                })
-                .collect()
-        };
-        for id in changed {
-            (self.0.listener)(&id);
-        }
-        Ok(())
-    }
-
-    fn listed(&self, ids: &HashSet<String>, revision: Revision) {
-        let gone = self.0.read().agents_beside(ids, revision);
-        for id in gone {
-            self.0.write().delete_agent(&id, revision);
-            (self.0.listener)(&id);
-        }
-    }
-
-    async fn change(&self, revision: Revision, change: TypedChange<Agent>) -> Result<(), Error> {
-        let (id, news) = {
-            let mut known = self.0.write();
-            match change {
-                TypedChange::Put(value) => {
-                    known.malformed.remove(&(AGENTS.name, value.id.clone()));
-                    (value.id.clone(), known.put_agent(value))
-                }
-                TypedChange::Delete { id } => {
-                    known.malformed.remove(&(AGENTS.name, id.clone()));
-                    let news = known.delete_agent(&id, revision);
-                    (id, news)
-                }
-                // The agent goes on as it was known last.
-                TypedChange::Malformed(malformed) => {
-                    let id = malformed.id.clone();
-                    known.malformed.insert((AGENTS.name, malformed.id), malformed.error.to_string());
-                    (id, false)
-                }
-            }
-        };
-        if news {
-            (self.0.listener)(&id);
-        }
-        Ok(())
-    }
-}
-
-struct StatesView<'a>(&'a Agents);
-
-impl View<AgentState> for StatesView<'_> {
-    async fn page(&self, listing: Listing<AgentState>) -> Result<(), Error> {
-        self.0.write().put_states(listing);
-        Ok(())
-    }
-
-    fn listed(&self, ids: &HashSet<String>, revision: Revision) {
-        let gone = self.0.read().states_beside(ids, revision);
-        let mut known = self.0.write();
-        for id in gone {
-            known.delete_state(&id, revision);
-        }
-    }
-
-    async fn change(&self, revision: Revision, change: TypedChange<AgentState>) -> Result<(), Error> {
-        let mut known = self.0.write();
-        match change {
-            TypedChange::Put(value) => {
-                known.malformed.remove(&(AGENT_STATES.name, value.id.clone()));
-                known.put_state(value);
-            }
-            TypedChange::Delete { id } => {
-                known.malformed.remove(&(AGENT_STATES.name, id.clone()));
-                known.delete_state(&id, revision);
-            }
-            TypedChange::Malformed(malformed) => known.put_malformed_state(malformed),
-        }
-        Ok(())
     }
 }

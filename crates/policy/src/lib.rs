@@ -26,6 +26,7 @@
 //! | [`files`] | files that agents upload or are to get, in chunks |
 //! | [`keeper`] | what one server does for all: silent agents are unenrolled, what is over is removed |
 //! | [`status`] | how an agent is, by the rules that people know |
+//! | [`version`] | versions of agents, in their order |
 
 pub mod actions;
 pub mod agents;
@@ -43,5 +44,6 @@ pub mod render;
 pub mod session;
 pub mod settings;
 pub mod status;
+pub mod version;
 mod yaml;
 pub use fleet_store::timestamp;

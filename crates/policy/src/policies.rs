@@ -70,6 +70,20 @@ impl Policies {
         self.heads.read().unwrap_or_else(PoisonError::into_inner).get(policy_id).cloned()
     }
 
+    /// After so long without a word an agent of this policy is inactive. Zero: never.
+    #[must_use]
+    pub fn inactivity_timeout(&self, policy_id: &str) -> Duration {
+        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+        heads.get(policy_id).map_or(Duration::ZERO, |head| head.inactivity_timeout)
+    }
+
+    /// The newest revisions of all policies, in no order.
+    #[must_use]
+    pub fn newest(&self) -> Vec<Arc<Rendered>> {
+        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+        heads.values().map(|head| Arc::clone(&head.rendered)).collect()
+    }
+
     /// The newest revision that the store has: another server may have it already, and have handed it out.
     pub async fn refresh(&self, policy_id: &str) -> Result<Option<Head>, Error> {
         if let Some(found) = self.policies.get(policy_id).await? {

@@ -1,242 +1,120 @@
-//! Choosing agents by what is known of them, in the query language that Fleet's users know (KQL): `policy_id:web
-//! and not tags:(canary or test)`, `local_metadata.host.hostname:web-*`, `*`.
+//! Choosing things by what is known of them, in the query language that Fleet's users know (KQL): `policy_id:web
+//! and not tags:(canary or test)`, `local_metadata.host.hostname:web-*`, `last_checkin < now-1d`, `*`.
+//!
+//! What there is to ask about is a [`Field`]; [`AgentField`] is that of agents,
+//! and a [`DocumentQuery`] asks about documents of any kind. A query is read once, for one
+//! moment (`now` in it is that moment), and then asked of each thing.
 
+mod agent;
+mod date;
 mod document;
 mod parse;
+mod pattern;
+mod print;
+mod test;
+mod tokens;
 
-use crate::agents::Snapshot;
-use crate::status::Status;
+use std::fmt;
+
+use crate::timestamp::Timestamp;
+pub use agent::{About, AgentField};
 pub use document::DocumentQuery;
 pub use parse::QueryError;
+pub use pattern::Pattern;
+pub use test::{Bound, Comparison, Test};
 
 /// The deepest nesting of a query.
 const DEEPEST: usize = 50;
+/// The longest query in bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// A query about agents.
+pub type AgentQuery = Query<AgentField>;
+
+/// What a query can ask about.
+pub trait Field: Clone + fmt::Debug + PartialEq {
+    /// What the things are called, for messages.
+    const THINGS: &'static str;
+
+    /// The field of that name; `None`: there is none.
+    fn named(name: &str) -> Option<Self>;
+
+    /// The names that there are, for messages.
+    fn known() -> String;
+
+    /// A name of it.
+    fn name(&self) -> String;
+
+    /// What its values are.
+    fn kind(&self) -> Kind;
+}
+
+/// What the values of a field are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text; texts are in the order of their bytes.
+    Text,
+    /// `9.6.0`
+    Version,
+    /// A moment; may be given as `2026-01-31`, `2026-01-31T12:00:00Z`, `now`, `now-1d`, `now/d`.
+    Time,
+    /// A whole number.
+    Number,
+    /// Whatever a document holds there.
+    Any,
+}
 
 /// A query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query(Node<Field>);
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query<F>(Node<F>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Node<F> {
     All,
-    Is(F, Pattern),
+    Is(F, Test),
     Not(Box<Node<F>>),
     And(Vec<Node<F>>),
     Or(Vec<Node<F>>),
 }
 
-/// What a query can ask about.
-trait Named: Clone {
-    /// The field of that name; `None`: there is none.
-    fn named(name: &str) -> Option<Self>;
-}
-
-/// What a query about agents can ask about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Id,
-    PolicyId,
-    Tags,
-    Status,
-    Version,
-    Hostname,
-    Platform,
-    Active,
-    PolicyRevision,
-    Upgradeable,
-    EnrollmentKey,
-}
-
-/// The names of fields, as they are in the documented index. A leading `fleet-agents.` is left out.
-const FIELDS: [(&str, Field); 18] = [
-    ("id", Field::Id),
-    ("_id", Field::Id),
-    ("agent.id", Field::Id),
-    ("local_metadata.elastic.agent.id", Field::Id),
-    ("policy_id", Field::PolicyId),
-    ("tags", Field::Tags),
-    ("status", Field::Status),
-    ("agent.version", Field::Version),
-    ("version", Field::Version),
-    ("local_metadata.elastic.agent.version", Field::Version),
-    ("local_metadata.host.hostname", Field::Hostname),
-    ("local_metadata.host.name", Field::Hostname),
-    ("hostname", Field::Hostname),
-    ("local_metadata.os.platform", Field::Platform),
-    ("active", Field::Active),
-    ("policy_revision_idx", Field::PolicyRevision),
-    ("local_metadata.elastic.agent.upgradeable", Field::Upgradeable),
-    ("enrollment_key_id", Field::EnrollmentKey),
-];
-
-/// A value, with `*` for any text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Pattern(Vec<String>);
-
-impl Pattern {
-    fn new(text: &str) -> Pattern {
-        Pattern(text.split('*').map(str::to_lowercase).collect())
-    }
-
-    fn matches(&self, value: &str) -> bool {
-        let value = value.to_lowercase();
-        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return false };
-        if self.0.len() == 1 {
-            return value == *first;
-        }
-        let Some(rest) = value.strip_prefix(first.as_str()) else { return false };
-        let Some(mut rest) = rest.strip_suffix(last.as_str()) else { return false };
-        for part in &self.0[1..self.0.len() - 1] {
-            let Some(at) = rest.find(part.as_str()) else { return false };
-            rest = &rest[at + part.len()..];
-        }
-        true
-    }
-}
-
-impl Query {
-    /// About all agents.
+impl<F: Field> Query<F> {
+    /// About everything.
     #[must_use]
-    pub fn all() -> Query {
+    pub fn all() -> Query<F> {
         Query(Node::All)
     }
 
-    /// Reads a query. An empty one is about all agents.
+    /// Whether it is about everything, whatever is known of it.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0 == Node::All
+    }
+
+    /// Reads a query. An empty one is about everything.
     ///
     /// # Errors
-    /// It is not one, or asks about what is not known of agents.
-    pub fn parse(text: &str) -> Result<Query, QueryError> {
-        parse::parse(text).map(Query)
+    /// It is not one, or asks about what is not known; says where.
+    pub fn parse(text: &str, now: Timestamp) -> Result<Query<F>, QueryError> {
+        parse::parse(text, now).map(Query)
     }
 
-    /// Whether it is about this agent, whose status is given.
-    #[must_use]
-    pub fn matches(&self, agent: &Snapshot, status: Status) -> bool {
-        self.0.holds(&|field: &Field, pattern| field.matches(pattern, agent, status))
+    /// Whether it is about the thing of which `is` tells whether a field passes a test.
+    pub fn matches(&self, mut is: impl FnMut(&F, &Test) -> bool) -> bool {
+        self.0.matches(&mut is)
     }
 }
 
-impl<F> Node<F> {
-    /// Whether it holds, if `is` says so of single fields.
-    fn holds(&self, is: &impl Fn(&F, &Pattern) -> bool) -> bool {
+impl<F: Field> Node<F> {
+    fn matches(&self, is: &mut impl FnMut(&F, &Test) -> bool) -> bool {
         match self {
             Node::All => true,
-            Node::Is(field, pattern) => is(field, pattern),
-            Node::Not(node) => !node.holds(is),
-            Node::And(nodes) => nodes.iter().all(|node| node.holds(is)),
-            Node::Or(nodes) => nodes.iter().any(|node| node.holds(is)),
-        }
-    }
-}
-
-impl Named for Field {
-    fn named(name: &str) -> Option<Field> {
-        let short = name.strip_prefix("fleet-agents.").unwrap_or(name);
-        FIELDS.iter().find(|(known, _)| *known == short).map(|(_, field)| *field)
-    }
-}
-
-impl Field {
-    fn matches(self, pattern: &Pattern, agent: &Snapshot, status: Status) -> bool {
-        let bool = |value: bool| pattern.matches(if value { "true" } else { "false" });
-        match self {
-            Field::Id => pattern.matches(&agent.id),
-            Field::PolicyId => pattern.matches(&agent.agent.policy_id),
-            Field::Tags => agent.agent.tags.iter().any(|tag| pattern.matches(tag)),
-            Field::Status => pattern.matches(status.as_str()),
-            Field::Version => pattern.matches(&agent.agent.agent.version),
-            Field::Hostname => pattern.matches(&agent.agent.host.hostname),
-            Field::Platform => pattern.matches(&agent.agent.host.platform),
-            Field::Active => bool(agent.agent.active),
-            Field::Upgradeable => bool(agent.agent.agent.upgradeable),
-            Field::PolicyRevision => pattern.matches(&agent.state.policy_revision_idx.to_string()),
-            Field::EnrollmentKey => {
-                agent.agent.enrollment_key_id.as_ref().is_some_and(|id| pattern.matches(id))
-            }
+            Node::Is(field, test) => is(field, test),
+            Node::Not(node) => !node.matches(is),
+            Node::And(nodes) => nodes.iter().all(|node| node.matches(is)),
+            Node::Or(nodes) => nodes.iter().any(|node| node.matches(is)),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use fleet_store::Revision;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::documents::Agent;
-
-    fn agent() -> Snapshot {
-        let mut agent = Agent {
-            active: true,
-            policy_id: "web".into(),
-            tags: vec!["canary".into(), "eu west".into()],
-            ..Agent::default()
-        };
-        agent.host.hostname = "web-17.example".into();
-        Snapshot {
-            id: "a1".into(),
-            agent: Arc::new(agent),
-            agent_revision: Revision(1),
-            state: Arc::default(),
-            state_revision: Revision::ZERO,
-        }
-    }
-
-    fn matches(query: &str) -> bool {
-        Query::parse(query).unwrap().matches(&agent(), Status::Online)
-    }
-
-    #[test]
-    fn queries_choose() {
-        for query in [
-            "",
-            "*",
-            "policy_id:web",
-            "policy_id : \"web\"",
-            "fleet-agents.policy_id:web and status:online",
-            "tags:(nothing or canary)",
-            "tags:\"eu west\"",
-            "not tags:other",
-            "NOT status:offline AND (policy_id:db OR local_metadata.host.hostname:web-*)",
-            "local_metadata.host.hostname:*17*ample",
-            "status:Online",
-            "active:true",
-            "tags:*",
-        ] {
-            assert!(matches(query), "{query}");
-        }
-        for query in
-            ["policy_id:db", "not *", "policy_id:web and tags:other", "hostname:web", "tags:(a and canary)"]
-        {
-            assert!(!matches(query), "{query}");
-        }
-    }
-
-    #[test]
-    fn mistakes_are_told() {
-        for query in [
-            "policy_id",
-            "policy_id:",
-            "colour:red",
-            "(tags:a",
-            "tags:a)",
-            "tags:a b",
-            "and",
-            "tags:\"a",
-            "a:b:c or",
-        ] {
-            assert!(Query::parse(query).is_err(), "{query}");
-        }
-        let deep = format!("{}*{}", "(".repeat(1000), ")".repeat(1000));
-        assert!(Query::parse(&deep).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_query_or_an_error(text in "[a-z:()\"* ]{0,60}") {
-            let _ = Query::parse(&text);
-        }
-    }
-}
+mod tests;

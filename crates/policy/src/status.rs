@@ -10,6 +10,9 @@ use crate::timestamp::Timestamp;
 /// An agent that was not heard of for longer is offline.
 pub const OFFLINE_AFTER: Duration = Duration::from_secs(300);
 
+/// How many statuses there are.
+pub const STATUSES: usize = 11;
+
 /// How an agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,7 +43,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Status; 11] = [
+    pub const ALL: [Status; STATUSES] = [
         Status::Unenrolled,
         Status::Inactive,
         Status::Uninstalled,

@@ -135,21 +135,12 @@ impl Management {
 
     /// How many agents have each policy: all of them, and those that do not run as root.
     fn count_agents(&self) -> HashMap<Arc<str>, usize> {
-        let mut counts = HashMap::new();
-        self.fleet.agents.for_each(|agent| {
-            if agent.agent.active {
-                *counts.entry(Arc::clone(&agent.agent.policy_id)).or_default() += 1;
-            }
-        });
-        counts
+        let assigned = self.fleet.agents.assigned().into_iter();
+        assigned.map(|(policy, agents)| (policy, usize::try_from(agents).unwrap_or(usize::MAX))).collect()
     }
 
     fn count_agents_of(&self, policy_id: &str) -> usize {
-        let mut count = 0;
-        self.fleet.agents.for_each(|agent| {
-            count += usize::from(agent.agent.active && *agent.agent.policy_id == *policy_id);
-        });
-        count
+        usize::try_from(self.fleet.agents.assigned_to(policy_id)).unwrap_or(usize::MAX)
     }
 
     async fn shown(&self, policy: AgentPolicy, agents: usize, full: bool) -> Result<Shown, ApiError> {

@@ -1,5 +1,6 @@
 //! Who asks, and what they changed.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,6 +64,15 @@ impl Caller {
     /// Whether they have a right on a policy and its agents.
     pub(super) fn may_on(&self, right: Right, policy_id: &str) -> bool {
         self.principal.allows_on(right, policy_id)
+    }
+
+    /// The policies that they have a right on. `None`: on all of them.
+    pub(super) fn policies(&self, right: Right) -> Option<BTreeSet<String>> {
+        if self.principal.allows(right) {
+            return None;
+        }
+        let grants = self.principal.grants.iter().filter(|grant| grant.role.allows(right));
+        Some(grants.map(|grant| grant.policy_id.clone()).collect())
     }
 
     /// Asks for a right on a policy and its agents.

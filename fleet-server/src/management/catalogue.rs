@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use fleet_policy::timestamp::Timestamp;
+
 use super::error::ApiError;
 
 /// The most items of a page.
@@ -77,7 +79,7 @@ impl DocumentPage {
         if kuery.trim().is_empty() {
             return Ok(items);
         }
-        let query = fleet_policy::query::DocumentQuery::parse(kuery)
+        let query = fleet_policy::query::DocumentQuery::parse(kuery, Timestamp::now())
             .map_err(|error| ApiError::BadRequest(format!("[request query.kuery]: {error}")))?;
         items.retain(|item| serde_json::to_value(item).is_ok_and(|value| query.matches(&value)));
         Ok(items)

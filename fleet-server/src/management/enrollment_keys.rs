@@ -1,24 +1,27 @@
 //! `/api/fleet/enrollment_api_keys`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::documents::EnrollmentKey;
 use fleet_access::key::ApiKey;
-use fleet_policy::documents::{AGENT_POLICIES, AgentPolicy};
+use fleet_access::rights::Right;
+use fleet_policy::query::DocumentQuery;
+use fleet_policy::timestamp::Timestamp;
 use fleet_service::config::value::duration;
-use fleet_store::{Expect, Typed, Versioned};
+use fleet_store::{Expect, Versioned};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::Management;
+use super::caller::Caller;
+use super::catalogue::Item;
 use super::error::ApiError;
 use super::input::{Input, Params};
-use super::list::Page;
 use super::routes::{Routes, delete, get, post};
-use super::{Answer, Management};
-use fleet_access::rights::Right;
 
 /// The routes of this group.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -26,17 +29,117 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let path = "/api/fleet/enrollment_api_keys";
     let one = "/api/fleet/enrollment_api_keys/{id}";
     routes
-        .add(get(path, ReadEnrollmentKeys, "Lists enrolment keys, newest first").query::<Page>(), list)
-        .add(post(path, WriteEnrollmentKeys, "Makes an enrolment key").body::<Create>(), create)
-        .add(get(one, ReadEnrollmentKeys, "Shows an enrolment key"), show)
-        .add(delete(one, WriteEnrollmentKeys, "Revokes an enrolment key"), revoke)
+        .add(
+            get(path, ReadEnrollmentKeys, "Lists enrolment keys, newest first")
+                .query::<ListQuery>()
+                .answers::<Keys>()
+                .scoped(),
+            list,
+        )
+        .add(
+            post(path, WriteEnrollmentKeys, "Makes an enrolment key")
+                .body::<Create>()
+                .answers::<Created>()
+                .scoped(),
+            create,
+        )
+        .add(get(one, ReadEnrollmentKeys, "Shows an enrolment key").answers::<Item<Key>>().scoped(), show)
+        .add(
+            delete(one, WriteEnrollmentKeys, "Revokes or removes an enrolment key")
+                .query::<DeleteQuery>()
+                .answers::<Deleted>()
+                .scoped(),
+            remove,
+        )
 }
 
 /// A key lives for ten years at most.
 const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// What the audit trail calls a key.
+const KIND: &str = "enrollment-key";
+/// The most keys of a page.
+const LARGEST_PAGE: usize = 10_000;
+/// The longest name in bytes.
+const LONGEST_NAME: usize = 256;
+
+/// Which keys.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct ListQuery {
+    /// Counts from 1.
+    page: Option<usize>,
+    /// 20 unless something else is asked for.
+    per_page: Option<usize>,
+    /// A query such as `policy_id:"web"`.
+    kuery: Option<String>,
+}
+
+/// Whether nothing is to be left of it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct DeleteQuery {
+    /// Removes the key, instead of revoking it and showing it on as revoked.
+    force_delete: Option<bool>,
+}
+
+/// A key as it is shown: with its secret, which people need again.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Key {
+    #[serde(flatten)]
+    key: Plain,
+    /// What agents send; absent: it was sealed with a key that is not there any more.
+    api_key: Option<String>,
+}
+
+/// A key without its secret.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Plain {
+    id: String,
+    active: bool,
+    api_key_id: String,
+    name: String,
+    policy_id: String,
+    #[schemars(with = "String")]
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    expire_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_uses: Option<u64>,
+    /// How often it was used, if that is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u64>,
+}
+
+/// A page of keys.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Keys {
+    items: Vec<Value>,
+    /// The same, as old scripts know it.
+    list: Vec<Value>,
+    total: usize,
+    page: usize,
+    per_page: usize,
+}
+
+/// A new key.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Created {
+    action: &'static str,
+    item: Key,
+}
+
+/// What was done.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Deleted {
+    action: &'static str,
+}
+
+/// What is needed for a key.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub(super) struct Create {
+struct Create {
     policy_id: String,
     name: Option<String>,
     /// How long it lives: a duration such as `24h`. Absent: until it is revoked.
@@ -52,76 +155,90 @@ pub(super) fn text(management: &Management, key: &EnrollmentKey) -> Option<Strin
     text.map(|text| text.reveal().to_owned()).ok()
 }
 
-/// A key as it is shown: with its secret, which people need again.
-fn shown(management: &Management, key: &EnrollmentKey) -> Value {
-    let api_key = text(management, key);
-    let mut value = json!({
-        "id": key.id,
-        "active": key.active,
-        "api_key_id": key.id,
-        "api_key": api_key,
-        "name": key.name,
-        "policy_id": key.policy_id,
-        "created_at": key.created_at,
-    });
-    if let Some(expire_at) = key.expire_at {
-        value["expire_at"] = json!(expire_at);
+fn plain(key: &EnrollmentKey) -> Plain {
+    Plain {
+        id: key.id.clone(),
+        active: key.active,
+        api_key_id: key.id.clone(),
+        name: key.name.clone(),
+        policy_id: key.policy_id.clone(),
+        created_at: key.created_at,
+        expire_at: key.expire_at,
+        max_uses: key.max_uses,
+        used: key.max_uses.map(|_| key.used),
     }
-    if let Some(max_uses) = key.max_uses {
-        value["max_uses"] = max_uses.into();
-        value["used"] = key.used.into();
-    }
-    value
 }
 
+fn shown(management: &Management, key: &EnrollmentKey) -> Key {
+    Key { key: plain(key), api_key: text(management, key) }
+}
+
+/// The key with this id, if the caller has the right on its policy.
 async fn find(
     management: &Management,
     id: &str,
-) -> Result<std::sync::Arc<Versioned<EnrollmentKey>>, ApiError> {
+    caller: &Caller,
+    right: Right,
+) -> Result<Arc<Versioned<EnrollmentKey>>, ApiError> {
     let found = management.fleet.enrollment.find(id).await?;
-    found.ok_or_else(|| ApiError::not_found("Enrollment API key", id))
+    let found = found.filter(|key| caller.may_on(Right::ReadEnrollmentKeys, &key.value.policy_id));
+    let key = found.ok_or_else(|| ApiError::not_found("Enrollment API key", id))?;
+    caller.require_on(right, &key.value.policy_id)?;
+    Ok(key)
 }
 
-/// The list, newest first. `kuery` may be `policy_id:<id>`.
-pub(super) async fn list(State(management): State<Management>, Params(page): Params<Page>) -> Answer {
-    let policy_id = page.kuery.as_deref().map(policy_of_query).transpose()?;
+/// The list, newest first.
+async fn list(
+    State(management): State<Management>,
+    caller: Caller,
+    Params(asked): Params<ListQuery>,
+) -> Result<Json<Keys>, ApiError> {
+    let kuery = asked.kuery.as_deref().unwrap_or_default();
+    let query = DocumentQuery::parse(kuery, management.fleet.clock.now())
+        .map_err(|error| ApiError::BadRequest(format!("[request query.kuery]: {error}")))?;
     let mut keys = management.fleet.enrollment.all();
-    keys.retain(|key| policy_id.as_ref().is_none_or(|policy_id| key.value.policy_id == *policy_id));
+    keys.retain(|key| {
+        caller.may_on(Right::ReadEnrollmentKeys, &key.value.policy_id)
+            && query.matches(&json!(plain(&key.value)))
+    });
     keys.sort_by(|a, b| (b.value.created_at, &b.id).cmp(&(a.value.created_at, &a.id)));
+    let (page, per_page) = (asked.page.unwrap_or(1).max(1), asked.per_page.unwrap_or(20).min(LARGEST_PAGE));
     let total = keys.len();
-    let items: Vec<Value> = page.of(keys).iter().map(|key| shown(&management, &key.value)).collect();
-    let mut answer = page.answer(&items, total);
-    answer["list"] = answer["items"].clone();
-    Ok(Json(answer))
+    let keys = keys.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
+    let items: Vec<Value> = keys.map(|key| json!(shown(&management, &key.value))).collect();
+    Ok(Json(Keys { list: items.clone(), items, total, page, per_page }))
 }
 
-fn policy_of_query(kuery: &str) -> Result<String, ApiError> {
-    let (field, value) = kuery.split_once(':').unwrap_or_default();
-    let field = field.trim().rsplit('.').next().unwrap_or_default();
-    let value = value.trim().trim_matches('"');
-    if field == "policy_id" && !value.is_empty() && !value.contains(char::is_whitespace) {
-        return Ok(value.to_owned());
-    }
-    Err(ApiError::BadRequest(format!("[request query.kuery]: {kuery:?} is not policy_id:<id>")))
+async fn show(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Item<Key>>, ApiError> {
+    let key = find(&management, &id, &caller, Right::ReadEnrollmentKeys).await?;
+    Ok(Json(Item { item: shown(&management, &key.value) }))
 }
 
-pub(super) async fn show(State(management): State<Management>, Path(id): Path<String>) -> Answer {
-    let key = find(&management, &id).await?;
-    Ok(Json(json!({"item": shown(&management, &key.value)})))
-}
-
-pub(super) async fn create(State(management): State<Management>, Input(asked): Input<Create>) -> Answer {
-    let policies = Typed::<AgentPolicy>::new(std::sync::Arc::clone(&management.fleet.store), &AGENT_POLICIES);
-    if policies.get(&asked.policy_id).await?.is_none() {
-        return Err(ApiError::BadRequest(format!("Agent policy {:?} not found", asked.policy_id)));
+async fn create(
+    State(management): State<Management>,
+    caller: Caller,
+    Input(asked): Input<Create>,
+) -> Result<Json<Created>, ApiError> {
+    caller.require_on(Right::WriteEnrollmentKeys, &asked.policy_id)?;
+    if management.deployer.policies().read(&asked.policy_id).await?.is_none() {
+        let text = format!("[request body.policy_id]: Agent policy {:?} not found", asked.policy_id);
+        return Err(ApiError::BadRequest(text));
     }
     let life = asked.expiration.as_deref().map(life).transpose()?;
     if asked.max_uses == Some(0) {
         return Err(ApiError::BadRequest("[request body.max_uses]: at least 1 is needed".to_owned()));
     }
     let name = asked.name.unwrap_or_default();
+    if name.len() > LONGEST_NAME {
+        return Err(ApiError::BadRequest(format!("[request body.name]: at most {LONGEST_NAME} bytes")));
+    }
     let key = make(&management, &asked.policy_id, &name, life, asked.max_uses).await?;
-    Ok(Json(json!({"action": "created", "item": shown(&management, &key)})))
+    caller.changed(KIND, &key.id, None, Some(json!(plain(&key))));
+    Ok(Json(Created { action: "created", item: shown(&management, &key) }))
 }
 
 fn life(text: &str) -> Result<Duration, ApiError> {
@@ -161,11 +278,24 @@ pub(super) async fn make(
 }
 
 /// Nobody enrols with it any more; agents that have stay.
-pub(super) async fn revoke(State(management): State<Management>, Path(id): Path<String>) -> Answer {
-    let key = find(&management, &id).await?;
-    let document = EnrollmentKey { active: false, ..key.value.clone() };
-    management.fleet.enrollment.put(document, Expect::Revision(key.revision)).await?;
-    Ok(Json(json!({"action": "deleted"})))
+async fn remove(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Params(asked): Params<DeleteQuery>,
+) -> Result<Json<Deleted>, ApiError> {
+    let key = find(&management, &id, &caller, Right::WriteEnrollmentKeys).await?;
+    let before = json!(plain(&key.value));
+    if asked.force_delete.unwrap_or(false) {
+        management.fleet.enrollment.delete(&id, key.revision).await?;
+        caller.changed(KIND, &id, Some(before), None);
+    } else {
+        let document = EnrollmentKey { active: false, ..key.value.clone() };
+        let after = json!(plain(&document));
+        management.fleet.enrollment.put(document, Expect::Revision(key.revision)).await?;
+        caller.changed(KIND, &id, Some(before), Some(after));
+    }
+    Ok(Json(Deleted { action: "deleted" }))
 }
 
 /// Revokes every key of a policy.

@@ -13,13 +13,15 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest::{Context, SHA256};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::Management;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::input::Params;
 use super::routes::{self, Routes, get, post};
-use super::{Answer, Management};
 use fleet_access::rights::Right;
 
 /// The routes of this group.
@@ -27,19 +29,68 @@ pub(super) fn routes(routes: Routes) -> Routes {
     use Right::{ControlAgents, ReadAgents};
     let (one, named) = ("/api/fleet/agents/files/{file_id}", "/api/fleet/agents/files/{file_id}/{name}");
     routes
-        .add(get("/api/fleet/agents/{id}/uploads", ReadAgents, "Lists what an agent uploaded"), uploads)
-        .add(post("/api/fleet/agents/files", ControlAgents, "Keeps a file for agents").bounds_body(), put)
-        .add(get(one, ReadAgents, "Reads a file").media("application/octet-stream"), show)
-        .add(get(named, ReadAgents, "Reads a file").media("application/octet-stream"), show)
-        .add(routes::delete(one, ControlAgents, "Removes a file"), delete)
-        .add(routes::delete(named, ControlAgents, "Removes a file"), delete)
+        .add(
+            get("/api/fleet/agents/{id}/uploads", ReadAgents, "Lists what an agent uploaded")
+                .answers::<Uploads>()
+                .scoped(),
+            uploads,
+        )
+        .add(
+            post("/api/fleet/agents/files", ControlAgents, "Keeps a file for agents")
+                .query::<Put>()
+                .answers::<FileAnswer>()
+                .scoped()
+                .bounds_body(),
+            put,
+        )
+        .add(get(one, ReadAgents, "Reads a file").media("application/octet-stream").scoped(), show)
+        .add(get(named, ReadAgents, "Reads a file").media("application/octet-stream").scoped(), show)
+        .add(routes::delete(one, ControlAgents, "Removes a file").answers::<Deleted>().scoped(), delete)
+        .add(routes::delete(named, ControlAgents, "Removes a file").answers::<Deleted>().scoped(), delete)
 }
 
 /// The most agents that one file is for.
 const MOST_TARGETS: usize = 1000;
 
+/// What agents have uploaded.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Uploads {
+    items: Vec<ShownFile>,
+}
+
+/// A file.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FileAnswer {
+    item: ShownFile,
+}
+
+/// A file as it is shown.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ShownFile {
+    id: String,
+    name: String,
+    /// Where its bytes are.
+    file_path: String,
+    #[schemars(with = "String")]
+    create_time: Timestamp,
+    /// `AWAITING_UPLOAD`, `IN_PROGRESS`, `READY`, `FAILED`, `EXPIRED`, `DELETED`
+    status: &'static str,
+    /// The action that asked for it.
+    action_id: String,
+    /// Bytes.
+    size: u64,
+}
+
+/// What was removed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Deleted {
+    id: String,
+    deleted: bool,
+}
+
 /// A file that is to be delivered.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Put {
     name: String,
     #[serde(default)]
@@ -66,27 +117,54 @@ fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
-fn shown(file: &File, now: Timestamp) -> Value {
+fn shown(file: &File, now: Timestamp) -> ShownFile {
     let document = &file.value;
     let name = &document.file.name;
-    json!({
-        "id": file.id,
-        "name": name,
-        "filePath": format!("/api/fleet/agents/files/{}/{}", file.id, encoded(name)),
-        "createTime": Timestamp::from_unix(document.upload_start / 1000),
-        "status": status(document, now),
-        "actionId": document.action_id,
-        "size": document.file.size,
-    })
+    ShownFile {
+        id: file.id.clone(),
+        name: name.clone(),
+        file_path: format!("/api/fleet/agents/files/{}/{}", file.id, encoded(name)),
+        create_time: Timestamp::from_unix(document.upload_start / 1000),
+        status: status(document, now),
+        action_id: document.action_id.clone(),
+        size: document.file.size,
+    }
 }
 
 /// What an agent has uploaded, newest first.
-pub(super) async fn uploads(State(management): State<Management>, Path(id): Path<String>) -> Answer {
-    management.find_agent(&id)?;
+async fn uploads(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Uploads>, ApiError> {
+    management.find_agent(&id, &caller, Right::ReadAgents)?;
     let files = management.fleet.files.of_agent(&id).await?;
     let now = management.fleet.clock.now();
-    let items: Vec<Value> = files.iter().map(|file| shown(file, now)).collect();
-    Ok(Json(json!({"items": items})))
+    Ok(Json(Uploads { items: files.iter().map(|file| shown(file, now)).collect() }))
+}
+
+/// A file, if the caller has the right on every agent that it is from or for.
+async fn find_for(
+    management: &Management,
+    id: &str,
+    caller: &Caller,
+    right: Right,
+) -> Result<File, ApiError> {
+    let file = find(management, id).await?;
+    if caller.principal.allows(right) {
+        return Ok(file);
+    }
+    let targets = file.value.file.meta.iter().flat_map(|meta| &meta.target_agents);
+    let agents: Vec<&String> =
+        targets.chain(Some(&file.value.agent_id).filter(|id| !id.is_empty())).collect();
+    let is_theirs = |id: &&String| {
+        let agent = management.fleet.agents.get(id);
+        agent.is_some_and(|agent| caller.may_on(right, &agent.agent.policy_id))
+    };
+    if agents.is_empty() || !agents.iter().all(is_theirs) {
+        return Err(ApiError::not_found("File", id));
+    }
+    Ok(file)
 }
 
 async fn find(management: &Management, id: &str) -> Result<File, ApiError> {
@@ -97,10 +175,11 @@ async fn find(management: &Management, id: &str) -> Result<File, ApiError> {
 /// The bytes of a file, by its id alone or with its name behind it.
 pub(super) async fn show(
     State(management): State<Management>,
+    caller: Caller,
     Path(path): Path<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
     let id = path.first().map(|(_, id)| id.as_str()).unwrap_or_default();
-    let file = find(&management, id).await?;
+    let file = find_for(&management, id, &caller, Right::ReadAgents).await?;
     let details = &file.value.file;
     let bytes = management.fleet.files.read(&file, 0..details.size).await?;
     let mut response = Response::new(Body::from_stream(bytes));
@@ -118,23 +197,27 @@ pub(super) async fn show(
 }
 
 /// Removes the bytes of a file.
-pub(super) async fn delete(
+async fn delete(
     State(management): State<Management>,
+    caller: Caller,
     Path(path): Path<Vec<(String, String)>>,
-) -> Answer {
+) -> Result<Json<Deleted>, ApiError> {
     let id = path.first().map(|(_, id)| id.as_str()).unwrap_or_default();
-    let file = find(&management, id).await?;
+    let file = find_for(&management, id, &caller, Right::ControlAgents).await?;
+    let before = json!({"name": file.value.file.name, "agent_id": file.value.agent_id});
     management.fleet.files.delete(file, management.fleet.clock.now()).await?;
-    Ok(Json(json!({"id": id, "deleted": true})))
+    caller.changed("file", id, Some(before), None);
+    Ok(Json(Deleted { id: id.to_owned(), deleted: true }))
 }
 
 /// Keeps a file for agents, who fetch it by the id that is answered. The body is the file.
-pub(super) async fn put(
+async fn put(
     State(management): State<Management>,
+    caller: Caller,
     Params(put): Params<Put>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
+) -> Result<Json<FileAnswer>, ApiError> {
     let size = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let size = size.ok_or_else(|| ApiError::BadRequest("the header Content-Length is needed".to_owned()))?;
     let targets: Vec<String> =
@@ -143,6 +226,12 @@ pub(super) async fn put(
         let text = format!("[request query.target_agents]: 1 to {MOST_TARGETS} ids of agents are needed");
         return Err(ApiError::BadRequest(text));
     }
+    if !caller.principal.allows(Right::ControlAgents) {
+        for id in &targets {
+            management.find_agent(id, &caller, Right::ControlAgents)?;
+        }
+    }
+    let told = json!({"name": put.name, "size": size, "agents": targets.len()});
     let begin = Begin {
         name: &put.name,
         size,
@@ -159,7 +248,8 @@ pub(super) async fn put(
         return Err(error);
     }
     let file = find(&management, &file.id).await?;
-    Ok(Json(json!({"item": shown(&file, management.fleet.clock.now())})))
+    caller.changed("file", &file.id, None, Some(told));
+    Ok(Json(FileAnswer { item: shown(&file, management.fleet.clock.now()) }))
 }
 
 /// Takes the bytes of a file, a chunk at a time.

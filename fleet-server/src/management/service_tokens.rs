@@ -4,74 +4,137 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::documents::{SERVICE_TOKENS, ServiceToken};
 use fleet_access::key::ApiKey;
+use fleet_access::rights::Right;
+use fleet_policy::timestamp::Timestamp;
 use fleet_store::{Expect, Scope, Typed};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::Management;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::input::Input;
 use super::routes::{Routes, delete, get, post};
-use super::{Answer, Management};
-use fleet_access::rights::Right;
 
 /// The routes of this group.
 pub(super) fn routes(routes: Routes) -> Routes {
     use Right::ManageAccess;
     let path = "/api/fleet/service_tokens";
     routes
-        .add(get(path, ManageAccess, "Lists service tokens"), list)
-        .add(post(path, ManageAccess, "Makes a service token, which is shown once").body::<Create>(), create)
-        .add(delete("/api/fleet/service_tokens/{id}", ManageAccess, "Revokes a service token"), revoke)
+        .add(get(path, ManageAccess, "Lists service tokens").answers::<Tokens>(), list)
+        .add(
+            post(path, ManageAccess, "Makes a service token, which is shown once")
+                .body::<Create>()
+                .answers::<Created>(),
+            create,
+        )
+        .add(
+            delete("/api/fleet/service_tokens/{id}", ManageAccess, "Revokes a service token")
+                .answers::<Revoked>(),
+            revoke,
+        )
 }
 
+/// What is needed for a token. Names may repeat.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-pub(super) struct Create {
+struct Create {
     name: Option<String>,
+    /// For a cluster that data is sent to from elsewhere. Every token of this server may be used so.
+    remote: Option<bool>,
 }
+
+/// A token, once.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Created {
+    id: String,
+    name: String,
+    value: String,
+}
+
+/// The tokens.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Tokens {
+    items: Vec<Token>,
+    total: usize,
+}
+
+/// A token, without what it is.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Token {
+    id: String,
+    name: String,
+    #[schemars(with = "String")]
+    created_at: Timestamp,
+    revoked: bool,
+}
+
+/// What was done.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Revoked {
+    action: &'static str,
+}
+
+/// The longest name in bytes.
+const LONGEST_NAME: usize = 256;
 
 fn tokens(management: &Management) -> Typed<ServiceToken> {
     Typed::new(std::sync::Arc::clone(&management.fleet.store), &SERVICE_TOKENS)
 }
 
 /// The tokens, without what they are.
-pub(super) async fn list(State(management): State<Management>) -> Answer {
+async fn list(State(management): State<Management>) -> Result<Json<Tokens>, ApiError> {
     let listing = tokens(&management).list(Scope::All).await?;
-    let items: Vec<_> = listing
+    let items: Vec<Token> = listing
         .values
-        .iter()
-        .map(|token| {
-            json!({
-                "id": token.id,
-                "name": token.value.name,
-                "created_at": token.value.created_at,
-                "revoked": token.value.revoked,
-            })
+        .into_iter()
+        .map(|token| Token {
+            id: token.id,
+            name: token.value.name,
+            created_at: token.value.created_at,
+            revoked: token.value.revoked,
         })
         .collect();
-    Ok(Json(json!({"total": items.len(), "items": items})))
+    Ok(Json(Tokens { total: items.len(), items }))
 }
 
 /// A new token. What it is, is told only here.
-pub(super) async fn create(State(management): State<Management>, Input(asked): Input<Create>) -> Answer {
+async fn create(
+    State(management): State<Management>,
+    caller: Caller,
+    Input(asked): Input<Create>,
+) -> Result<Json<Created>, ApiError> {
     let key = ApiKey::generate().map_err(|error| ApiError::Internal(Box::new(error)))?;
-    let name = asked.name.unwrap_or_else(|| format!("token-{}", management.fleet.clock.now().unix()));
-    let token = ServiceToken {
-        name: name.clone(),
-        digest: key.digest(),
-        created_at: management.fleet.clock.now(),
-        revoked: false,
-    };
+    let now = management.fleet.clock.now();
+    let prefix = if asked.remote.unwrap_or(false) { "remote-" } else { "" };
+    let name = asked.name.unwrap_or_else(|| format!("{prefix}token-{}", now.unix()));
+    if name.len() > LONGEST_NAME {
+        let text = format!("[request body.name]: at most {LONGEST_NAME} bytes");
+        return Err(ApiError::BadRequest(text));
+    }
+    let token = ServiceToken { name: name.clone(), digest: key.digest(), created_at: now, revoked: false };
     tokens(&management).put(key.id(), &token, Expect::Absent, None, None).await?;
-    Ok(Json(json!({"id": key.id(), "name": name, "value": key.encode().reveal()})))
+    caller.changed("service-token", key.id(), None, Some(json!({"name": name})));
+    Ok(Json(Created { id: key.id().to_owned(), name, value: key.encode().reveal().to_owned() }))
 }
 
 /// The token is good no more; others are.
-pub(super) async fn revoke(State(management): State<Management>, Path(id): Path<String>) -> Answer {
+async fn revoke(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Revoked>, ApiError> {
     let tokens = tokens(&management);
     let found = tokens.get(&id).await?.ok_or_else(|| ApiError::not_found("Service token", &id))?;
+    let name = found.value.name.clone();
     let token = ServiceToken { revoked: true, ..found.value };
     tokens.put(&id, &token, Expect::Revision(found.revision), None, None).await?;
-    Ok(Json(json!({"action": "deleted"})))
+    caller.changed(
+        "service-token",
+        &id,
+        Some(json!({"name": name, "revoked": false})),
+        Some(json!({"name": name, "revoked": true})),
+    );
+    Ok(Json(Revoked { action: "deleted" }))
 }

@@ -1,13 +1,14 @@
 //! Every agent in memory, with what it is found by.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use fleet_store::{Listing, Malformed, Revision, Versioned};
 
-use super::entry::{Entry, Kept, Snapshot};
+use super::entry::{Entry, Kept, Row, Snapshot};
+use super::slots::{Lookup, Slots};
 use crate::documents::{AGENT_STATES, Agent, AgentState};
+use crate::status::Status;
 
 /// How far the agents of an action are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub struct Progress {
     /// Agents that told that it failed.
     pub failed: u64,
 }
+
+/// What an agent that has never reported reports.
+pub(super) static NOTHING: LazyLock<AgentState> = LazyLock::new(AgentState::default);
 
 /// Texts that many agents share are kept once.
 #[derive(Debug, Default)]
@@ -37,41 +41,103 @@ impl Interner {
     }
 }
 
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
+/// The policies that agents have, numbered in the order in which they were met. None is forgotten: people make
+/// them, and not in a loop.
+#[derive(Debug, Default)]
+pub(super) struct Assigned {
+    numbers: HashMap<Arc<str>, u32>,
+    policies: Vec<AssignedPolicy>,
+}
+
+#[derive(Debug)]
+pub(super) struct AssignedPolicy {
+    pub(super) id: Arc<str>,
+    /// Agents of it that have not left.
+    pub(super) agents: u64,
+}
+
+impl Assigned {
+    fn number(&mut self, id: &mut Arc<str>) -> u32 {
+        if let Some((known, number)) = self.numbers.get_key_value(id) {
+            *id = Arc::clone(known);
+            return *number;
+        }
+        let number = u32::try_from(self.policies.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(Arc::clone(id), number);
+        self.policies.push(AssignedPolicy { id: Arc::clone(id), agents: 0 });
+        number
+    }
+
+    pub(super) fn by_number(&self) -> &[AssignedPolicy] {
+        &self.policies
+    }
+
+    fn find(&self, id: &str) -> Option<&AssignedPolicy> {
+        self.policies.get(usize::try_from(*self.numbers.get(id)?).ok()?)
+    }
+
+    fn count(&mut self, row: Row, change: impl FnOnce(&mut u64)) {
+        if row.base != Status::Unenrolled
+            && let Some(policy) = usize::try_from(row.policy).ok().and_then(|at| self.policies.get_mut(at))
+        {
+            change(&mut policy.agents);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    entries: HashMap<Arc<str>, Entry>,
-    /// By the hashes of their keys' ids: the ids themselves are in the agents.
-    by_key: HashMap<u64, Arc<str>>,
-    by_enrollment: HashMap<Box<str>, Arc<str>>,
+    pub(super) slots: Slots,
+    by_id: Lookup,
+    by_key: Lookup,
+    by_enrollment: Lookup,
+    pub(super) assigned: Assigned,
     progress: HashMap<u64, Progress>,
     /// Documents that cannot be read, by collection and id: why.
     pub(super) malformed: BTreeMap<(&'static str, String), String>,
     interner: Interner,
 }
 
+fn id_of(entry: &Entry) -> Option<&str> {
+    Some(&entry.id)
+}
+
+fn key_of(entry: &Entry) -> Option<&str> {
+    Some(&entry.agent.as_ref()?.value.access_api_key_id)
+}
+
+fn enrollment_of(entry: &Entry) -> Option<&str> {
+    entry.agent.as_ref()?.value.enrollment_id.as_deref()
+}
+
 impl Known {
+    fn slot(&self, id: &str) -> Option<u32> {
+        self.by_id.get(id, &self.slots, id_of)
+    }
+
+    pub(super) fn entry(&self, id: &str) -> Option<&Entry> {
+        self.slots.get(self.slot(id)?)
+    }
+
     pub(super) fn get(&self, id: &str) -> Option<Snapshot> {
-        let (id, entry) = self.entries.get_key_value(id)?;
-        entry.snapshot(id)
+        self.entry(id)?.snapshot()
     }
 
     pub(super) fn state(&self, id: &str) -> Option<&AgentState> {
-        Some(&self.entries.get(id)?.state.as_ref()?.value)
+        Some(&self.entry(id)?.state.as_ref()?.value)
     }
 
     pub(super) fn by_key(&self, key_id: &str) -> Option<Snapshot> {
-        let found = self.get(self.by_key.get(&hash(key_id))?)?;
-        (*found.agent.access_api_key_id == *key_id).then_some(found)
+        self.slots.get(self.by_key.get(key_id, &self.slots, key_of)?)?.snapshot()
     }
 
     pub(super) fn by_enrollment(&self, enrollment_id: &str) -> Option<Snapshot> {
-        self.get(self.by_enrollment.get(enrollment_id)?)
+        let slot = self.by_enrollment.get(enrollment_id, &self.slots, enrollment_of)?;
+        self.slots.get(slot)?.snapshot()
+    }
+
+    pub(super) fn assigned_to(&self, policy_id: &str) -> u64 {
+        self.assigned.find(policy_id).map_or(0, |policy| policy.agents)
     }
 
     pub(super) fn progress(&self, seq_no: u64) -> Progress {
@@ -79,50 +145,57 @@ impl Known {
     }
 
     pub(super) fn snapshots(&self) -> impl Iterator<Item = Snapshot> {
-        self.entries.iter().filter_map(|(id, entry)| entry.snapshot(id))
+        self.slots.iter().filter_map(Entry::snapshot)
     }
 
     /// Whether it was news.
     pub(super) fn put_agent(&mut self, versioned: Versioned<Agent>) -> bool {
         let Versioned { id, revision, value: mut agent } = versioned;
-        let id = self.id(&id);
-        let entry = self.entries.entry(Arc::clone(&id)).or_default();
-        let before = entry.agent.as_ref();
-        if before.is_some_and(|before| before.revision >= revision) {
+        let slot = self.make(&id);
+        let before = self.slots.get(slot).and_then(|entry| entry.agent.clone());
+        if before.as_ref().is_some_and(|before| before.revision >= revision) {
             return false;
         }
-        if let Some(before) = before {
+        if let Some(before) = &before {
             if before.value.access_api_key_id != agent.access_api_key_id {
-                self.by_key.remove(&hash(&before.value.access_api_key_id));
+                self.by_key.remove(&before.value.access_api_key_id, slot);
             }
             if let Some(enrollment_id) = &before.value.enrollment_id
                 && before.value.enrollment_id != agent.enrollment_id
             {
-                self.by_enrollment.remove(enrollment_id);
+                self.by_enrollment.remove(enrollment_id, slot);
             }
         }
-        self.interner.intern(&mut agent.policy_id);
+        let policy = self.assigned.number(&mut agent.policy_id);
         self.interner.intern(&mut agent.agent.version);
         self.interner.intern(&mut agent.host.platform);
         self.interner.intern(&mut agent.host.architecture);
         for text in agent.tags.iter_mut().chain(&mut agent.namespaces).chain(&mut agent.enrollment_key_id) {
             self.interner.intern(text);
         }
+        let agent = Arc::new(agent);
+        let Some(entry) = self.slots.get_mut(slot) else { return false };
+        if before.is_some() {
+            self.assigned.count(entry.row, |agents| *agents -= 1);
+        }
+        let state = entry.state.as_ref().map_or(&*NOTHING, |state| &*state.value);
+        entry.row = Row::of(&agent, state, policy);
+        self.assigned.count(entry.row, |agents| *agents += 1);
+        entry.agent = Some(Kept { revision, value: Arc::clone(&agent) });
         if !agent.access_api_key_id.is_empty() {
-            self.by_key.insert(hash(&agent.access_api_key_id), Arc::clone(&id));
+            self.by_key.insert(&agent.access_api_key_id, slot, &self.slots, key_of);
         }
         if let Some(enrollment_id) = &agent.enrollment_id {
-            self.by_enrollment.insert(enrollment_id.clone(), Arc::clone(&id));
+            self.by_enrollment.insert(enrollment_id, slot, &self.slots, enrollment_of);
         }
-        entry.agent = Some(Kept { revision, value: Arc::new(agent) });
         true
     }
 
     /// Whether it was news.
     pub(super) fn put_state(&mut self, versioned: Versioned<AgentState>) -> bool {
         let Versioned { id, revision, value: mut state } = versioned;
-        let id = self.id(&id);
-        let entry = self.entries.entry(id).or_default();
+        let slot = self.make(&id);
+        let Some(entry) = self.slots.get_mut(slot) else { return false };
         let before = entry.state.as_ref();
         if before.is_some_and(|before| before.revision >= revision) {
             return false;
@@ -142,6 +215,9 @@ impl Known {
                 }
             }
         }
+        if let Some(agent) = &entry.agent {
+            entry.row = Row::of(&agent.value, &state, entry.row.policy);
+        }
         entry.state = Some(Kept { revision, value: Arc::new(state) });
         true
     }
@@ -159,8 +235,8 @@ impl Known {
     pub(super) fn put_malformed_state(&mut self, malformed: Malformed) {
         let Malformed { id, revision, error } = malformed;
         self.malformed.insert((AGENT_STATES.name, id.clone()), error.to_string());
-        let id = self.id(&id);
-        let entry = self.entries.entry(id).or_default();
+        let slot = self.make(&id);
+        let Some(entry) = self.slots.get_mut(slot) else { return };
         if entry.state.as_ref().is_none_or(|state| state.revision < revision) {
             let value = entry.state.take().map(|state| state.value).unwrap_or_default();
             entry.state = Some(Kept { revision, value });
@@ -169,26 +245,27 @@ impl Known {
 
     /// Whether it was news.
     pub(super) fn delete_agent(&mut self, id: &str, revision: Revision) -> bool {
-        let Some(entry) = self.entries.get_mut(id) else { return false };
+        let Some(slot) = self.slot(id) else { return false };
+        let Some(entry) = self.slots.get_mut(slot) else { return false };
         let Some(agent) = entry.agent.take_if(|agent| agent.revision <= revision) else { return false };
-        let key = hash(&agent.value.access_api_key_id);
-        if self.by_key.get(&key).is_some_and(|owner| **owner == *id) {
-            self.by_key.remove(&key);
+        self.assigned.count(entry.row, |agents| *agents -= 1);
+        self.by_key.remove(&agent.value.access_api_key_id, slot);
+        if let Some(enrollment_id) = &agent.value.enrollment_id {
+            self.by_enrollment.remove(enrollment_id, slot);
         }
-        if let Some(enrollment_id) = &agent.value.enrollment_id
-            && self.by_enrollment.get(enrollment_id).is_some_and(|owner| **owner == *id)
-        {
-            self.by_enrollment.remove(enrollment_id);
-        }
-        self.tidy(id);
+        self.tidy(slot);
         true
     }
 
     pub(super) fn delete_state(&mut self, id: &str, revision: Revision) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.state.take_if(|state| state.revision <= revision);
-            self.tidy(id);
+        let Some(slot) = self.slot(id) else { return };
+        let Some(entry) = self.slots.get_mut(slot) else { return };
+        if entry.state.take_if(|state| state.revision <= revision).is_some()
+            && let Some(agent) = &entry.agent
+        {
+            entry.row = Row::of(&agent.value, &NOTHING, entry.row.policy);
         }
+        self.tidy(slot);
     }
 
     /// Agents that are not in `ids`, and not newer than `revision`.
@@ -202,21 +279,30 @@ impl Known {
     }
 
     fn beside(&self, ids: &HashSet<String>, is_old: impl Fn(&Entry) -> bool) -> Vec<Arc<str>> {
-        let gone = self.entries.iter().filter(|(id, entry)| !ids.contains(&***id) && is_old(entry));
-        gone.map(|(id, _)| Arc::clone(id)).collect()
+        let gone = self.slots.iter().filter(|entry| !ids.contains(&*entry.id) && is_old(entry));
+        gone.map(|entry| Arc::clone(&entry.id)).collect()
     }
 
     pub(super) fn forget_progress(&mut self, is_over: impl Fn(u64) -> bool) {
         self.progress.retain(|seq_no, _| !is_over(*seq_no));
     }
 
-    fn tidy(&mut self, id: &str) {
-        if self.entries.get(id).is_some_and(|entry| entry.agent.is_none() && entry.state.is_none()) {
-            self.entries.remove(id);
+    /// Frees the place of an entry that holds nothing more.
+    fn tidy(&mut self, slot: u32) {
+        if self.slots.get(slot).is_some_and(|entry| entry.agent.is_none() && entry.state.is_none())
+            && let Some(entry) = self.slots.remove(slot)
+        {
+            self.by_id.remove(&entry.id, slot);
         }
     }
 
-    fn id(&self, id: &str) -> Arc<str> {
-        self.entries.get_key_value(id).map_or_else(|| Arc::from(id), |(known, _)| Arc::clone(known))
+    /// The place of the agent with this id, made if there is none.
+    fn make(&mut self, id: &str) -> u32 {
+        if let Some(slot) = self.slot(id) {
+            return slot;
+        }
+        let slot = self.slots.insert(Entry::new(Arc::from(id)));
+        self.by_id.insert(id, slot, &self.slots, id_of);
+        slot
     }
 }

@@ -60,6 +60,51 @@ pub struct Action {
     /// The spaces that it is seen in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
+    /// The secrets that `data` refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_references: Vec<SecretReference>,
+    /// How many agents were meant too, but not asked: it would have done them no good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
+    /// What came of an action that agents are not told of. Absent: it is still being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// A secret that stands in an action as `$co.elastic.secret{<id>}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretReference {
+    /// Its id.
+    pub id: String,
+}
+
+/// An agent that was not asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The agent.
+    pub agent_id: String,
+    /// Why, for a person.
+    pub error: String,
+}
+
+/// What came of an action that agents are not told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When it was done.
+    pub at: Timestamp,
+    /// For so many agents.
+    pub acked: u64,
+    /// For so many it could not be.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A part of the agents of an action. Written before the action itself.

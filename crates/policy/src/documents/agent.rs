@@ -133,6 +133,19 @@ pub enum AuditReason {
     Migrated,
 }
 
+impl AuditReason {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuditReason::Uninstall => "uninstall",
+            AuditReason::Orphaned => "orphaned",
+            AuditReason::KeyRevoked => "key_revoked",
+            AuditReason::Migrated => "migrated",
+        }
+    }
+}
+
 /// The large part of what an agent reports. Only read when somebody looks at it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

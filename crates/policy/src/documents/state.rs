@@ -121,6 +121,18 @@ pub enum CheckinStatus {
 }
 
 impl CheckinStatus {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckinStatus::Online => "online",
+            CheckinStatus::Error => "error",
+            CheckinStatus::Degraded => "degraded",
+            CheckinStatus::Starting => "starting",
+            CheckinStatus::Disconnected => "disconnected",
+        }
+    }
+
     /// Reads it as agents write it: in any case.
     #[must_use]
     pub fn parse(text: &str) -> Option<CheckinStatus> {
@@ -146,6 +158,18 @@ pub enum UnhealthyReason {
     Output,
     /// Something else.
     Other,
+}
+
+impl UnhealthyReason {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnhealthyReason::Input => "input",
+            UnhealthyReason::Output => "output",
+            UnhealthyReason::Other => "other",
+        }
+    }
 }
 
 /// A revision that an agent could not apply.

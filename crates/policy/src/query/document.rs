@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use super::parse::{self, QueryError};
-use super::{Named, Node, Pattern};
+use super::parse::QueryError;
+use super::test::Test;
+use super::{Field, Kind, Query};
+use crate::timestamp::Timestamp;
 
 /// The kinds of objects that scripts write in front of a field, as the original stores them.
 const KINDS: [&str; 8] = [
@@ -19,9 +21,11 @@ const KINDS: [&str; 8] = [
 
 /// The names on the way to a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Path(Vec<String>);
+pub(super) struct Path(Vec<String>);
 
-impl Named for Path {
+impl Field for Path {
+    const THINGS: &'static str = "documents";
+
     fn named(name: &str) -> Option<Path> {
         let mut names: Vec<String> = name.split('.').map(str::to_owned).collect();
         if names.first().is_some_and(|first| KINDS.contains(&first.as_str())) {
@@ -33,36 +37,53 @@ impl Named for Path {
         }
         (!names.is_empty() && !names.iter().any(String::is_empty)).then_some(Path(names))
     }
+
+    fn known() -> String {
+        "names with dots between them".to_owned()
+    }
+
+    fn name(&self) -> String {
+        self.0.join(".")
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Any
+    }
 }
 
 /// A query about documents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentQuery(Node<Path>);
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentQuery(Query<Path>);
 
 impl DocumentQuery {
-    /// Reads a query. An empty one is about everything.
+    /// Reads a query, of which `now` is that moment. An empty one is about everything.
     ///
     /// # Errors
     /// It is not one.
-    pub fn parse(text: &str) -> Result<DocumentQuery, QueryError> {
-        parse::parse(text).map(DocumentQuery)
+    pub fn parse(text: &str, now: Timestamp) -> Result<DocumentQuery, QueryError> {
+        Query::parse(text, now).map(DocumentQuery)
     }
 
     /// Whether it is about this document. What has no such field is not what was asked for.
     #[must_use]
     pub fn matches(&self, document: &Value) -> bool {
-        self.0.holds(&|path: &Path, pattern| found(document, &path.0, pattern))
+        self.0.matches(|path, test| found(document, &path.0, test))
     }
 }
 
-fn found(value: &Value, path: &[String], pattern: &Pattern) -> bool {
+fn found(value: &Value, path: &[String], test: &Test) -> bool {
     match (value, path) {
-        (Value::Array(items), _) => items.iter().any(|item| found(item, path, pattern)),
+        (Value::Array(items), _) => items.iter().any(|item| found(item, path, test)),
         (Value::Object(members), [first, rest @ ..]) => {
-            members.get(first).is_some_and(|member| found(member, rest, pattern))
+            members.get(first).is_some_and(|member| found(member, rest, test))
         }
-        (Value::String(text), []) => pattern.matches(text),
-        (Value::Bool(_) | Value::Number(_), []) => pattern.matches(&value.to_string()),
+        (Value::Object(_), []) => *test == Test::Exists,
+        (Value::String(text), []) => test.text(text),
+        (Value::Bool(_), []) => test.text(&value.to_string()),
+        (Value::Number(number), []) => match number.as_f64() {
+            Some(number) => test.any_number(number, &value.to_string()),
+            None => test.text(&value.to_string()),
+        },
         _ => false,
     }
 }
@@ -75,8 +96,10 @@ mod tests {
 
     #[test]
     fn fields_are_found_at_their_paths() {
+        let now = Timestamp::from_unix(1_769_862_896);
         let document = json!({
             "name": "Web servers", "policy_ids": ["a", "b"], "package": {"name": "nginx"}, "enabled": true,
+            "revision": 10, "updated_at": "2026-01-05T00:00:00Z",
         });
         for query in [
             "",
@@ -86,12 +109,16 @@ mod tests {
             "policy_ids:(x or a)",
             "fleet-package-policies.attributes.package.name:ngi*",
             "not missing:*",
+            "package:*",
+            "revision > 9 and revision <= 10",
+            "updated_at >= 2026-01-01 and updated_at < now",
+            "revision:10",
         ] {
-            assert!(DocumentQuery::parse(query).unwrap().matches(&document), "{query}");
+            assert!(DocumentQuery::parse(query, now).unwrap().matches(&document), "{query}");
         }
-        for query in ["policy_ids:c", "package:nginx", "package.name.deeper:*"] {
-            assert!(!DocumentQuery::parse(query).unwrap().matches(&document), "{query}");
+        for query in ["policy_ids:c", "package:nginx", "package.name.deeper:*", "revision < 9"] {
+            assert!(!DocumentQuery::parse(query, now).unwrap().matches(&document), "{query}");
         }
-        assert!(DocumentQuery::parse("a..b:c").is_err());
+        assert!(DocumentQuery::parse("a..b:c", now).is_err());
     }
 }

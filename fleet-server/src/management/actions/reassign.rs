@@ -4,35 +4,27 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use fleet_policy::documents::Agent;
+use fleet_access::rights::Right;
+use fleet_policy::status::Status;
 use fleet_protocol::agent::ActionType;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Asked, Chosen};
+use super::{ActionAnswer, Asked, Chosen, Done, Picked};
+use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
-use crate::management::{Answer, Management};
 
-#[derive(Debug, Deserialize)]
+/// Which policy.
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(in crate::management) struct Reassign {
     policy_id: String,
 }
 
-/// `POST /agents/{id}/reassign`
-pub(in crate::management) async fn reassign(
-    State(management): State<Management>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Input(Reassign { policy_id }): Input<Reassign>,
-) -> Answer {
-    management.find_agent(&id)?;
-    management.reassign(vec![id], &policy_id, &caller).await?;
-    Ok(Json(json!({})))
-}
-
-#[derive(Debug, Deserialize)]
+/// Which policy for which agents.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::management) struct BulkReassign {
     agents: Chosen,
@@ -42,36 +34,67 @@ pub(in crate::management) struct BulkReassign {
     include_inactive: bool,
 }
 
+/// `POST /agents/{id}/reassign`
+pub(in crate::management) async fn one(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Input(Reassign { policy_id }): Input<Reassign>,
+) -> Result<Json<Done>, ApiError> {
+    let mut picked = management.pick_one(&id, &caller, |seen| has_left(seen.status, seen.id))?;
+    management.refuse_hosted(&mut picked, "to give it another policy").await?;
+    management.reassign(picked.single()?, &policy_id, &caller).await?;
+    Ok(Json(Done {}))
+}
+
 /// `POST /agents/bulk_reassign`
-pub(in crate::management) async fn bulk_reassign(
+pub(in crate::management) async fn many(
     State(management): State<Management>,
     caller: Caller,
     Input(asked): Input<BulkReassign>,
-) -> Answer {
-    let agents = management.chosen(&asked.agents, asked.include_inactive)?;
-    let id = management.reassign(agents, &asked.policy_id, &caller).await?;
-    Ok(Json(json!({"actionId": id})))
+) -> Result<Json<ActionAnswer>, ApiError> {
+    let mut picked = management
+        .pick(&asked.agents, asked.include_inactive, &caller, |seen| has_left(seen.status, seen.id))?;
+    management.refuse_hosted(&mut picked, "to give it another policy").await?;
+    Ok(Json(ActionAnswer { action_id: management.reassign(picked, &asked.policy_id, &caller).await? }))
+}
+
+/// Who has left gets no policy any more.
+fn has_left(status: Status, id: &str) -> Result<(), String> {
+    if status == Status::Unenrolled {
+        return Err(format!("agent {id} is unenrolled: it gets no policy"));
+    }
+    Ok(())
 }
 
 impl Management {
     /// Gives agents another policy, which they get as soon as they can.
     async fn reassign(
         &self,
-        agents: Vec<String>,
+        picked: Picked<()>,
         policy_id: &str,
         caller: &Caller,
     ) -> Result<String, ApiError> {
-        if self.fleet.policies.head(policy_id).is_none() {
+        caller.require_on(Right::ControlAgents, policy_id)?;
+        let target = self.deployer.policies().read(policy_id).await?;
+        let Some(target) = target.filter(|_| self.fleet.policies.head(policy_id).is_some()) else {
             return Err(ApiError::not_found("Agent policy", policy_id));
+        };
+        if target.value.is_managed {
+            let text = format!(
+                "[request body.policy_id]: agent policy {policy_id} is hosted (is_managed): it gets no agents from others"
+            );
+            return Err(ApiError::BadRequest(text));
         }
         let policy: Arc<str> = Arc::from(policy_id);
-        let give = |agent: &mut Agent| {
+        let agents = picked.ids();
+        let data = json!({"policy_id": policy_id});
+        let asked = Asked::new(ActionType::PolicyReassign, Some(data), picked.refused);
+        let give = Box::new(move |agent: &mut fleet_policy::documents::Agent| {
             let differs = agent.policy_id != policy;
             agent.policy_id = Arc::clone(&policy);
             differs
-        };
-        self.fleet.agents.change_many(&agents, give, None).await?;
-        let data = json!({"policy_id": policy_id});
-        self.ask(Asked::new(ActionType::PolicyReassign, Some(data)), agents, caller).await
+        });
+        self.ask_and_change(asked, agents, give, caller).await
     }
 }

@@ -4,83 +4,109 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use fleet_policy::agents::Seen;
 use fleet_policy::documents::Agent;
+use fleet_policy::status::Status;
 use fleet_protocol::agent::ActionType;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Asked, Chosen};
+use super::{ActionAnswer, Asked, Chosen, Done, Picked};
+use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
-use crate::management::{Answer, Management};
 
-#[derive(Debug, Default, Deserialize)]
+/// How.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(in crate::management) struct Unenroll {
+    /// Also when its policy is hosted.
     force: bool,
+    /// It is not asked: its key is good no more from now on.
     revoke: bool,
 }
 
-/// `POST /agents/{id}/unenroll`
-pub(in crate::management) async fn unenroll(
-    State(management): State<Management>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Input(asked): Input<Unenroll>,
-) -> Answer {
-    management.find_agent(&id)?;
-    management.unenroll(vec![id], asked.revoke || asked.force, &caller).await?;
-    Ok(Json(json!({})))
-}
-
-#[derive(Debug, Deserialize)]
+/// Which agents, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::management) struct BulkUnenroll {
     agents: Chosen,
+    /// Also those of hosted policies.
     #[serde(default)]
     force: bool,
+    /// They are not asked: their keys are good no more from now on.
     #[serde(default)]
     revoke: bool,
     #[serde(default)]
     include_inactive: bool,
 }
 
+/// `POST /agents/{id}/unenroll`
+pub(in crate::management) async fn one(
+    State(management): State<Management>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Input(asked): Input<Unenroll>,
+) -> Result<Json<Done>, ApiError> {
+    let mut picked = management.pick_one(&id, &caller, |seen| may_leave(seen, asked.revoke))?;
+    if !asked.force {
+        management.refuse_hosted(&mut picked, "to unenrol it").await?;
+    }
+    management.unenroll(picked.single()?, asked.revoke, &caller).await?;
+    Ok(Json(Done {}))
+}
+
 /// `POST /agents/bulk_unenroll`
-pub(in crate::management) async fn bulk_unenroll(
+pub(in crate::management) async fn many(
     State(management): State<Management>,
     caller: Caller,
     Input(asked): Input<BulkUnenroll>,
-) -> Answer {
-    let agents = management.chosen(&asked.agents, asked.include_inactive)?;
-    let id = management.unenroll(agents, asked.force || asked.revoke, &caller).await?;
-    Ok(Json(json!({"actionId": id})))
+) -> Result<Json<ActionAnswer>, ApiError> {
+    let mut picked = management
+        .pick(&asked.agents, asked.include_inactive, &caller, |seen| may_leave(seen, asked.revoke))?;
+    if !asked.force {
+        management.refuse_hosted(&mut picked, "to unenrol it").await?;
+    }
+    Ok(Json(ActionAnswer { action_id: management.unenroll(picked, asked.revoke, &caller).await? }))
+}
+
+/// An agent that was asked already may be asked again: it may not have heard.
+fn may_leave(seen: &Seen<'_>, revoke: bool) -> Result<(), String> {
+    match seen.status {
+        Status::Unenrolled => Err(format!("agent {} is unenrolled already", seen.id)),
+        Status::Uninstalled if !revoke => {
+            Err(format!("agent {} is uninstalled and cannot be asked: use revoke", seen.id))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Management {
     /// Asks agents to leave, or (`revoke`) makes them: their keys are good no more from now on.
-    async fn unenroll(&self, agents: Vec<String>, revoke: bool, caller: &Caller) -> Result<String, ApiError> {
-        let now = self.fleet.clock.now();
-        let kind = if revoke { ActionType::ForceUnenroll } else { ActionType::Unenroll };
-        let id = self.ask(Asked::new(kind, None), agents.clone(), caller).await?;
-        let mark = move |agent: &mut Agent| {
-            if !agent.active {
-                return false;
-            }
-            if revoke {
+    async fn unenroll(&self, picked: Picked<()>, revoke: bool, caller: &Caller) -> Result<String, ApiError> {
+        let now = self.now();
+        let agents = picked.ids();
+        if revoke {
+            let asked = Asked::new(ActionType::ForceUnenroll, None, picked.refused);
+            let leave = Box::new(move |agent: &mut Agent| {
+                let was_active = agent.active;
                 agent.active = false;
-                agent.unenrolled_at = Some(now);
+                agent.unenrolled_at = agent.unenrolled_at.or(Some(now));
                 agent.unenrolled_reason = Some(Arc::from("manual"));
-            } else {
+                was_active
+            });
+            return self.ask_and_change(asked, agents, leave, caller).await;
+        }
+        let asked = Asked::new(ActionType::Unenroll, None, picked.refused);
+        let id = self.ask(asked, agents.clone(), caller).await?;
+        let mark = move |agent: &mut Agent| {
+            if agent.active {
                 agent.unenrollment_started_at = Some(now);
             }
-            true
+            agent.active
         };
-        if revoke {
-            self.fleet.agents.change_many(&agents, mark, None).await?;
-        } else {
-            self.mark(agents, mark);
-        }
+        self.mark(agents, Box::new(mark));
         Ok(id)
     }
 }

@@ -1,0 +1,217 @@
+//! Storing what is asked, and changing the agents that it is about.
+
+use std::sync::Arc;
+
+use fleet_policy::actions::reference;
+use fleet_policy::documents::{Action, Agent, Outcome, SecretReference};
+use fleet_policy::timestamp::Timestamp;
+use fleet_protocol::agent::{ActionType, Signed};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::LIFE;
+use super::chosen::Refused;
+use crate::jobs::Room;
+use crate::management::Management;
+use crate::management::caller::Caller;
+use crate::management::error::ApiError;
+
+/// No more agents than this are changed before it is answered. More are changed after that.
+const FEW: usize = 1_000;
+
+/// What agents are asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) kind: ActionType,
+    pub(super) data: Option<Value>,
+    pub(super) start_time: Option<Timestamp>,
+    pub(super) expiration: Option<Timestamp>,
+    pub(super) rollout_duration_seconds: Option<u64>,
+    pub(super) minimum_execution_duration: Option<u64>,
+    pub(super) input_type: String,
+    pub(super) timeout: Option<i64>,
+    pub(super) signed: Option<Signed>,
+    /// A text in `data` that only the agents are to see.
+    pub(super) secret: Option<String>,
+    pub(super) refused: Refused,
+    /// For a kind that agents are not told of: it has been done.
+    pub(super) is_done: bool,
+}
+
+impl Asked {
+    pub(super) fn new(kind: ActionType, data: Option<Value>, refused: Refused) -> Asked {
+        Asked {
+            kind,
+            data,
+            start_time: None,
+            expiration: None,
+            rollout_duration_seconds: None,
+            minimum_execution_duration: None,
+            input_type: String::new(),
+            timeout: None,
+            signed: None,
+            secret: None,
+            refused,
+            is_done: false,
+        }
+    }
+}
+
+/// How agents that are asked are changed.
+pub(super) type Change = Box<dyn FnMut(&mut Agent) -> bool + Send>;
+
+impl Management {
+    /// Asks `agents`. Returns the action's id.
+    pub(super) async fn ask(
+        &self,
+        mut asked: Asked,
+        agents: Vec<String>,
+        caller: &Caller,
+    ) -> Result<String, ApiError> {
+        let now = self.now();
+        let action_id = uuid::Uuid::new_v4().to_string();
+        let mut signed = match asked.signed.take() {
+            Some(signed) => Some(signed),
+            None => self.sign(&asked, &action_id)?,
+        };
+        let secrets = self.hide(&mut asked, signed.as_mut()).await?;
+        let outcome = Outcome { at: now, acked: agents.len() as u64, failed: 0 };
+        let told = json!({
+            "type": asked.kind, "data": asked.data, "agents": agents.len(), "refused": asked.refused.count,
+        });
+        let action = Action {
+            action_id: action_id.clone(),
+            timestamp: now,
+            kind: asked.kind.to_string(),
+            input_type: asked.input_type,
+            expiration: asked.expiration.or(Some(now + LIFE)),
+            start_time: asked.start_time,
+            rollout_duration_seconds: asked.rollout_duration_seconds,
+            minimum_execution_duration: asked.minimum_execution_duration,
+            timeout: asked.timeout,
+            agents: Vec::new(),
+            target_documents: None,
+            total: 0,
+            data: asked.data.as_ref().map(raw).transpose()?,
+            signed,
+            user_id: Some(caller.name().to_owned()),
+            traceparent: None,
+            namespaces: Vec::new(),
+            secret_references: secrets,
+            refused: asked.refused.count,
+            refusals: asked.refused.first,
+            outcome: asked.is_done.then_some(outcome),
+        };
+        self.fleet.actions.create(&action_id, action, agents).await?;
+        caller.changed("action", &action_id, None, Some(told));
+        Ok(action_id)
+    }
+
+    /// Takes what is secret out of what will be stored: it is stored apart, sealed.
+    async fn hide(
+        &self,
+        asked: &mut Asked,
+        signed: Option<&mut Signed>,
+    ) -> Result<Vec<SecretReference>, ApiError> {
+        let (Some(secret), Some(data)) = (asked.secret.take(), &mut asked.data) else {
+            return Ok(Vec::new());
+        };
+        let id = self.fleet.secrets.create(&secret).await?;
+        replace(data, &secret, &reference(&id));
+        let mut references = vec![SecretReference { id }];
+        // What is signed holds it too.
+        if let Some(signed) = signed {
+            let id = self.fleet.secrets.create(&signed.data).await?;
+            signed.data = reference(&id);
+            references.push(SecretReference { id });
+        }
+        Ok(references)
+    }
+
+    /// Asks agents and changes them: a few before this returns, many in a job after it.
+    pub(super) async fn ask_and_change(
+        &self,
+        mut asked: Asked,
+        agents: Vec<String>,
+        change: Change,
+        caller: &Caller,
+    ) -> Result<String, ApiError> {
+        if agents.len() <= FEW {
+            self.fleet.agents.change_many(&agents, change, None).await?;
+            asked.is_done = !asked.kind.is_delivered();
+            return self.ask(asked, agents, caller).await;
+        }
+        let room = self.fleet.jobs.room().ok_or(ApiError::Busy)?;
+        let kind = asked.kind;
+        let id = self.ask(asked, agents.clone(), caller).await?;
+        self.change_later(room, kind, id.clone(), agents, change);
+        Ok(id)
+    }
+
+    fn change_later(&self, room: Room, kind: ActionType, id: String, agents: Vec<String>, change: Change) {
+        let fleet = Arc::clone(&self.fleet);
+        self.fleet.jobs.begin(room, async move {
+            let count = agents.len() as u64;
+            let done = fleet.agents.change_many(&agents, change, None).await;
+            if let Err(error) = &done {
+                warn!(action = id, error = error as &dyn std::error::Error, "not all agents are changed");
+            }
+            if kind.is_delivered() {
+                return;
+            }
+            let at = fleet.clock.now();
+            let outcome = match done {
+                Ok(()) => Outcome { at, acked: count, failed: 0 },
+                Err(_) => Outcome { at, acked: 0, failed: count },
+            };
+            if let Err(error) = fleet.actions.finish(&id, outcome).await {
+                let error = &error as &dyn std::error::Error;
+                warn!(action = id, error, "what came of an action is not kept");
+            }
+        });
+    }
+
+    /// Marks agents that were asked for something. The asking is done: people need not wait for this.
+    pub(super) fn mark(&self, agents: Vec<String>, change: Change) {
+        let fleet = Arc::clone(&self.fleet);
+        let job = async move {
+            if let Err(error) = fleet.agents.change_many(&agents, change, None).await {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, "agents were asked, but are not all marked as such");
+            }
+        };
+        match self.fleet.jobs.room() {
+            Some(room) => self.fleet.jobs.begin(room, job),
+            None => warn!("agents were asked, but are not marked as such: too much goes on"),
+        }
+    }
+
+    /// Agents check that some actions come from whoever made their policy.
+    fn sign(&self, asked: &Asked, action_id: &str) -> Result<Option<Signed>, ApiError> {
+        if !matches!(asked.kind, ActionType::Unenroll | ActionType::Upgrade | ActionType::Migrate) {
+            return Ok(None);
+        }
+        let text = json!({"action_id": action_id, "type": asked.kind, "data": asked.data}).to_string();
+        let signature = self.fleet.signer.sign(text.as_bytes());
+        let signature = signature.map_err(|error| ApiError::Internal(Box::new(error)))?;
+        Ok(Some(Signed {
+            data: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
+            signature,
+        }))
+    }
+}
+
+/// Puts `to` where the text `from` stands.
+fn replace(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) if text == from => to.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, from, to)),
+        Value::Object(members) => members.values_mut().for_each(|member| replace(member, from, to)),
+        _ => {}
+    }
+}
+
+fn raw(value: &Value) -> Result<Box<RawValue>, ApiError> {
+    to_raw_value(value).map_err(|error| ApiError::Internal(Box::new(error)))
+}
