@@ -1,16 +1,18 @@
 //! Fetching something small from another server, over HTTP or HTTPS.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fleet_service::tls::TlsError;
 use fleet_service::tls::client;
 use http::header::{HOST, USER_AGENT};
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -49,12 +51,46 @@ pub(crate) enum FetchError {
 
 /// Fetches at most `most` bytes within `time`.
 pub(crate) async fn fetch(url: &str, most: usize, time: Duration) -> Result<Bytes, FetchError> {
-    timeout(time, fetch_for(url, most)).await.unwrap_or(Err(FetchError::Slow(time)))
+    let request = Request::get(url).body(Bytes::new()).map_err(|_| FetchError::Url(url.to_owned()))?;
+    let response = send(request, system, most, time).await?;
+    match response.status() {
+        StatusCode::OK => Ok(response.into_body()),
+        status => Err(FetchError::Status(status)),
+    }
 }
 
-async fn fetch_for(url: &str, most: usize) -> Result<Bytes, FetchError> {
-    let not_a_url = || FetchError::Url(url.to_owned());
-    let uri: Uri = url.parse().map_err(|_| not_a_url())?;
+/// Trusts the authorities of the system.
+async fn system() -> Result<Arc<ClientConfig>, FetchError> {
+    let config = tokio::task::spawn_blocking(client::system).await;
+    let config =
+        config.map_err(|error| FetchError::Connect { address: "TLS".into(), source: error.into() })?;
+    config.map_err(|error| FetchError::Tls(Box::new(error)))
+}
+
+/// Sends a request and answers what came, whatever its status: at most `most` bytes within `time`. `tls` is asked
+/// for if the address begins with `https://`.
+pub(crate) async fn send<F>(
+    request: Request<Bytes>,
+    tls: impl FnOnce() -> F,
+    most: usize,
+    time: Duration,
+) -> Result<Response<Bytes>, FetchError>
+where
+    F: Future<Output = Result<Arc<ClientConfig>, FetchError>>,
+{
+    timeout(time, send_for(request, tls, most)).await.unwrap_or(Err(FetchError::Slow(time)))
+}
+
+async fn send_for<F>(
+    request: Request<Bytes>,
+    tls: impl FnOnce() -> F,
+    most: usize,
+) -> Result<Response<Bytes>, FetchError>
+where
+    F: Future<Output = Result<Arc<ClientConfig>, FetchError>>,
+{
+    let uri = request.uri().clone();
+    let not_a_url = || FetchError::Url(uri.to_string());
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(not_a_url)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_encrypted = match uri.scheme_str() {
@@ -63,39 +99,25 @@ async fn fetch_for(url: &str, most: usize) -> Result<Bytes, FetchError> {
         _ => return Err(not_a_url()),
     };
     let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
-    let address = || format!("{host}:{port}");
-    let connect = |source| FetchError::Connect { address: address(), source };
+    let connect = |source| FetchError::Connect { address: format!("{host}:{port}"), source };
     let tcp = TcpStream::connect((host, port)).await.map_err(connect)?;
     if !is_encrypted {
-        return get(tcp, &uri, most).await;
+        return exchange(tcp, request, most).await;
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| not_a_url())?;
-    let config = tokio::task::spawn_blocking(client::system).await;
-    let config =
-        config.map_err(|error| connect(error.into()))?.map_err(|error| FetchError::Tls(Box::new(error)))?;
-    let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(connect)?;
-    get(tls, &uri, most).await
+    let tls = TlsConnector::from(tls().await?).connect(name, tcp).await.map_err(connect)?;
+    exchange(tls, request, most).await
 }
 
-async fn get<S>(stream: S, uri: &Uri, most: usize) -> Result<Bytes, FetchError>
+async fn exchange<S>(stream: S, request: Request<Bytes>, most: usize) -> Result<Response<Bytes>, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let not_a_url = || FetchError::Url(uri.to_string());
-    let host = uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path)
-        .header(HOST, host.unwrap_or_default())
-        .header(USER_AGENT, concat!("fleet-server/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| not_a_url())?;
+    let request = in_origin_form(request)?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(FetchError::Http)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        let mut body = response.into_body();
+        let (head, mut body) = response.into_parts();
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let data = frame.map_err(FetchError::Http)?.into_data().unwrap_or_default();
@@ -104,7 +126,7 @@ where
             }
             whole.extend_from_slice(&data);
         }
-        Ok(whole.freeze())
+        Ok(Response::from_parts(head, whole.freeze()))
     };
     tokio::pin!(exchange);
     // The connection moves what the exchange waits for, and may end before the exchange has looked at all of it.
@@ -112,4 +134,19 @@ where
         result = &mut exchange => result,
         _ = connection => exchange.await,
     }
+}
+
+/// The request with a path and a `Host`, as a server that is no proxy gets it (RFC 9112, 3.2.1).
+fn in_origin_form(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, FetchError> {
+    let (mut head, body) = request.into_parts();
+    let not_a_url = || FetchError::Url(head.uri.to_string());
+    let host =
+        head.uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let host = HeaderValue::try_from(host.unwrap_or_default()).map_err(|_| not_a_url())?;
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).parse();
+    head.uri = path.map_err(|_| not_a_url())?;
+    head.headers.insert(HOST, host);
+    let agent = concat!("fleet-server/", env!("CARGO_PKG_VERSION"));
+    head.headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    Ok(Request::from_parts(head, Full::new(body)))
 }

@@ -124,5 +124,6 @@ pub(super) fn people(config: &Config) -> PeopleOptions {
             ..SessionOptions::default()
         },
         audit: AuditBounds { most: management.audit.max_entries, oldest: management.audit.max_age },
+        oidc: management.oidc.clone(),
     }
 }

@@ -12,6 +12,8 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tracing::warn;
 
+use super::people::oidc::OidcError;
+
 use crate::deployment::DeployError;
 use crate::packages::PackagesError;
 
@@ -79,6 +81,9 @@ pub(super) enum ApiError {
     /// The store does not answer.
     #[error("the store does not answer: come again")]
     Store(#[source] WriteError),
+    /// The identity provider does not do its part.
+    #[error("{0}: try again, or sign in by name and password")]
+    Provider(#[source] OidcError),
     /// The server cannot do its work.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -113,6 +118,7 @@ impl ApiError {
                 _ => StatusCode::BAD_REQUEST,
             },
             ApiError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Provider(_) => StatusCode::BAD_GATEWAY,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

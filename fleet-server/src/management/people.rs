@@ -11,6 +11,7 @@
 
 pub(super) mod api_keys;
 pub(super) mod cookies;
+pub(super) mod oidc;
 pub(super) mod session;
 pub(super) mod trail;
 pub(super) mod users;
@@ -31,6 +32,9 @@ use tracing::{info, warn};
 
 use super::routes::Routes;
 use crate::clock::Clock;
+use crate::config::management::Oidc;
+
+use oidc::Provider;
 
 /// What is over is looked for this often, by each server for itself.
 const ROUND: Duration = Duration::from_secs(10 * 60);
@@ -38,12 +42,14 @@ const ROUND: Duration = Duration::from_secs(10 * 60);
 const COUNT_ROUND: u64 = 36;
 
 /// How long people stay signed in, and how much is kept.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PeopleOptions {
     /// Sessions.
     pub sessions: SessionOptions,
     /// The audit trail.
     pub audit: AuditBounds,
+    /// Who else vouches for people.
+    pub oidc: Option<Oidc>,
 }
 
 /// People, their sign-ins and keys, and what they did. Clones are the same.
@@ -59,6 +65,8 @@ pub struct People {
     pub throttle: Throttle,
     /// What they did.
     pub audit: Audit,
+    /// Who else vouches for people.
+    pub(super) provider: Option<Arc<Provider>>,
     bounds: AuditBounds,
 }
 
@@ -74,6 +82,7 @@ impl People {
             sessions: Sessions::new(store, options.sessions),
             throttle: Throttle::new(ThrottleOptions::default()),
             audit,
+            provider: options.oidc.map(|oidc| Arc::new(Provider::new(oidc))),
             bounds: options.audit,
         };
         (people, writer)
@@ -107,5 +116,10 @@ impl People {
 
 /// The routes of all groups.
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.group(session::routes).group(users::routes).group(api_keys::routes).group(trail::routes)
+    routes
+        .group(session::routes)
+        .group(oidc::routes)
+        .group(users::routes)
+        .group(api_keys::routes)
+        .group(trail::routes)
 }

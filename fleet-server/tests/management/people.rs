@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit;
+mod oidc;
 mod session;
 mod users;
 

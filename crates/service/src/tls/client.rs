@@ -7,6 +7,7 @@ use rustls::crypto::ring::default_provider;
 
 use super::error::TlsError;
 use super::load;
+use super::material::Pem;
 
 /// A configuration that trusts the authorities of the system and speaks HTTP/1.1. Reads files: not for a thread
 /// that others wait for.
@@ -14,7 +15,16 @@ use super::load;
 /// # Errors
 /// The system has no authorities.
 pub fn system() -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = load::authorities(&[])?;
+    trusting(&[])
+}
+
+/// The same, but it trusts these authorities alone, if there are any.
+///
+/// # Errors
+/// A file of them cannot be read, or holds no certificate.
+pub fn trusting(authorities: &[Pem]) -> Result<Arc<ClientConfig>, TlsError> {
+    let texts = load::authority_texts(authorities)?;
+    let roots = load::authorities(&texts)?;
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Nothing)?

@@ -192,6 +192,11 @@ fn decrypt(
     }
 }
 
+/// The texts of authorities that a client trusts.
+pub(super) fn authority_texts(authorities: &[Pem]) -> Result<Vec<Text>, TlsError> {
+    authorities.iter().map(|pem| Text::read("certificate_authorities", pem, false)).collect()
+}
+
 /// The authorities of clients: those given, or the system's.
 pub(super) fn authorities(texts: &[Text]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
