@@ -46,6 +46,7 @@ pub(crate) struct Client {
     base_path: String,
     base_url: String,
     authorization: Option<HeaderValue>,
+    credentials: Credentials,
 }
 
 impl fmt::Debug for Client {
@@ -60,9 +61,18 @@ impl Client {
         transport: Transport,
         base_url: String,
         base_path: String,
-        credentials: &Credentials,
+        credentials: Credentials,
     ) -> Client {
-        Client { transport, base_path, base_url, authorization: authorization(credentials) }
+        let authorization = authorization(&credentials);
+        Client { transport, base_path, base_url, authorization, credentials }
+    }
+
+    /// The password of a user, if it is they who ask.
+    pub(crate) fn password_of(&self, user: &str) -> Option<&Secret> {
+        match &self.credentials {
+            Credentials::Password { username, password } if username == user => Some(password),
+            _ => None,
+        }
     }
 
     /// The server's URL.
@@ -139,7 +149,7 @@ impl Client {
             let status = reply.status.as_u16();
             let may_repeat = status == 429 || (status == 503 && method != Method::POST);
             if !may_repeat || attempt >= TRIES {
-                return Err(ApiError::refused(status, &reply.body));
+                return Err(ApiError::refused(status, &reply.body).of_request(&method, &url));
             }
             tokio::time::sleep(pause(attempt, &reply.headers)).await;
         }

@@ -1,5 +1,6 @@
 //! What is told when a request to a fleet-server fails: the field, the reason, and what to do.
 
+use hyper::Method;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -7,6 +8,8 @@ use crate::client::TransportError;
 
 /// The longest text of an answer that is no error of the API, in characters.
 const LONGEST_TEXT: usize = 300;
+/// What the server says of a path that it does not know, and of nothing else.
+const NO_ROUTE: &str = "Not Found";
 
 /// A request that failed.
 #[derive(Debug, Error)]
@@ -20,7 +23,7 @@ pub(crate) enum ApiError {
         source: TransportError,
     },
     /// The server said no.
-    #[error("{}{}", message, hint(*status))]
+    #[error("{message}")]
     Refused { status: u16, message: String },
     /// The server answered with something else than was asked for.
     #[error("{method} {url}: the answer cannot be read: is this the management API of a fleet-server?")]
@@ -52,6 +55,37 @@ impl ApiError {
             }
         };
         ApiError::Refused { status, message }
+    }
+
+    /// The same error, which says which request it is about where the server does not know it at all.
+    pub(super) fn of_request(self, method: &Method, url: &str) -> ApiError {
+        match self {
+            ApiError::Refused { status: 404, message } if message == NO_ROUTE => ApiError::Refused {
+                status: 404,
+                message: format!(
+                    "{method} {url}: the server knows no such request. Is it older than fleetctl?"
+                ),
+            },
+            other => other,
+        }
+    }
+
+    /// What to do about the error, if that can be told.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            ApiError::Request { source, .. } if source.is_of_tls() => {
+                "\nA server that made its certificate itself keeps its authority as ca.pem in its data directory: \
+                 give it with --ca-file, or `fleetctl login URL --ca-file FILE`"
+            }
+            ApiError::Refused { status: 401, .. } => {
+                "\nThe server does not know who asks: `fleetctl login URL` keeps a name and password in a profile; \
+                 FLEET_API_KEY, or --user with --password-file, name them for one run"
+            }
+            ApiError::Refused { status: 403, .. } => {
+                "\nAn administrator can give the role that this needs: `fleetctl user edit NAME`"
+            }
+            _ => "",
+        }
     }
 
     /// The status of a refusal.
@@ -96,18 +130,6 @@ fn in_words(message: &str) -> String {
     format!("{field}: {reason}")
 }
 
-/// What to do about a refusal that the user can do something about.
-fn hint(status: u16) -> &'static str {
-    match status {
-        401 => {
-            "\nThe server does not know who asks: `fleetctl login URL` keeps a name and password in a profile; \
-             FLEET_API_KEY, or --user with --password-file, name them for one run"
-        }
-        403 => "\nAn administrator can give the role that this needs: `fleetctl user edit NAME`",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +157,12 @@ mod tests {
     fn other_answers_are_shown_as_they_are() {
         assert_eq!(told(502, "<html>bad gateway"), "the server answered with status 502: <html>bad gateway");
         assert!(told(500, &"x".repeat(10_000)).len() < 400);
-        assert!(told(401, r#"{"message":"unauthorized"}"#).contains("fleetctl login"));
+        assert!(ApiError::refused(401, b"").hint().contains("fleetctl login"));
+        let unknown =
+            ApiError::refused(404, br#"{"message":"Not Found"}"#).of_request(&Method::GET, "http://a/x");
+        assert!(
+            unknown.to_string().starts_with("GET http://a/x: the server knows no such request"),
+            "{unknown}"
+        );
     }
 }

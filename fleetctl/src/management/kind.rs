@@ -27,6 +27,8 @@ pub(crate) struct Kind {
     pub(crate) columns: &'static [Column],
     /// Fields that the server sets: they are no part of what people write.
     pub(crate) server_set: &'static [&'static str],
+    /// Fields of the version that a save is a change of, so that the server can tell if there is a newer one.
+    pub(crate) base: &'static [&'static str],
     /// How one of them is deleted.
     pub(crate) deletion: Deletion,
 }
@@ -136,12 +138,12 @@ impl Kind {
         fields
     }
 
-    /// What a save must say of the version that it is a change of, so that the server can tell if there is a newer.
-    pub(crate) fn base_of(object: &Value) -> Map<String, Value> {
+    /// What a save says of the version that it is a change of.
+    pub(crate) fn base_of(&self, object: &Value) -> Map<String, Value> {
         let mut base = Map::new();
-        for field in ["version", "revision"] {
-            if let Some(value) = object.get(field).filter(|value| !value.is_null()) {
-                base.insert(field.to_owned(), value.clone());
+        for field in self.base {
+            if let Some(value) = object.get(*field).filter(|value| !value.is_null()) {
+                base.insert((*field).to_owned(), value.clone());
             }
         }
         base
@@ -162,15 +164,8 @@ const BARE: Kind = Kind {
     has_item: true,
     is_simplified: false,
     columns: &[],
-    server_set: &[
-        "revision",
-        "version",
-        "updated_at",
-        "updated_by",
-        "created_at",
-        "created_by",
-        "is_preconfigured",
-    ],
+    server_set: &["revision", "updated_at", "updated_by", "created_at", "created_by", "is_preconfigured"],
+    base: &[],
     deletion: Deletion::Delete,
 };
 
@@ -223,7 +218,14 @@ pub(crate) const POLICY: Kind = Kind {
         "package_policies",
         "schema_version",
         "has_fleet_server",
+        "is_verifier",
+        "agentless",
+        "min_agent_version",
+        "has_agent_version_conditions",
+        "package_agent_version_conditions",
+        "agent_count",
     ],
+    base: &["revision"],
     deletion: Deletion::Post { path: "agent_policies/delete", field: "agentPolicyId" },
     ..BARE
 };
@@ -259,6 +261,7 @@ pub(crate) const INTEGRATION: Kind = Kind {
         "policy_id",
         "agents",
     ],
+    base: &["version", "revision"],
     ..BARE
 };
 

@@ -46,7 +46,7 @@ pub(super) async fn run(world: &World<'_>, flags: &Apply) -> Outcome {
     }
     session.confirm(flags.yes, "Apply this?").await?;
     let mut lock = Remembered { lock, folder, server };
-    carry_out(&session, &request, &plan, &mut lock).await
+    carry_out(&session, (&request, &actual), &plan, &mut lock).await
 }
 
 /// The folder whose lock counts: the only one that is given.
@@ -127,10 +127,15 @@ impl Remembered {
 }
 
 /// Does what the plan says, one step after the other, up to the first that fails.
-async fn carry_out(session: &Session, request: &Request, plan: &Plan, lock: &mut Remembered) -> Outcome {
+async fn carry_out(
+    session: &Session,
+    (request, actual): (&Request, &Actual),
+    plan: &Plan,
+    lock: &mut Remembered,
+) -> Outcome {
     for (done, step) in plan.steps.iter().enumerate() {
         session.console.progress(format_args!("{done} of {}: {}", plan.steps.len(), step.key));
-        match take(session, step).await {
+        match take(session, step, actual).await {
             Ok(object) => {
                 lock.remember(step);
                 tell_remaining(session, request, step, &object);
@@ -138,10 +143,11 @@ async fn carry_out(session: &Session, request: &Request, plan: &Plan, lock: &mut
             Err(error) => {
                 // What was created before must not be forgotten.
                 lock.write()?;
-                let hint = if error.is_conflict() && step.action == Action::Update {
+                let hint = if error.is_conflict() && is_changed(session, step, actual).await.unwrap_or(false)
+                {
                     "\nIt was changed while this ran: apply again to see the difference"
                 } else {
-                    ""
+                    error.hint()
                 };
                 return Err(Failure::new(format!(
                     "{}: {}{hint}\n{done} of {} steps are done",
@@ -157,8 +163,16 @@ async fn carry_out(session: &Session, request: &Request, plan: &Plan, lock: &mut
     Ok(0)
 }
 
+/// Whether an object is not as it was when the plan was made. (A name that another object has is a conflict too.)
+async fn is_changed(session: &Session, step: &Step, actual: &Actual) -> Result<bool, ApiError> {
+    let kind = step.key.kind.kind();
+    let now = fetch(session, BTreeSet::from([&step.key])).await?;
+    let state = |object: Option<&Value>| object.map(|object| (kind.base_of(object), kind.written(object)));
+    Ok(step.action == Action::Update && state(now.get(&step.key)) != state(actual.get(&step.key)))
+}
+
 /// Takes one step; returns the object as the server has it then.
-async fn take(session: &Session, step: &Step) -> Result<Value, ApiError> {
+async fn take(session: &Session, step: &Step, actual: &Actual) -> Result<Value, ApiError> {
     let kind = step.key.kind.kind();
     let body = Value::Object(step.body.clone());
     match step.action {
@@ -167,6 +181,12 @@ async fn take(session: &Session, step: &Step) -> Result<Value, ApiError> {
         }
         Action::Update => {
             let path = format!("{}/{}{}", kind.path, percent_encode(&step.key.id), kind.item_query());
+            if kind.base.is_empty() && is_changed(session, step, actual).await? {
+                return Err(ApiError::Refused {
+                    status: 409,
+                    message: "somebody else changed it".to_owned(),
+                });
+            }
             Ok(item(session.client.put(&path, &body).await?))
         }
         Action::Delete => match remove(session, kind, &step.key.id, false).await {

@@ -84,10 +84,10 @@ async fn save(
     }
     let id = kind.id_of(object).unwrap_or_default();
     let path = format!("{}/{}{}", kind.path, percent_encode(id), kind.item_query());
-    let base = Kind::base_of(object);
+    let base = kind.base_of(object);
     let now = item(session.client.get(&path).await?);
     // A server that does not compare versions itself must not make us overwrite what others wrote.
-    if Kind::base_of(&now) != base || kind.written(&now) != *before {
+    if !is_the_same(kind, &now, object) {
         return Ok(Saved::Conflict(now));
     }
     let mut body = after.clone();
@@ -100,9 +100,17 @@ async fn save(
             session.console.line(format_args!("Changed {}", print::called(kind, &item(answer))));
             Ok(Saved::Done)
         }
-        Err(error) if error.is_conflict() => Ok(Saved::Conflict(item(session.client.get(&path).await?))),
+        Err(error) if error.is_conflict() => {
+            // A name that another object has is a conflict too, but none with another editor.
+            let now = item(session.client.get(&path).await?);
+            if is_the_same(kind, &now, object) { Err(error) } else { Ok(Saved::Conflict(now)) }
+        }
         Err(error) => Err(error),
     }
+}
+
+fn is_the_same(kind: &Kind, now: &Value, before: &Value) -> bool {
+    kind.base_of(now) == kind.base_of(before) && kind.written(now) == kind.written(before)
 }
 
 fn item(mut answer: Value) -> Value {

@@ -53,7 +53,8 @@ impl Session {
                 server.url
             ));
         }
-        let client = Client::new(transport, endpoint.base_url, endpoint.base_path, &server.credentials);
+        let client =
+            Client::new(transport, endpoint.base_url, endpoint.base_path, server.credentials.clone());
         Ok(Session { console: Arc::clone(console), client, environment: environment.clone() })
     }
 
@@ -114,13 +115,16 @@ fn is_readable_by_others(url: &str, credentials: &Credentials) -> bool {
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Failure {
-        Failure::new(report(&error))
+        Failure::new(format!("{}{}", report(&error), error.hint()))
     }
 }
 
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Failure {
-        Failure::new(report(&error))
+        match error {
+            FindError::Api(error) => error.into(),
+            other => Failure::new(report(&other)),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{edit, generic, print};
 use crate::cli::nouns::{CreateUser, SetPassword, UserVerb};
 use crate::client::percent_encode;
 use crate::context::{Failure, Outcome};
-use crate::management::{Kind, POLICY, Query, USER};
+use crate::management::{POLICY, Query, USER};
 use crate::profile::read_secret;
 use crate::terminal;
 
@@ -39,10 +39,12 @@ async fn create(session: &Session, flags: &CreateUser) -> Outcome {
 async fn set_password(session: &Session, flags: &SetPassword) -> Outcome {
     let user = session.object(&USER, &flags.name).await?;
     let password = new_password(session, flags.new_password_file.as_deref(), &flags.name).await?;
-    let mut body = USER.written(&user);
-    body.extend(Kind::base_of(&user));
-    body.insert("password".to_owned(), password.reveal().into());
-    session.client.put(&format!("users/{}", percent_encode(&flags.name)), &Value::Object(body)).await?;
+    let mut body = json!({"password": password.reveal()});
+    // Who may not manage others proves once more who they are.
+    if let Some(current) = session.client.password_of(&flags.name) {
+        body["current_password"] = current.reveal().into();
+    }
+    session.client.put(&format!("users/{}", percent_encode(&flags.name)), &body).await?;
     session.console.line(format_args!("Set the password of {}", print::called(&USER, &user)));
     Ok(0)
 }
@@ -65,7 +67,9 @@ async fn new_password(session: &Session, file: Option<&Path>, user: &str) -> Res
 
 /// Adds roles and grants to a body, where there are some.
 pub(super) fn with_roles(body: &mut Map<String, Value>, roles: &[String], grants: Vec<Value>) {
-    body.insert("roles".to_owned(), json!(roles));
+    if !roles.is_empty() {
+        body.insert("roles".to_owned(), json!(roles));
+    }
     if !grants.is_empty() {
         body.insert("grants".to_owned(), Value::Array(grants));
     }

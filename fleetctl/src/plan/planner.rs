@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use super::change::{Change, changes};
 use super::object::{Desired, Key};
 use super::overlay::{is_secret, overlay};
-use crate::management::Kind;
+
+/// Fields that only one object of a kind has set.
+const DEFAULTS: [&str; 3] = ["is_default", "is_default_monitoring", "is_default_fleet_server"];
 
 /// What a server has of the objects that matter.
 pub(crate) type Actual = BTreeMap<Key, Value>;
@@ -73,12 +75,23 @@ pub(crate) fn plan(request: &Request, actual: &Actual) -> Plan {
             },
         }
     }
+    plan.steps.sort_by_key(|step| (step.key.kind, !takes_default(step)));
     let is_gone = |key: &&Key| !request.desired.contains_key(*key) && actual.contains_key(*key);
     for key in request.prunable.iter().rev().filter(is_gone) {
         let step = Step { action: Action::Delete, key: key.clone(), changes: Vec::new(), body: Map::new() };
         plan.steps.push(step);
     }
     plan
+}
+
+/// One object of a kind is the default, and the server takes that from the one that was: a new default comes before
+/// the old one gives it up, which it may not do alone.
+fn takes_default(step: &Step) -> bool {
+    let is_set = |field: &str| step.body.get(field) == Some(&Value::Bool(true));
+    let changes = |field: &str| {
+        step.action == Action::Create || step.changes.iter().any(|change| change.path == format!("/{field}"))
+    };
+    DEFAULTS.iter().any(|field| is_set(field) && changes(field))
 }
 
 fn create(desired: &Desired) -> Step {
@@ -99,7 +112,7 @@ fn update(desired: &Desired, object: &Value, sends_secrets: bool) -> Option<Step
     for change in &mut changes {
         mask(change);
     }
-    body.extend(Kind::base_of(object));
+    body.extend(kind.kind().base_of(object));
     Some(Step { action: Action::Update, key: desired.key.clone(), changes, body })
 }
 

@@ -102,6 +102,13 @@ async fn a_text_that_cannot_be_saved_is_kept() {
     let run = user.run(&["policy", "edit", "web"]).await;
     assert!(run.err.contains("name: it is taken\nYour text is kept in "), "{run}");
     assert!(text(&texts(&user)[0]).contains("name: Taken"));
+    // A name that another object has is a conflict, but with nobody who edits.
+    api.hook(|_, request| {
+        (request.method == "PUT").then(|| refused(409, "[request body.name]: it is taken"))
+    });
+    let run = User::of(&server).run(&["policy", "edit", "web", "--set", "name=Taken"]).await;
+    assert_eq!((run.err.as_str(), run.code), ("name: it is taken\n", 1));
+    api.hook(|_, _| None);
     let user = User::of(&server).with("EDITOR", "truncate -s 0");
     assert_eq!(user.run(&["policy", "edit", "web"]).await.out, "No change of agent policy web (Web)\n");
 }

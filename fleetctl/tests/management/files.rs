@@ -175,22 +175,41 @@ async fn an_apply_that_stops_half_way_goes_on_from_there() {
     assert!(run.code == 0 && run.out.contains("2 to create, 0 to change, 0 to delete, 2 unchanged"), "{run}");
 }
 
+/// Policies have revisions that the server compares; of outputs only we can see that they are others.
 #[tokio::test]
 async fn who_changes_an_object_meanwhile_is_not_overwritten() {
-    let api = api();
-    let server = api.serve().await;
-    let (user, folder) = user_of(&server);
-    user.run(&["apply", "-f", &folder, "--yes"]).await;
-    std::fs::write(Path::new(&folder).join("es.yaml"), FILES[1].1.replace("Data", "New")).unwrap();
-    api.hook(|api, request| {
-        if request.method == "PUT" {
-            api.change("outputs", "es", |output| output["revision"] = 9.into());
-        }
-        None
-    });
-    let run = user.run(&["apply", "-f", &folder, "--yes"]).await;
-    assert!(run.code == 1 && run.err.contains("It was changed while this ran"), "{run}");
-    assert_eq!(api.object("outputs", "es").unwrap()["name"], "Data");
+    for (path, id, file, text) in
+        [("outputs", "es", "es.yaml", FILES[1].1), ("agent_policies", "web", "policies/web.yaml", FILES[0].1)]
+    {
+        let api = api();
+        let server = api.serve().await;
+        let (user, folder) = user_of(&server);
+        user.run(&["apply", "-f", &folder, "--yes"]).await;
+        std::fs::write(
+            Path::new(&folder).join(file),
+            text.replace("name: Data", "name: New").replace("name: Web", "name: New"),
+        )
+        .unwrap();
+        let mut reads = 0;
+        api.hook(move |api, request| {
+            reads += usize::from(request.path.ends_with(&format!("{path}/{id}")));
+            if reads == 2 {
+                reads += 1;
+                api.change(path, id, |object| {
+                    object["description"] = "theirs".into();
+                    object["revision"] = 9.into();
+                });
+            }
+            None
+        });
+        let run = user.run(&["apply", "-f", &folder, "--yes"]).await;
+        assert!(run.code == 1 && run.err.contains("It was changed while this ran"), "{run}");
+        let object = api.object(path, id).unwrap();
+        assert!(
+            object["description"] == "theirs" && !object["name"].as_str().unwrap().starts_with("New"),
+            "{object}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,10 @@ async fn people() {
     assert_eq!(run.out, "Set the password of user ada\n");
     let ada = api.object("users", "ada").unwrap();
     assert_eq!((&ada["password"], &ada["roles"]), (&json!("correct horse"), &json!(["editor"])));
+    let own = User::of(&server).with("FLEET_USERNAME", "ada").with("FLEET_PASSWORD", "old password");
+    assert_eq!(own.run(&["user", "password", "ada", "--new-password-file", &password]).await.code, 0);
+    let sent = server.requests().pop().unwrap().json();
+    assert_eq!(sent, json!({"password": "correct horse", "current_password": "old password"}));
     let run = user.run(&["user", "create", "x"]).await;
     assert!(run.code == 1 && run.err.contains("--new-password-file"), "{run}");
     let run = user.run(&["user", "create", "x", "--grant", "Web", "--new-password-file", &password]).await;
