@@ -125,7 +125,13 @@ impl Work<'_> {
                 });
             }
         };
-        let text = marks::settle(template.render(variables).map_err(CompileError::Template)?);
+        let rendered = template.render(variables).map_err(CompileError::Template)?;
+        let text = marks::settle(rendered).map_err(|problem| CompileError::Rendered {
+            file: file.to_owned(),
+            line: 1,
+            text: String::new(),
+            problem,
+        })?;
         let wrong = |line: usize, problem: String| CompileError::Rendered {
             file: file.to_owned(),
             line,
