@@ -153,12 +153,7 @@ fn input_package(package: &Package, template: &PolicyTemplate) -> Option<LayoutI
         enabled: true,
         dataset_is_prefix: false,
         release: None,
-        elasticsearch: StreamElasticsearch {
-            // Whatever it is pointed at may say where its data goes.
-            dynamic_dataset: kind == "otelcol",
-            dynamic_namespace: kind == "otelcol",
-            ..StreamElasticsearch::default()
-        },
+        elasticsearch: StreamElasticsearch::default(),
         vars,
         template: format!("agent/input/{}", template.template_path.as_deref().unwrap_or("input.yml.hbs")),
     };
