@@ -3,6 +3,8 @@
 mod duration;
 mod value;
 
+use std::collections::HashSet;
+
 use crate::compile::find_input;
 use crate::finding::{Finding, input_field, suggestion};
 use crate::package::{DATASET_VAR, LayoutInput, LayoutStream, Package, PackageType, Variable};
@@ -10,6 +12,8 @@ use crate::policy::{PackagePolicy, PolicyInput, PolicyStream, Vars};
 
 /// The longest dataset and namespace, in bytes: both become a part of names of data streams.
 const LONGEST_NAME: usize = 100;
+/// What is said of one policy ends here, more or less.
+const MOST_FINDINGS: usize = 100;
 
 /// Everything that is wrong with a policy. What is not on is not looked at: it may be half set up.
 #[must_use]
@@ -25,7 +29,15 @@ pub fn check(package: &Package, policy: &PackagePolicy) -> Vec<Finding> {
         return findings;
     }
     check_vars(&package.vars, &policy.vars, "", &mut findings);
+    let mut known = HashSet::new();
     for input in policy.inputs.iter().filter(|input| input.enabled) {
+        if findings.len() >= MOST_FINDINGS {
+            break;
+        }
+        if !known.insert(input.key()) {
+            findings.push(Finding::new(format!("inputs.{}", input.key()), "is there twice"));
+            continue;
+        }
         let Some(layout) = find_input(package, input) else {
             let known: Vec<String> = package.layout().iter().map(LayoutInput::key).collect();
             let hint = suggestion(&input.key(), known.iter().map(String::as_str));
@@ -44,8 +56,16 @@ fn check_input(package: &Package, layout: &LayoutInput, input: &PolicyInput, fin
     if runs {
         check_vars(&layout.vars, &input.vars, &format!("{field}."), findings);
     }
+    let mut known = HashSet::new();
     for stream in input.streams.iter().filter(|stream| stream.enabled) {
+        if findings.len() >= MOST_FINDINGS {
+            break;
+        }
         let field = format!("{field}.streams.{}", stream.data_stream.dataset);
+        if !known.insert((&stream.data_stream.kind, &stream.data_stream.dataset)) {
+            findings.push(Finding::new(field, "is there twice"));
+            continue;
+        }
         match find_stream(layout, stream) {
             Some(layout) => {
                 check_vars(&layout.vars, &stream.vars, &format!("{field}."), findings);

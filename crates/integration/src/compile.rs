@@ -123,7 +123,9 @@ pub fn compile(
         let work = Work { package, policy, context, input, layout, shared: &shared };
         let done = work.input()?;
         for stream in &done.streams {
-            granted.add(stream.layout, &stream.agent_stream);
+            for (kind, dataset) in stream.targets(&input.kind) {
+                granted.add(stream.layout, kind, &dataset);
+            }
         }
         if input.kind == otel::INPUT_TYPE {
             done.streams.iter().for_each(|stream| stream.add_to(&mut compiled.otel, namespace));

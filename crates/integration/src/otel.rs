@@ -6,6 +6,8 @@
 //!
 //! Pipelines come without exporters, which are the output's: whoever puts the policy together adds them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 /// The type of such inputs.
@@ -17,7 +19,6 @@ const COMPONENTS: [&str; 5] = ["receivers", "processors", "exporters", "connecto
 /// Where a stream's data goes.
 pub(crate) struct Destination<'a> {
     pub(crate) stream_id: &'a str,
-    pub(crate) kind: &'a str,
     pub(crate) dataset: &'a str,
     pub(crate) namespace: &'a str,
 }
@@ -38,7 +39,7 @@ pub(crate) fn add(all: &mut Map<String, Value>, content: &Map<String, Value>, to
         own_service.extensions.push(own_name(name.as_str().unwrap_or_default(), to.stream_id).into());
     }
     let routing = format!("transform/{}-routing", to.stream_id);
-    let mut is_routed = false;
+    let mut signals = BTreeSet::new();
     for (name, pipeline) in service.get("pipelines").and_then(Value::as_object).into_iter().flatten() {
         let Some(pipeline) = pipeline.as_object() else { continue };
         let mut own = own_pipeline(pipeline, to.stream_id);
@@ -47,13 +48,13 @@ pub(crate) fn add(all: &mut Map<String, Value>, content: &Map<String, Value>, to
             && let Value::Array(processors) = own.entry("processors").or_insert_with(|| json!([]))
         {
             processors.push(routing.clone().into());
-            is_routed = true;
+            signals.insert(signal(name));
         }
         own_service.pipelines.insert(own_name(name, to.stream_id), Value::Object(own));
     }
     own_service.put(all);
-    if is_routed {
-        put(all, "processors", routing, routing_processor(to));
+    if !signals.is_empty() {
+        put(all, "processors", routing, routing_processor(&signals, to));
     }
 }
 
@@ -136,15 +137,38 @@ fn rename_extensions(value: &mut Value, extensions: &[&String], stream_id: &str)
     }
 }
 
+/// The kinds of data (`logs`, `metrics`, `traces`) that leave for the output.
+pub(crate) fn signals(content: &Map<String, Value>) -> BTreeSet<&str> {
+    let pipelines = content.get("service").and_then(|service| service.get("pipelines")?.as_object());
+    let leaves = |pipeline: &Value| pipeline.get("exporters").is_none();
+    pipelines
+        .into_iter()
+        .flatten()
+        .filter(|(_, pipeline)| leaves(pipeline))
+        .map(|(name, _)| signal(name))
+        .collect()
+}
+
+/// A pipeline is named `<signal>[/<name>]`.
+fn signal(pipeline: &str) -> &str {
+    pipeline.split('/').next().unwrap_or_default()
+}
+
 /// Says in the data where it goes, as exporters to Elasticsearch read it.
-fn routing_processor(to: &Destination<'_>) -> Value {
+fn routing_processor(signals: &BTreeSet<&str>, to: &Destination<'_>) -> Value {
     let set =
         |name: &str, value: &str| format!("set(attributes[\"data_stream.{name}\"], {})", Value::from(value));
-    let statements = [set("type", to.kind), set("dataset", to.dataset), set("namespace", to.namespace)];
-    let of = |context: &str| json!([{ "context": context, "statements": statements }]);
-    match to.kind {
-        "metrics" => json!({ "metric_statements": of("datapoint") }),
-        "traces" => json!({ "trace_statements": of("span") }),
-        _ => json!({ "log_statements": of("log") }),
+    let mut processor = Map::new();
+    for signal in signals {
+        let (group, context) = match *signal {
+            "logs" => ("log_statements", "log"),
+            "metrics" => ("metric_statements", "datapoint"),
+            "traces" => ("trace_statements", "span"),
+            // Nothing is known of others.
+            _ => continue,
+        };
+        let statements = [set("type", signal), set("dataset", to.dataset), set("namespace", to.namespace)];
+        processor.insert(group.to_owned(), json!([{ "context": context, "statements": statements }]));
     }
+    Value::Object(processor)
 }

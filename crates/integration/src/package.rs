@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 pub use self::changelog::{Change, ChangelogEntry};
 pub use self::data_stream::{DataStream, Stream, StreamElasticsearch};
 pub use self::layout::{DATASET_VAR, LayoutInput, LayoutStream, TYPE_VAR};
+use self::reader::Files;
 pub use self::variable::{SelectOption, VarType, Variable};
 use crate::archive::Archive;
 use crate::template::{Template, TemplateError};
@@ -39,6 +40,12 @@ pub enum PackageError {
         line: usize,
         /// A sentence without its end.
         problem: String,
+    },
+    /// Its policy templates, inputs, streams and variables are too many together.
+    #[error("manifest.yml: the inputs of all policy templates have more than {most} streams and variables")]
+    TooLarge {
+        /// As many as there may be.
+        most: usize,
     },
     /// A value is not what it must be.
     #[error("{file}:{line}: {field}: {problem}")]
@@ -218,9 +225,10 @@ impl Package {
     /// # Errors
     /// The first file that is missing or says what cannot be; its line is named.
     pub fn read(archive: &Archive) -> Result<Package, PackageError> {
-        let mut package = manifest::read(archive)?;
-        package.data_streams = data_stream::read_all(archive, &package.name)?;
-        package.layout = layout::lay_out(&package);
+        let mut files = Files::new(archive);
+        let mut package = manifest::read(&mut files)?;
+        package.data_streams = data_stream::read_all(&mut files, &package.name)?;
+        package.layout = layout::lay_out(&package)?;
         package.templates = read_templates(archive);
         Ok(package)
     }
@@ -248,14 +256,25 @@ impl Package {
     }
 }
 
+/// The most bytes of all templates together: ten times what the largest packages have.
+const LARGEST_TEMPLATES: usize = 8 * 1024 * 1024;
+
 fn read_templates(archive: &Archive) -> BTreeMap<String, Result<Arc<Template>, TemplateError>> {
-    archive
-        .paths()
-        .filter(|path| {
-            path.starts_with("agent/input/")
-                || (path.starts_with("data_stream/") && path.contains("/agent/stream/"))
-        })
-        .filter_map(|path| Some((path, archive.file(path)?)))
-        .map(|(path, bytes)| (path.to_owned(), Template::read(path, bytes).map(Arc::new)))
-        .collect()
+    let is_template = |path: &&str| {
+        path.starts_with("agent/input/")
+            || (path.starts_with("data_stream/") && path.contains("/agent/stream/"))
+    };
+    let (mut templates, mut size) = (BTreeMap::new(), 0);
+    for path in archive.paths().filter(is_template) {
+        let Some(bytes) = archive.file(path) else { continue };
+        size += bytes.len();
+        let template = if size > LARGEST_TEMPLATES {
+            let problem = format!("the templates are larger than {LARGEST_TEMPLATES} bytes together");
+            Err(TemplateError { file: path.to_owned(), line: 1, problem })
+        } else {
+            Template::read(path, bytes).map(Arc::new)
+        };
+        templates.insert(path.to_owned(), template);
+    }
+    templates
 }

@@ -17,6 +17,9 @@ use crate::policy::{PackagePolicy, PolicyVar, SimplifiedInput, SimplifiedPolicy,
 /// Variables that input packages take without declaring them.
 const UNDECLARED: [&str; 2] = [TYPE_VAR, "use_apm"];
 
+/// The most that is said of one body.
+const MOST_FINDINGS: usize = 100;
+
 /// Whether a body is in the simplified shape: its `inputs` are no list.
 #[must_use]
 pub fn is_simplified(body: &Value) -> bool {
@@ -26,7 +29,7 @@ pub fn is_simplified(body: &Value) -> bool {
 /// A policy in the full shape, whatever it leaves out taken from the package.
 ///
 /// # Errors
-/// Every input, stream and variable that the package does not have.
+/// The inputs, streams and variables that the package does not have, 100 of them at most.
 pub fn full(simplified: SimplifiedPolicy, package: &Package) -> Result<PackagePolicy, Vec<Finding>> {
     let defaults = PackagePolicy::defaults(package, &simplified.id, &simplified.name);
     let mut simplified = simplified;
@@ -35,6 +38,9 @@ pub fn full(simplified: SimplifiedPolicy, package: &Package) -> Result<PackagePo
     let mut findings = Vec::new();
     set(&mut policy.vars, values, &package.vars, "", &mut findings);
     for (key, input) in inputs {
+        if findings.len() >= MOST_FINDINGS {
+            break;
+        }
         let field = format!("inputs.{key}");
         let Some(index) = package.layout().iter().position(|layout| layout.key() == key) else {
             let known: Vec<String> = package.layout().iter().map(LayoutInput::key).collect();
@@ -48,6 +54,9 @@ pub fn full(simplified: SimplifiedPolicy, package: &Package) -> Result<PackagePo
         target.condition = input.condition;
         set(&mut target.vars, input.vars, &layout.vars, &format!("{field}."), &mut findings);
         for (dataset, stream) in input.streams {
+            if findings.len() >= MOST_FINDINGS {
+                break;
+            }
             let field = format!("{field}.streams.{dataset}");
             let Some(index) = layout.streams.iter().position(|layout| layout.dataset == dataset) else {
                 let hint = suggestion(&dataset, layout.streams.iter().map(|layout| layout.dataset.as_str()));
@@ -72,6 +81,9 @@ fn set(
     findings: &mut Vec<Finding>,
 ) {
     for (name, value) in values {
+        if findings.len() >= MOST_FINDINGS {
+            break;
+        }
         // Some clients say it as the full shape does.
         let value = unwrapped(value);
         if let Some(var) = declared.iter().find(|var| var.name == name) {

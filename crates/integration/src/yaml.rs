@@ -7,7 +7,7 @@
 //! Scalars mean what they mean in the core schema of YAML 1.2; `<<` merges.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde_json::{Map, Number, Value};
@@ -56,10 +56,22 @@ pub enum Tree {
 /// # Errors
 /// What is not YAML, or is over a bound.
 pub fn parse(text: &str) -> Result<Node, YamlError> {
+    let mut most = MOST_VALUES;
+    parse_within(text, &mut most)
+}
+
+/// The same for one of several texts that may have so many values together; what is left of them is told.
+pub(crate) fn parse_within(text: &str, most: &mut usize) -> Result<Node, YamlError> {
     if text.len() > LARGEST_TEXT {
         return Err(YamlError { line: 1, problem: format!("the text is larger than {LARGEST_TEXT} bytes") });
     }
-    let mut reader = Reader { open: Vec::new(), anchors: HashMap::new(), values: 0, root: None };
+    let mut reader = Reader {
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        values: 0,
+        most: MOST_VALUES.min(*most),
+        root: None,
+    };
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         let (event, span) = event.map_err(|error| YamlError {
             line: error.marker().line(),
@@ -69,6 +81,7 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
             break;
         }
     }
+    *most = most.saturating_sub(reader.values);
     Ok(reader.root.unwrap_or(Node { line: 1, tree: Tree::Scalar(Value::Null) }))
 }
 
@@ -140,6 +153,8 @@ struct Reader {
     /// By the parser's number.
     anchors: HashMap<usize, Anchored>,
     values: usize,
+    /// As many as there may be.
+    most: usize,
     root: Option<Node>,
 }
 
@@ -156,8 +171,8 @@ impl Reader {
                     return Err(wrong(line, "an alias stands inside the value that it is for"));
                 };
                 // Before the copy is made: the bounds are there to prevent it.
-                if self.values + anchored.values > MOST_VALUES {
-                    return Err(wrong(line, &format!("there are more than {MOST_VALUES} values")));
+                if self.values + anchored.values > self.most {
+                    return Err(wrong(line, &format!("there are more than {} values", self.most)));
                 }
                 if self.open.len() + anchored.depth > DEEPEST {
                     return Err(wrong(line, &format!("values are nested deeper than {DEEPEST} levels")));
@@ -207,8 +222,8 @@ impl Reader {
     /// Takes a complete value: as a key, an item, an entry's value, or the whole document.
     fn value(&mut self, mut node: Node, anchor: usize, count: usize) -> Result<(), YamlError> {
         self.values += count;
-        if self.values > MOST_VALUES {
-            return Err(wrong(node.line, &format!("there are more than {MOST_VALUES} values")));
+        if self.values > self.most {
+            return Err(wrong(node.line, &format!("there are more than {} values", self.most)));
         }
         if anchor > 0 {
             let (values, depth) = extent(&node);
@@ -244,10 +259,14 @@ impl Reader {
 
 /// What is merged in by `<<` gives way to what stands beside it.
 fn merge(entries: &mut Vec<(String, Node)>, merged: Vec<Node>) {
+    if merged.is_empty() {
+        return;
+    }
+    let mut known: HashSet<String> = entries.iter().map(|(name, _)| name.clone()).collect();
     for node in merged {
         let Tree::Map(more) = node.tree else { continue };
         for (key, node) in more {
-            if !entries.iter().any(|(name, _)| *name == key) {
+            if known.insert(key.clone()) {
                 entries.push((key, node));
             }
         }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use common::{made, package};
 use fleet_integration::package::{PackageType, VarType};
-use fleet_integration::{Package, PackageError, template_inputs, template_inputs_yaml};
+use fleet_integration::{
+    Package, PackageError, PackagePolicy, compile, template_inputs, template_inputs_yaml,
+};
 use serde_json::{Value, json};
 
 const MANIFEST: &str = "name: x\nversion: 1.0.0\ntitle: X\n";
@@ -178,4 +180,58 @@ fn inputs_are_shown_as_an_example() {
     let yaml = template_inputs_yaml(&package).unwrap();
     insta::assert_snapshot!(yaml);
     assert_eq!(fleet_integration::yaml::parse_json(&yaml).unwrap(), json);
+}
+
+/// Far more than it takes, and far less than it would take without bounds.
+const GOOD_TIME: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_package_that_multiplies_is_refused_in_time() {
+    let started = Instant::now();
+    let templates: String = (0..2000)
+        .map(|index| format!("  - {{name: t{index}, inputs: [{{type: a}}, {{type: b}}, {{type: c}}]}}\n"))
+        .collect();
+    let manifest = format!("{MANIFEST}policy_templates:\n{templates}");
+    let stream = "type: logs\nstreams: [{input: a}, {input: b}, {input: c}]";
+    let folders: Vec<String> = (0..300).map(|index| format!("data_stream/d{index}/manifest.yml")).collect();
+    let mut files = vec![("manifest.yml", manifest.as_str())];
+    files.extend(folders.iter().map(|folder| (folder.as_str(), stream)));
+    assert!(matches!(made(&files), Err(PackageError::TooLarge { .. })));
+    let many =
+        format!("type: logs\nelasticsearch: {{a: &a [{}], b: [{}]}}", "x, ".repeat(500), "*a, ".repeat(150));
+    let mut files = vec![("manifest.yml", MANIFEST)];
+    files.extend(folders.iter().map(|folder| (folder.as_str(), many.as_str())));
+    assert!(matches!(made(&files), Err(PackageError::NotYaml { .. })));
+    assert!(started.elapsed() < GOOD_TIME);
+}
+
+#[test]
+fn templates_that_grow_are_refused_in_time() {
+    let started = Instant::now();
+    let manifest = "name: x
+version: 1.0.0
+type: input
+policy_templates:
+  - name: x
+    type: logs
+    input: y
+    vars:
+      - {name: list, type: text, multi: true}
+      - {name: number, type: text, default: '7'}
+      - {name: yaml, type: yaml, default: '- a'}
+";
+    for template in [
+        "{{#each list}}{{../number}} {{/each}}",
+        "a:\n{{#each list}}\n{{../yaml}}\n{{/each}}\n",
+        "a: [{{#each list}}{{../yaml}}, {{/each}}]\n",
+        "{{#each list}}{{#each ../list}}{{#each ../../list}}{{to_json @root}}{{/each}}{{/each}}{{/each}}",
+        "{{#each list}}{{#contains \"x\" ../list}}{{/contains}}{{/each}}",
+    ] {
+        let package = made(&[("manifest.yml", manifest), ("agent/input/input.yml.hbs", template)]).unwrap();
+        let mut policy = PackagePolicy::defaults(&package, "p", "p");
+        let list: Vec<String> = (0..30_000).map(|index| index.to_string()).collect();
+        common::set(&mut policy, 0, Some(0), "list", json!(list));
+        assert!(compile(&package, &policy, &common::context()).is_err(), "{template}");
+    }
+    assert!(started.elapsed() < GOOD_TIME);
 }

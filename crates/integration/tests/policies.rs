@@ -119,6 +119,19 @@ fn what_is_required_must_be_there_where_it_is_used() {
     );
 }
 
+#[test]
+fn nothing_may_be_there_twice() {
+    let package = package("acme");
+    let mut policy = PackagePolicy::defaults(&package, "pp-1", "acme-1");
+    let (input, stream) = (policy.inputs[0].clone(), policy.inputs[1].streams[0].clone());
+    policy.inputs.push(input);
+    policy.inputs[1].streams.push(stream);
+    assert_eq!(
+        fields(&check(&package, &policy)),
+        ["inputs.acme/metrics.streams.acme.state: is there twice", "inputs.acme-logfile: is there twice"]
+    );
+}
+
 /// What is said of a value of a variable with these attributes.
 fn said(attributes: &str, value: &Value) -> Option<String> {
     let manifest = format!("name: x\nversion: 1.0.0\nvars:\n  - {{name: v, title: V, {attributes}}}\n");

@@ -7,6 +7,9 @@ use crate::package::{VarType, Variable};
 use crate::secrets::is_reference;
 use crate::yaml;
 
+/// The most that is said of one list.
+const MOST_PROBLEMS: usize = 10;
+
 /// What is wrong with a value.
 pub(super) fn problems(var: &Variable, value: &Value) -> Vec<String> {
     if is_reference(value) {
@@ -21,7 +24,7 @@ pub(super) fn problems(var: &Variable, value: &Value) -> Vec<String> {
             let told = |(index, item)| {
                 one(var, item).map(|problem| if several { format!("[{index}]: {problem}") } else { problem })
             };
-            items.iter().enumerate().filter_map(told).collect()
+            items.iter().enumerate().filter_map(told).take(MOST_PROBLEMS).collect()
         }
         (_, true) => vec!["must be a list".to_owned()],
         (Value::Array(_), false) if var.kind != VarType::Yaml => {

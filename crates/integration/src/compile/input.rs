@@ -49,10 +49,24 @@ impl DoneInput<'_> {
 impl DoneStream<'_> {
     /// Adds a collector's configuration to that of others.
     pub(super) fn add_to(&self, all: &mut Map<String, Value>, namespace: &str) {
-        let to = |key: &str| self.agent_stream.get("data_stream").and_then(|to| to.get(key)?.as_str());
         let stream_id = self.agent_stream.get("id").and_then(Value::as_str).unwrap_or_default();
-        let (kind, dataset) = (to("type").unwrap_or_default(), to("dataset").unwrap_or_default());
-        otel::add(all, &self.content, &Destination { stream_id, kind, dataset, namespace });
+        let dataset = self.data_stream("dataset");
+        otel::add(all, &self.content, &Destination { stream_id, dataset, namespace });
+    }
+
+    fn data_stream(&self, key: &str) -> &str {
+        self.agent_stream.get("data_stream").and_then(|to| to.get(key)?.as_str()).unwrap_or_default()
+    }
+
+    /// The types and datasets that it writes to.
+    pub(super) fn targets(&self, input_type: &str) -> Vec<(&str, String)> {
+        let dataset = self.data_stream("dataset");
+        if input_type != otel::INPUT_TYPE {
+            return vec![(self.data_stream("type"), dataset.to_owned())];
+        }
+        // Exporters of collectors add to the dataset what schema the data has.
+        let of = |signal| [(signal, dataset.to_owned()), (signal, format!("{dataset}.otel"))];
+        otel::signals(&self.content).into_iter().flat_map(of).collect()
     }
 }
 
@@ -125,7 +139,13 @@ impl Work<'_> {
                 });
             }
         };
-        let text = marks::settle(template.render(variables).map_err(CompileError::Template)?);
+        let rendered = template.render(variables).map_err(CompileError::Template)?;
+        let text = marks::settle(rendered).map_err(|problem| CompileError::Rendered {
+            file: file.to_owned(),
+            line: 1,
+            text: String::new(),
+            problem,
+        })?;
         let wrong = |line: usize, problem: String| CompileError::Rendered {
             file: file.to_owned(),
             line,

@@ -19,11 +19,8 @@ impl<'a> Granted<'a> {
         Granted { namespace, indices: Vec::new() }
     }
 
-    /// Grants what a stream needs that is rendered like this.
-    pub(super) fn add(&mut self, layout: &LayoutStream, agent_stream: &Map<String, Value>) {
-        let of =
-            |key: &str| agent_stream.get("data_stream").and_then(|to| to.get(key)).and_then(Value::as_str);
-        let (Some(kind), Some(dataset)) = (of("type"), of("dataset")) else { return };
+    /// Grants what a stream needs that writes to this type and dataset.
+    pub(super) fn add(&mut self, layout: &LayoutStream, kind: &str, dataset: &str) {
         let engine = &layout.elasticsearch;
         let dataset = if engine.dynamic_dataset {
             "*".to_owned()

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::reader;
-use crate::archive::Archive;
+use super::reader::Files;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -29,8 +28,8 @@ pub struct ChangelogEntry {
 }
 
 /// Reads the changelog. It is a text for people: one that cannot be read is none.
-pub(super) fn read(archive: &Archive) -> Vec<ChangelogEntry> {
-    let Ok(Some(mut manifest)) = reader::open(archive, "changelog.yml") else { return Vec::new() };
+pub(super) fn read(files: &mut Files<'_>) -> Vec<ChangelogEntry> {
+    let Ok(Some(mut manifest)) = files.open("changelog.yml") else { return Vec::new() };
     // The file is a list.
     let line = manifest.root.line;
     let list = std::mem::replace(&mut manifest.root.tree, crate::yaml::Tree::Map(Vec::new()));

@@ -6,10 +6,9 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::reader::{self, Section};
+use super::PackageError;
+use super::reader::{Files, Manifest, Section};
 use super::variable::{self, Variable};
-use super::{PackageError, reader::Manifest};
-use crate::archive::Archive;
 
 /// What a data stream asks of the engine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
@@ -79,7 +78,8 @@ pub struct DataStream {
 }
 
 /// All data streams, in order of their folders.
-pub(super) fn read_all(archive: &Archive, package: &str) -> Result<Vec<DataStream>, PackageError> {
+pub(super) fn read_all(files: &mut Files<'_>, package: &str) -> Result<Vec<DataStream>, PackageError> {
+    let archive = files.archive;
     let folders: BTreeSet<&str> = archive
         .below("data_stream/")
         .filter_map(|(path, _)| path.strip_prefix("data_stream/")?.strip_suffix("/manifest.yml"))
@@ -87,7 +87,7 @@ pub(super) fn read_all(archive: &Archive, package: &str) -> Result<Vec<DataStrea
         .collect();
     let mut all = Vec::with_capacity(folders.len());
     for folder in folders {
-        if let Some(manifest) = reader::open(archive, &format!("data_stream/{folder}/manifest.yml"))? {
+        if let Some(manifest) = files.open(&format!("data_stream/{folder}/manifest.yml"))? {
             all.push(read(&manifest, folder, package)?);
         }
     }

@@ -1,6 +1,10 @@
 //! What can be set up with a package, in one shape for all types of package.
 
-use super::{Package, PackageType, PolicyTemplate, SelectOption, StreamElasticsearch, VarType, Variable};
+use std::collections::HashSet;
+
+use super::{
+    Package, PackageError, PackageType, PolicyTemplate, SelectOption, StreamElasticsearch, VarType, Variable,
+};
 
 /// The variable of input packages that says where their data goes.
 pub const DATASET_VAR: &str = "data_stream.dataset";
@@ -65,29 +69,37 @@ impl LayoutInput {
     }
 }
 
-pub(super) fn lay_out(package: &Package) -> Vec<LayoutInput> {
-    let mut all: Vec<LayoutInput> = Vec::new();
+/// The most inputs, streams and variables, what several policy templates share counted for each.
+const MOST: usize = 200_000;
+
+pub(super) fn lay_out(package: &Package) -> Result<Vec<LayoutInput>, PackageError> {
+    let (mut all, mut known, mut count) = (Vec::new(), HashSet::new(), 0);
     for template in &package.policy_templates {
-        let inputs = match package.kind {
-            PackageType::Integration => integration(package, template),
-            PackageType::Input => input_package(package, template).into_iter().collect(),
-            PackageType::Content => Vec::new(),
-        };
-        for input in inputs {
+        let of_integration =
+            (package.kind == PackageType::Integration).then(|| integration(package, template));
+        let of_input =
+            (package.kind == PackageType::Input).then(|| input_package(package, template)).flatten();
+        // One after the other: what is too much is never there.
+        for input in of_integration.into_iter().flatten().chain(of_input) {
+            count += 1 + input.vars.len();
+            count += input.streams.iter().map(|stream| 1 + stream.vars.len()).sum::<usize>();
+            if count > MOST {
+                return Err(PackageError::TooLarge { most: MOST });
+            }
             // A key that is there twice could not be told apart: the first counts.
-            if !all
-                .iter()
-                .any(|known| known.policy_template == input.policy_template && known.kind == input.kind)
-            {
+            if known.insert((input.policy_template.clone(), input.kind.clone())) {
                 all.push(input);
             }
         }
     }
-    all
+    Ok(all)
 }
 
-fn integration(package: &Package, template: &PolicyTemplate) -> Vec<LayoutInput> {
-    let build = |input: &super::Input| {
+fn integration<'a>(
+    package: &'a Package,
+    template: &'a PolicyTemplate,
+) -> impl Iterator<Item = LayoutInput> + 'a {
+    let build = move |input: &super::Input| {
         let mut vars = template.vars.clone();
         vars.retain(|var| !input.vars.iter().any(|own| own.name == var.name));
         vars.extend(input.vars.iter().cloned());
@@ -101,7 +113,7 @@ fn integration(package: &Package, template: &PolicyTemplate) -> Vec<LayoutInput>
             streams: streams(package, template, &input.kind),
         }
     };
-    template.inputs.iter().map(build).collect()
+    template.inputs.iter().map(build)
 }
 
 fn streams(package: &Package, template: &PolicyTemplate, kind: &str) -> Vec<LayoutStream> {
@@ -141,12 +153,7 @@ fn input_package(package: &Package, template: &PolicyTemplate) -> Option<LayoutI
         enabled: true,
         dataset_is_prefix: false,
         release: None,
-        elasticsearch: StreamElasticsearch {
-            // Whatever it is pointed at may say where its data goes.
-            dynamic_dataset: kind == "otelcol",
-            dynamic_namespace: kind == "otelcol",
-            ..StreamElasticsearch::default()
-        },
+        elasticsearch: StreamElasticsearch::default(),
         vars,
         template: format!("agent/input/{}", template.template_path.as_deref().unwrap_or("input.yml.hbs")),
     };

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{self, Section};
+use super::reader::{Files, Section};
 use super::{Conditions, Input, Package, PackageError, PackageType, PolicyTemplate, changelog, variable};
-use crate::archive::Archive;
 
 /// The longest name of a package, in bytes.
 const LONGEST_NAME: usize = 256;
 
 /// Reads everything but data streams and templates.
-pub(super) fn read(archive: &Archive) -> Result<Package, PackageError> {
+pub(super) fn read(files: &mut Files<'_>) -> Result<Package, PackageError> {
     let file = "manifest.yml";
-    let manifest =
-        reader::open(archive, file)?.ok_or_else(|| PackageError::Missing { file: file.to_owned() })?;
+    let manifest = files.open(file)?.ok_or_else(|| PackageError::Missing { file: file.to_owned() })?;
     let section = manifest.section()?;
     let (name, version) = (name(&section)?, version(&section)?);
     let path = format!("/package/{name}/{version}");
@@ -27,7 +25,7 @@ pub(super) fn read(archive: &Archive) -> Result<Package, PackageError> {
             return Err(section.wrong("type", problem));
         }
     };
-    let readme = archive.file("docs/README.md");
+    let readme = files.archive.file("docs/README.md");
     Ok(Package {
         title: section.text("title").unwrap_or_else(|| name.clone()),
         description: section.text_or_empty("description"),
@@ -57,8 +55,8 @@ pub(super) fn read(archive: &Archive) -> Result<Package, PackageError> {
             .flatten()
             .unwrap_or(false),
         readme: readme.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-        changelog: changelog::read(archive),
-        archive: archive.clone(),
+        changelog: changelog::read(files),
+        archive: files.archive.clone(),
         layout: Vec::new(),
         templates: BTreeMap::new(),
         name,

@@ -15,16 +15,32 @@ pub(super) struct Manifest {
     pub(super) root: Node,
 }
 
-/// Reads a file of the archive. `None` if it has no such file.
-pub(super) fn open(archive: &Archive, file: &str) -> Result<Option<Manifest>, PackageError> {
-    let Some(bytes) = archive.file(file) else { return Ok(None) };
-    let wrong = |line, problem: String| PackageError::NotYaml { file: file.to_owned(), line, problem };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
-        wrong(line, "the file is not UTF-8 text".to_owned())
-    })?;
-    let root = yaml::parse(text).map_err(|error| wrong(error.line, error.problem))?;
-    Ok(Some(Manifest { file: file.to_owned(), root }))
+/// The files of a package, and how much of them may still be read.
+pub(super) struct Files<'a> {
+    pub(super) archive: &'a Archive,
+    values: usize,
+}
+
+impl<'a> Files<'a> {
+    /// All manifests of a package together have no more values than this: six times what the largest have.
+    const MOST_VALUES: usize = 1_000_000;
+
+    pub(super) fn new(archive: &'a Archive) -> Files<'a> {
+        Files { archive, values: Self::MOST_VALUES }
+    }
+
+    /// Reads a file. `None` if there is no such file.
+    pub(super) fn open(&mut self, file: &str) -> Result<Option<Manifest>, PackageError> {
+        let Some(bytes) = self.archive.file(file) else { return Ok(None) };
+        let wrong = |line, problem: String| PackageError::NotYaml { file: file.to_owned(), line, problem };
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
+            wrong(line, "the file is not UTF-8 text".to_owned())
+        })?;
+        let root =
+            yaml::parse_within(text, &mut self.values).map_err(|error| wrong(error.line, error.problem))?;
+        Ok(Some(Manifest { file: file.to_owned(), root }))
+    }
 }
 
 /// A map in a manifest, and what it is called.

@@ -56,16 +56,30 @@ pub(crate) fn text(text: &str) -> String {
     plain.into_owned()
 }
 
+/// The most marked values in one text, and its longest, in bytes: looking around each takes its time.
+const MOST_MARKED: usize = 20_000;
+const LONGEST: usize = 8 * 1024 * 1024;
+/// How far is looked in a line, in bytes, and over how many lines.
+const WINDOW: usize = 4096;
+const LINES: usize = 500;
+
 /// Puts in what was marked.
-pub(crate) fn settle(rendered: String) -> String {
+///
+/// # Errors
+/// More than there may be.
+pub(crate) fn settle(rendered: String) -> Result<String, String> {
     if !rendered.bytes().any(|byte| byte == FIRST_BYTE) {
-        return rendered;
+        return Ok(rendered);
     }
     let mut out = String::with_capacity(rendered.len());
-    let mut rest = rendered.as_str();
+    let (mut rest, mut count) = (rendered.as_str(), 0);
     while let Some(at) = rest.find(is_mark) {
         let (before, marked) = rest.split_at(at);
         out.push_str(before);
+        count += 1;
+        if count > MOST_MARKED {
+            return Err(format!("there are more than {MOST_MARKED} values of variables in it"));
+        }
         let end = if marked.starts_with(YAML[0]) { Some(YAML[1]) } else { None };
         let end = end.or_else(|| marked.starts_with(GUARDED[0]).then_some(GUARDED[1]));
         let inside = &marked[YAML[0].len_utf8()..];
@@ -74,21 +88,23 @@ pub(crate) fn settle(rendered: String) -> String {
             rest = inside;
             continue;
         };
-        let tail = after.split('\n').next().unwrap_or_default();
+        let tail = &after[..after.floor_char_boundary(WINDOW)];
+        let tail = tail.split('\n').next().unwrap_or_default();
         if end == Some(YAML[1]) {
-            splice(&mut out, inside, tail);
+            splice(&mut out, inside, tail)?;
         } else {
             guarded(&mut out, inside, tail);
         }
         rest = after;
     }
     out.push_str(rest);
-    out
+    Ok(out)
 }
 
-/// The line that is being written.
+/// The line that is being written, or its end.
 fn head(out: &str) -> &str {
-    out.rsplit('\n').next().unwrap_or_default()
+    let end = &out[out.floor_char_boundary(out.len().saturating_sub(WINDOW))..];
+    end.rsplit('\n').next().unwrap_or_default()
 }
 
 fn is_comment_or_blank(text: &str) -> bool {
@@ -117,17 +133,20 @@ fn guarded(out: &mut String, text: &str, tail: &str) {
 }
 
 /// YAML goes in as a block where it has its lines for itself, and in one line elsewhere.
-fn splice(out: &mut String, text: &str, tail: &str) {
+fn splice(out: &mut String, text: &str, tail: &str) -> Result<(), String> {
     let head = head(out);
     if !(head.trim().is_empty() && is_comment_or_blank(tail)) {
         let inline = inline(text);
         out.push_str(&inline);
-        return;
+        return Ok(());
     }
     let token = head.len();
     let before = &out[..out.len() - token];
     let indentation = indentation(before, token, is_list(text));
     out.truncate(out.len() - token);
+    if out.len() + text.len() + text.lines().count() * indentation > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
     let own = text.lines().find(|line| !is_comment_or_blank(line)).map_or(0, leading);
     let mut first = true;
     for line in text.lines() {
@@ -140,6 +159,7 @@ fn splice(out: &mut String, text: &str, tail: &str) {
         out.push_str(&" ".repeat(indentation));
         out.push_str(&line[leading(line).min(own)..]);
     }
+    Ok(())
 }
 
 fn leading(line: &str) -> usize {
@@ -157,7 +177,7 @@ fn is_item(line: &str) -> bool {
 
 /// Where a block begins that follows these lines, if the template wanted it there.
 fn indentation(before: &str, wanted: usize, is_list: bool) -> usize {
-    let lines = || before.lines().rev().filter(|line| !is_comment_or_blank(line));
+    let lines = || before.lines().rev().take(LINES).filter(|line| !is_comment_or_blank(line));
     let Some(last) = lines().next() else { return wanted };
     if without_comment(last).trim_end().ends_with(':') {
         // The value of that key, unless it is a key beside it. In `- key:` it counts from the key.
@@ -201,7 +221,7 @@ mod tests {
     /// What a template comes to in which `@` stands for YAML and `#n` for a text of digits.
     fn settled(template: &str, text: &str) -> Value {
         let rendered = template.replace('@', &yaml(text)).replace("NUMBER", &super::text("42"));
-        let settled = settle(rendered);
+        let settled = settle(rendered).unwrap();
         crate::yaml::parse_json(&settled).unwrap_or_else(|error| panic!("{error}\n{settled}"))
     }
 
@@ -268,7 +288,7 @@ mod tests {
     #[test]
     fn marks_that_come_from_outside_are_none() {
         assert_eq!(text("\u{e000}1\u{e003}"), "\u{e002}1\u{e003}");
-        assert_eq!(settle("a \u{e001}b \u{e000}c".to_owned()), "a b c");
+        assert_eq!(settle("a \u{e001}b \u{e000}c".to_owned()).unwrap(), "a b c");
         assert_eq!(yaml("\u{e001}"), "\u{e000}\u{e001}");
     }
 }
