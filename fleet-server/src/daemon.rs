@@ -180,6 +180,10 @@ impl Server {
         if let Some(address) = &config.statistics.address {
             statistics::serve(address, server.health(&serving.ending).statistics(), &drain).await?;
         }
+        let enrollment_key = tokio::select! {
+            key = Box::pin(server.prepare(config, &serving)) => key,
+            _ = signals.stop() => return Ok(()),
+        };
         notify::ready("serving");
         info!(
             version = crate::VERSION,
@@ -187,7 +191,7 @@ impl Server {
             management = %serving.management,
             "fleet-server is running"
         );
-        server.welcome(config, &serving, terminal).await;
+        terminal.tell(&welcome::text(config, &serving, server.password.as_ref(), enrollment_key.as_deref()));
         signals.stop().await;
         notify::stopping("draining");
         info!(grace = ?config.server.timeouts.drain, "stopping: whoever asks is answered until the grace ends");
@@ -282,16 +286,17 @@ impl Server {
         }
     }
 
-    /// Tells whoever started it for the first time what to do next.
-    async fn welcome(&self, config: &Config, serving: &Serving, terminal: &mut Terminal) {
-        let key = match self.management(config, &serving.ending).ensure_policy().await {
+    /// Makes what there is nothing of at the first start, before anybody is told that the server is there. Returns
+    /// the enrolment key of the first policy, if that was made now.
+    async fn prepare(&self, config: &Config, serving: &Serving) -> Option<String> {
+        let own_address = welcome::own_address(config, serving);
+        match self.management(config, &serving.ending).ensure_policy(own_address).await {
             Ok(key) => key,
             Err(error) => {
                 warn!(%error, "there is no first policy yet: make one over the management API");
                 None
             }
-        };
-        terminal.tell(&welcome::text(config, serving, self.password.as_ref(), key.as_deref()));
+        }
     }
 }
 

@@ -21,28 +21,31 @@ mod artifacts;
 mod auth;
 mod caller;
 mod catalogue;
+mod download_sources;
 mod enrollment_keys;
 mod error;
 mod files;
 mod gate;
 mod health;
+mod hosts;
 mod input;
 mod list;
 mod openapi;
+mod outputs;
 mod package_policies;
 mod people;
+mod proxies;
 mod routes;
 mod serve;
 mod service_tokens;
+mod settings;
 mod setup;
+pub(crate) mod uninstall_tokens;
 
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::{Json, Router};
-use fleet_policy::documents::Output;
-use fleet_policy::settings::FIRST_OUTPUT_ID;
-use fleet_store::{Expect, WriteError};
 use serde_json::Value;
 use tower::Layer;
 use tower::util::MapRequestLayer;
@@ -77,31 +80,11 @@ pub struct Management {
 type Answer = Result<Json<Value>, ApiError>;
 
 impl Management {
-    /// Makes a first policy if there is none, and returns its enrolment key.
-    pub(crate) async fn ensure_policy(&self) -> Result<Option<String>, String> {
-        self.ensure_output().await.map_err(|error| error.to_string())?;
+    /// Makes what every policy needs, and a first policy, if there is none. Returns the policy's enrolment key.
+    /// `own_address`: where agents find this server, if it knows that.
+    pub(crate) async fn ensure_policy(&self, own_address: Option<String>) -> Result<Option<String>, String> {
+        settings::ensure_first(self, own_address).await.map_err(|error| error.to_string())?;
         agent_policies::ensure_first(self).await.map_err(|error| error.to_string())
-    }
-
-    /// Makes the output that policies use which name none, if it was never made.
-    async fn ensure_output(&self) -> Result<(), ApiError> {
-        let outputs = &self.fleet.settings.outputs;
-        if !outputs.refresh().await?.is_empty() {
-            return Ok(());
-        }
-        let first = Output {
-            id: FIRST_OUTPUT_ID.to_owned(),
-            name: "default".to_owned(),
-            hosts: vec!["http://localhost:9200".to_owned()],
-            is_default: true,
-            is_default_monitoring: true,
-            ..Output::default()
-        };
-        match outputs.put(FIRST_OUTPUT_ID, first, Expect::Absent).await {
-            // Another server is faster.
-            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The routes.
@@ -130,6 +113,12 @@ impl Management {
             .group(enrollment_keys::routes)
             .group(service_tokens::routes)
             .group(people::routes)
+            .group(settings::routes)
+            .group(outputs::routes)
+            .group(hosts::routes)
+            .group(proxies::routes)
+            .group(download_sources::routes)
+            .group(uninstall_tokens::routes)
             .group(agents::routes)
             .group(actions::routes)
             .group(files::routes)

@@ -42,6 +42,14 @@ impl PolicySecrets {
         self.secrets.put(&id, &Secret { value: sealed }, Expect::Absent, None, None).await?;
         Ok(id)
     }
+
+    /// Forgets a secret that nothing refers to any more.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn remove(&self, id: &str) -> Result<(), WriteError> {
+        self.secrets.delete(id, Expect::Any, None).await.map(|_| ())
+    }
 }
 
 fn context(id: &str) -> Context<'_> {

@@ -9,6 +9,7 @@ mod action;
 mod agent;
 mod agent_policy;
 mod artifact;
+mod defaults;
 mod download_source;
 mod file;
 mod fleet_server_host;
@@ -31,6 +32,7 @@ pub use agent_policy::{
     MonitoringHttp, RequiredVersion,
 };
 pub use artifact::Artifact;
+pub use defaults::{SETTING_DEFAULTS_ID, SettingDefaults};
 pub use download_source::{DownloadAuth, DownloadAuthSecrets, DownloadSecrets, DownloadSource};
 pub use file::{
     FileChunk, FileDetails, FileDocument, FileHash, FileStatus, FileTargets, TransitHash, part_id,
@@ -91,3 +93,5 @@ pub static DOWNLOAD_SOURCES: Collection = Collection { name: "download-sources",
 pub static UNINSTALL_TOKENS: Collection = Collection { name: "uninstall-tokens", indexed: &[] };
 /// [`FleetSettings`] by [`FLEET_SETTINGS_ID`].
 pub static FLEET_SETTINGS: Collection = Collection { name: "fleet-settings", indexed: &[] };
+/// [`SettingDefaults`] by [`SETTING_DEFAULTS_ID`].
+pub static SETTING_DEFAULTS: Collection = Collection { name: "setting-defaults", indexed: &[] };

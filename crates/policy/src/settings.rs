@@ -17,7 +17,8 @@ use fleet_store::Store;
 
 use crate::documents::{
     DOWNLOAD_SOURCES, DownloadSource, FLEET_SERVER_HOSTS, FLEET_SETTINGS, FLEET_SETTINGS_ID, FleetServerHost,
-    FleetSettings, OUTPUTS, Output, PROXIES, Proxy, UNINSTALL_TOKENS, UninstallToken,
+    FleetSettings, OUTPUTS, Output, PROXIES, Proxy, SETTING_DEFAULTS, SETTING_DEFAULTS_ID, SettingDefaults,
+    UNINSTALL_TOKENS, UninstallToken,
 };
 
 pub use config_yaml::{ConfigYamlError, config_yaml};
@@ -50,11 +51,13 @@ pub struct Settings {
     pub uninstall_tokens: Table<UninstallToken>,
     /// Settings of everything.
     pub fleet: Table<FleetSettings>,
+    /// Which of the objects are used where none is named.
+    pub defaults: Table<SettingDefaults>,
 }
 
 impl Settings {
     /// How many collections [`Settings`] has: each is followed for itself.
-    pub const COLLECTIONS: usize = 6;
+    pub const COLLECTIONS: usize = 7;
 
     /// Those in `store`.
     #[must_use]
@@ -66,6 +69,7 @@ impl Settings {
             download_sources: Table::new(store, &DOWNLOAD_SOURCES),
             uninstall_tokens: Table::new(store, &UNINSTALL_TOKENS),
             fleet: Table::new(store, &FLEET_SETTINGS),
+            defaults: Table::new(store, &SETTING_DEFAULTS),
         }
     }
 
@@ -78,6 +82,7 @@ impl Settings {
             self.download_sources.follow(&ready),
             self.uninstall_tokens.follow(&ready),
             self.fleet.follow(&ready),
+            self.defaults.follow(&ready),
         );
     }
 
@@ -89,6 +94,11 @@ impl Settings {
             hosts: self.hosts.all(),
             proxies: self.proxies.all(),
             download_sources: self.download_sources.all(),
+            defaults: self
+                .defaults
+                .get(SETTING_DEFAULTS_ID)
+                .map(|found| found.value.clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -110,4 +120,6 @@ pub struct Snapshot {
     pub proxies: Known<Proxy>,
     /// Download sources by their ids.
     pub download_sources: Known<DownloadSource>,
+    /// Which of them are used where none is named.
+    pub defaults: SettingDefaults,
 }

@@ -1,5 +1,7 @@
 //! What is told at the first start.
 
+use std::net::IpAddr;
+
 use fleet_access::users::ADMIN;
 use fleet_service::config::value::Secret;
 
@@ -11,6 +13,22 @@ pub(super) fn hostname() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
     (!name.is_empty() && name != "(none)").then(|| name.to_owned())
+}
+
+/// Where agents find this server, if it knows that: the address that it listens on, or the first name that its
+/// certificate is asked to have. The name of a machine alone says nothing about who can look it up, and agents that
+/// are told an address which they cannot reach take no policy any more.
+pub(super) fn own_address(config: &Config, serving: &Serving) -> Option<String> {
+    let host = if serving.agents.ip().is_unspecified() {
+        config.tls_names.first()?.clone()
+    } else {
+        match serving.agents.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        }
+    };
+    let scheme = if serving.is_encrypted { "https" } else { "http" };
+    Some(format!("{scheme}://{host}:{}", serving.agents.port()))
 }
 
 /// The administrator's password if it was made up now, and how the first agent is enrolled if its policy

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::revisions::Integration;
 use crate::fleet::Fleet;
 use crate::integrations::PACKAGE_POLICIES;
+use crate::management::uninstall_tokens;
 use crate::packages::PackagesError;
 
 /// What was read.
@@ -80,13 +81,13 @@ pub(super) async fn gather(
     for finding in &settings.findings {
         warn!(policy = policy.id, %finding, "a policy is composed without something that it names");
     }
-    let token = fleet.settings.uninstall_tokens.get(&policy.id);
+    let uninstall_token_hash = uninstall_tokens::ensure(fleet, &policy.id).await?;
     let mut gathering = Gathering { fleet, policy, before, settings: &settings, parts: Parts::default() };
     for integration in &integrations {
         gathering.add(integration).await;
     }
     let mut parts = gathering.parts;
-    parts.uninstall_token_hash = token.map(|token| token.value.hash.clone()).unwrap_or_default();
+    parts.uninstall_token_hash = uninstall_token_hash;
     parts.outputs = settings.outputs;
     parts.data_output = settings.data_output;
     parts.monitoring_output = settings.monitoring_output;

@@ -11,11 +11,14 @@
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod agent;
 mod client;
+mod hosts;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
+mod outputs;
 mod people;
 mod policies;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod server;
+mod uninstall_tokens;

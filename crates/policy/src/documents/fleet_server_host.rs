@@ -11,7 +11,7 @@ use super::secret::SecretField;
 pub struct FleetServerHost {
     /// Its id.
     pub id: String,
-    /// What people call it. No two have the same name.
+    /// What people call it.
     pub name: String,
     /// The addresses.
     pub host_urls: Vec<String>,

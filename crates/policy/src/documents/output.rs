@@ -16,7 +16,7 @@ use super::secret::{SecretField, Tls, TlsSecrets};
 pub struct Output {
     /// Its id.
     pub id: String,
-    /// What people call it. No two have the same name.
+    /// What people call it.
     pub name: String,
     /// What is there.
     #[serde(rename = "type")]

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub struct Proxy {
     /// Its id.
     pub id: String,
-    /// What people call it. No two have the same name.
+    /// What people call it.
     pub name: String,
     /// Its address.
     pub url: String,

@@ -37,7 +37,9 @@ fn common(output: &Output) -> Map<String, Value> {
     own.insert("type".to_owned(), output.kind.as_str().into());
     own.insert("hosts".to_owned(), json!(output.hosts));
     let mut ssl = super::parts::tls(output.ssl.as_ref());
-    set(&mut ssl, "ca_trusted_fingerprint", output.ca_trusted_fingerprint.as_ref());
+    // People may write it with colons, agents do not.
+    let fingerprint = output.ca_trusted_fingerprint.as_ref().map(|text| text.replace(':', ""));
+    set(&mut ssl, "ca_trusted_fingerprint", fingerprint.as_ref());
     set(&mut own, "ca_sha256", output.ca_sha256.as_ref());
     let is_plain = output.kind == OutputKind::Kafka
         && output.auth_type == Some(KafkaAuth::None)

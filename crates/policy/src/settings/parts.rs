@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{DEFAULT_OUTPUT_NAME, PUBLIC_DOWNLOADS, Snapshot, output};
+use super::{DEFAULT_OUTPUT_NAME, Known, PUBLIC_DOWNLOADS, Snapshot, output};
 use crate::documents::{AgentPolicy, DownloadSource, FleetServerHost, Output, Proxy, Tls};
 use fleet_store::Versioned;
 
@@ -67,25 +67,25 @@ impl Snapshot {
     /// The output that policies use which name none.
     #[must_use]
     pub fn default_output(&self) -> Option<&Versioned<Output>> {
-        self.outputs.values().map(|found| &**found).find(|found| found.value.is_default)
+        chosen(&self.outputs, self.defaults.output.as_deref(), |found| found.is_default)
     }
 
     /// The output for what agents tell of themselves, where policies name none.
     #[must_use]
     pub fn default_monitoring_output(&self) -> Option<&Versioned<Output>> {
-        self.outputs.values().map(|found| &**found).find(|found| found.value.is_default_monitoring)
+        chosen(&self.outputs, self.defaults.monitoring_output.as_deref(), |found| found.is_default_monitoring)
     }
 
     /// The host that policies use which name none.
     #[must_use]
     pub fn default_host(&self) -> Option<&Versioned<FleetServerHost>> {
-        self.hosts.values().map(|found| &**found).find(|found| found.value.is_default)
+        chosen(&self.hosts, self.defaults.fleet_server_host.as_deref(), |found| found.is_default)
     }
 
     /// The download source that policies use which name none.
     #[must_use]
     pub fn default_download_source(&self) -> Option<&Versioned<DownloadSource>> {
-        self.download_sources.values().map(|found| &**found).find(|found| found.value.is_default)
+        chosen(&self.download_sources, self.defaults.download_source.as_deref(), |found| found.is_default)
     }
 
     /// What agents of `policy` get. `outputs_used_by_integrations` are ids of outputs that its integrations name.
@@ -113,6 +113,12 @@ impl Snapshot {
     }
 }
 
+/// The object that is the default. Where none is chosen, or it is gone, it is what was last written as one.
+fn chosen<'a, T>(known: &'a Known<T>, id: Option<&str>, is: impl Fn(&T) -> bool) -> Option<&'a Versioned<T>> {
+    let last = || known.values().filter(|found| is(&found.value)).max_by_key(|found| found.revision);
+    id.and_then(|id| known.get(id)).or_else(last).map(|found| &**found)
+}
+
 struct Making<'a> {
     snapshot: &'a Snapshot,
     parts: SettingsParts,
@@ -130,7 +136,8 @@ impl<'a> Making<'a> {
             self.find(MissingSetting::Output(id.to_owned()));
         }
         let output = named.or(instead).ok_or(MissingSetting::DefaultOutput)?;
-        let name = if output.value.is_default { DEFAULT_OUTPUT_NAME } else { output.id.as_str() };
+        let is_default = self.snapshot.default_output().is_some_and(|default| default.id == output.id);
+        let name = if is_default { DEFAULT_OUTPUT_NAME } else { output.id.as_str() };
         if !self.parts.outputs.contains_key(name) {
             let proxy = self.proxy(output.value.proxy_id.as_deref(), &format!("output {}", output.id));
             let (rendered, error) = output::rendered(&output.value, proxy);

@@ -23,6 +23,7 @@ fn snapshot(outputs: &[Value], hosts: &[Value], sources: &[Value], proxies: &[Va
         hosts: known(hosts),
         download_sources: known(sources),
         proxies: known(proxies),
+        defaults: SettingDefaults::default(),
     }
 }
 
@@ -53,6 +54,18 @@ fn a_policy_that_names_nothing_gets_the_defaults() {
     let made_of = [("download-source:d", 10), ("fleet-server-host:h", 10), ("output:default", 10)];
     assert_eq!(parts.made_of, made_of.map(|(name, revision)| (name.to_owned(), revision)).into());
     assert_eq!(parts.findings, []);
+}
+
+#[test]
+fn the_chosen_one_is_the_default_whatever_objects_say_of_themselves() {
+    let other = json!({"id": "other", "type": "logstash", "hosts": ["l:5044"]});
+    let mut snapshot = snapshot(&[default_output(), other], &[], &[], &[]);
+    snapshot.defaults.output = Some("other".to_owned());
+    let parts = snapshot.parts_for(&AgentPolicy::default(), &[]).unwrap();
+    assert_eq!(parts.outputs["default"]["type"], "logstash");
+    assert_eq!(parts.monitoring_output, "fleet-default-output");
+    snapshot.defaults.output = Some("gone".to_owned());
+    assert_eq!(snapshot.default_output().unwrap().id, "fleet-default-output");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::deployment::revisions;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
-use crate::management::{Management, enrollment_keys};
+use crate::management::{Management, enrollment_keys, uninstall_tokens};
 
 /// The id of the policy that is made at the first start.
 const FIRST: &str = "default";
@@ -250,6 +250,7 @@ pub(super) async fn remove(
     management.deployer.deployed().delete(&id, Expect::Any, None).await?;
     management.remove_integrations_of(&found.value).await?;
     enrollment_keys::revoke_all_of(&management, &id).await?;
+    uninstall_tokens::forget(&management.fleet, &id).await?;
     revisions::forget(&management.fleet.store, &id).await?;
     caller.changed(KIND, &id, Some(json!(found.value)), None);
     Ok(Json(Removed { id, name: found.value.name }))
