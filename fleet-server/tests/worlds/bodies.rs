@@ -177,7 +177,7 @@ impl Bench {
     fn send(&self, route: &Route, headers: &[(&'static str, &str)], body: Vec<u8>) -> (StatusCode, Bytes) {
         let server = &self.world.servers()[0];
         let sent = server.send_bytes(route.method.clone(), &route.path, &route.key, headers, body.into());
-        self.runtime.block_on(sent).expect("an answer")
+        self.runtime.block_on(sent).unwrap()
     }
 
     /// Sends a route anything, then what is good.

@@ -15,8 +15,9 @@ use super::life::{Diary, Life};
 use crate::agent::Way;
 use crate::manager::Manager;
 
-/// Within this, everything is as it should be once nothing goes wrong any more.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// Within this, everything is as it should be once nothing goes wrong any more. It takes a few seconds where the
+/// processors have nothing else to do.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// Actions are asked for by so many people at a time.
 const PEOPLE: u64 = 3;
 /// The most agents of one action.
