@@ -57,11 +57,11 @@ pub(crate) fn text(text: &str) -> String {
 }
 
 /// The most marked values in one text, and its longest, in bytes: looking around each takes its time.
-const MOST_MARKED: usize = 20_000;
+const MOST_MARKED: usize = 10_000;
 const LONGEST: usize = 8 * 1024 * 1024;
 /// How far is looked in a line, in bytes, and over how many lines.
 const WINDOW: usize = 4096;
-const LINES: usize = 500;
+const LINES: usize = 200;
 
 /// Puts in what was marked.
 ///
