@@ -7,9 +7,11 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `collector` | what integrations say for a collector, joined |
 //! | `gather` | reads what a policy is composed of |
 //! | [`revisions`] | every revision as it was, for ever: who made it, when, and of what |
 
+mod collector;
 mod gather;
 pub mod revisions;
 

@@ -11,6 +11,7 @@ use fleet_store::{Error, Typed};
 use serde_json::{Map, Value};
 use tracing::warn;
 
+use super::collector;
 use super::revisions::Integration;
 use crate::fleet::Fleet;
 use crate::integrations::PACKAGE_POLICIES;
@@ -111,6 +112,8 @@ impl Gathering<'_> {
         match self.compile(integration).await {
             Ok((output, compiled)) => {
                 self.parts.inputs.extend(compiled.inputs);
+                let named = self.settings.outputs.get(&output).unwrap_or(&Value::Null);
+                collector::join(&mut self.parts.collector, compiled.otel, &output, named);
                 if let Some(permissions) = compiled.permissions {
                     let roles = self.parts.permissions.entry(output).or_default();
                     roles.insert(integration.id.clone(), permissions);

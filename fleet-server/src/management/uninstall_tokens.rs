@@ -9,7 +9,7 @@ use fleet_access::random;
 use fleet_access::rights::Right;
 use fleet_policy::documents::UninstallToken;
 use fleet_policy::timestamp::Timestamp;
-use fleet_store::{Error, ErrorKind, Expect, Scope, Versioned, WriteError};
+use fleet_store::{Error, ErrorKind, Expect, Versioned, WriteError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -93,9 +93,9 @@ async fn list(
     Params(query): Params<ListQuery>,
 ) -> Answer<Items<Listed>> {
     let fleet = &management.fleet;
-    let policies = management.deployer.policies().list(Scope::All).await?.values;
+    let policies = management.deployer.policies().all();
     let mut names: HashMap<String, String> =
-        policies.into_iter().map(|policy| (policy.id, policy.value.name)).collect();
+        policies.values().map(|policy| (policy.id.clone(), policy.value.name.clone())).collect();
     let known = fleet.settings.uninstall_tokens.refresh().await?;
     let search = query.search.as_deref().map(str::to_lowercase).unwrap_or_default();
     let is_found = |token: &UninstallToken| {
@@ -123,9 +123,9 @@ async fn show(State(management): State<Management>, Path(id): Path<String>) -> A
     let known = fleet.settings.uninstall_tokens.refresh().await?;
     let found = known.values().find(|token| token.value.id == id);
     let token = &found.ok_or_else(|| ApiError::not_found("Uninstall token", &id))?.value;
-    let policy = management.deployer.policies().get(&token.policy_id).await?;
+    let policy = management.deployer.policies().read(&token.policy_id).await?;
     let text = text(fleet, token).map_err(|error| ApiError::Internal(Box::new(error)))?;
-    let listed = Listed::of(token, policy.map(|policy| policy.value.name));
+    let listed = Listed::of(token, policy.map(|policy| policy.value.name.clone()));
     Ok(Json(Item { item: Shown { listed, token: text } }))
 }
 
