@@ -144,7 +144,7 @@ impl World {
 
     async fn event(&mut self) {
         let server = self.random.random_range(0..SERVERS);
-        match self.random.random_range(0..11) {
+        match self.random.random_range(0..12) {
             0..=2 => self.save_policy().await,
             3..=4 => self.ask_agents().await,
             5 => {
@@ -179,6 +179,11 @@ impl World {
                 let lags = self.random.random_bool(0.7);
                 self.tell(&format!("server {server} {}", if lags { "lags" } else { "catches up" }));
                 self.servers[server].lag(lags);
+            }
+            10 => {
+                // Whoever did not listen meanwhile has to read everything again.
+                self.tell("the store forgets its history");
+                self.store.compact(Duration::ZERO).await.unwrap();
             }
             _ => {
                 let share = self.random.random_range(0.0..0.4);
