@@ -82,6 +82,11 @@ fn around(key: &str) -> String {
         ("store.etcd.", "store: etcd\n"),
         ("logging.files.", "logging.to_files: true\n"),
         ("http.", "http.enabled: true\n"),
+        (
+            "management.oidc.",
+            "management.oidc.issuer: https://a\nmanagement.oidc.client_id: a\nmanagement.oidc.roles.admin: a\n\
+             management.oidc.redirect_uri: https://b/api/fleet/oidc/callback\n",
+        ),
         ("inputs.0.server.profiler.", "inputs.0.server.profiler.enabled: true\n"),
         (
             "inputs.0.server.feature_flags.graceful_force_unenroll.max_bytes",

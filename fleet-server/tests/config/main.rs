@@ -14,6 +14,7 @@ mod documented;
 mod files;
 mod keys;
 mod limits;
+mod people;
 mod rules;
 mod store;
 mod tls;

@@ -1,6 +1,7 @@
 //! Sign-in by an identity provider: a real one, of Node.js.
 
 mod browser;
+mod fake;
 mod node;
 
 use serde_json::json;

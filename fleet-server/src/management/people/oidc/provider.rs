@@ -26,8 +26,8 @@ use crate::config::management::Oidc;
 
 /// What the provider says of itself and its keys is asked for again after this time.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// After a token that does not fit, it is asked for again, but not more often than this: a provider may have other
-/// keys now.
+/// After a token that does not fit, it is asked for again at once, as the provider may have other keys now; but not
+/// more often than this.
 const LEAST_REFRESH: Duration = Duration::from_secs(60);
 /// The longest name in bytes.
 const MAX_NAME: usize = 200;
@@ -95,8 +95,16 @@ pub(super) struct Person {
 #[derive(Debug)]
 pub(crate) struct Provider {
     config: Oidc,
-    known: Mutex<Option<(Instant, CoreProviderMetadata)>>,
+    known: Mutex<Known>,
     http: Http,
+}
+
+/// What the provider says of itself.
+#[derive(Debug, Default)]
+struct Known {
+    metadata: Option<(Instant, CoreProviderMetadata)>,
+    /// When it was asked for again because of a token.
+    refreshed: Option<Instant>,
 }
 
 /// All other claims.
@@ -121,7 +129,7 @@ impl Provider {
 
     /// Where to send the browser, and what to keep.
     pub(super) async fn begin(&self) -> Result<(String, Secrets), OidcError> {
-        let metadata = self.metadata(REMEMBERED).await?;
+        let metadata = self.metadata().await?;
         let client = CoreClient::from_provider_metadata(metadata, self.client_id(), self.client_secret())
             .set_redirect_uri(self.redirect_uri()?);
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -137,12 +145,12 @@ impl Provider {
 
     /// Who it was.
     pub(super) async fn finish(&self, code: String, secrets: Secrets) -> Result<Person, OidcError> {
-        let metadata = self.metadata(REMEMBERED).await?;
+        let metadata = self.metadata().await?;
         let token = self.exchange(metadata.clone(), code, secrets.verifier).await?;
         let claims = match self.verified(metadata, &token, &secrets.nonce) {
             Ok(claims) => claims,
-            Err(_) => {
-                let metadata = self.metadata(LEAST_REFRESH).await?;
+            Err(error) => {
+                let metadata = self.refreshed().await?.ok_or(error)?;
                 self.verified(metadata, &token, &secrets.nonce)?
             }
         };
@@ -204,7 +212,7 @@ impl Provider {
         claims: Map<String, Value>,
         token: &CoreTokenResponse,
     ) -> Result<Map<String, Value>, OidcError> {
-        let metadata = self.metadata(REMEMBERED).await?;
+        let metadata = self.metadata().await?;
         if metadata.userinfo_endpoint().is_none() {
             return Ok(claims);
         }
@@ -240,20 +248,36 @@ impl Provider {
         Ok(Person { name: format!("oidc:{name}"), roles })
     }
 
-    /// What the provider says of itself, no older than that. One asks, the others wait for it.
-    async fn metadata(&self, oldest: Duration) -> Result<CoreProviderMetadata, OidcError> {
+    /// What the provider says of itself. One asks, the others wait for it.
+    async fn metadata(&self) -> Result<CoreProviderMetadata, OidcError> {
         let mut known = self.known.lock().await;
-        if let Some((read, metadata)) = &*known
-            && read.elapsed() < oldest
+        if let Some((read, metadata)) = &known.metadata
+            && read.elapsed() < REMEMBERED
         {
             return Ok(metadata.clone());
         }
+        let metadata = self.discover().await?;
+        known.metadata = Some((Instant::now(), metadata.clone()));
+        Ok(metadata)
+    }
+
+    /// What it says now; `None` if that was asked a moment ago.
+    async fn refreshed(&self) -> Result<Option<CoreProviderMetadata>, OidcError> {
+        let mut known = self.known.lock().await;
+        if known.refreshed.is_some_and(|refreshed| refreshed.elapsed() < LEAST_REFRESH) {
+            return Ok(None);
+        }
+        known.refreshed = Some(Instant::now());
+        let metadata = self.discover().await?;
+        known.metadata = Some((Instant::now(), metadata.clone()));
+        Ok(Some(metadata))
+    }
+
+    async fn discover(&self) -> Result<CoreProviderMetadata, OidcError> {
         let issuer = IssuerUrl::new(self.config.issuer.clone());
         let issuer = issuer.map_err(|error| OidcError::Config(error.into()))?;
         let metadata = CoreProviderMetadata::discover_async(issuer, &self.http).await;
-        let metadata = metadata.map_err(|error| OidcError::Discover(error.into()))?;
-        *known = Some((Instant::now(), metadata.clone()));
-        Ok(metadata)
+        metadata.map_err(|error| OidcError::Discover(error.into()))
     }
 
     fn client_id(&self) -> ClientId {
