@@ -14,4 +14,4 @@ pub(crate) use commands::{
 };
 pub(crate) use flags::{Cli, GlobalFlags};
 pub use parse::Environment;
-pub(crate) use parse::{Given, Parsed, definition, parse};
+pub(crate) use parse::{Beginning, Given, Parsed, beginning, definition, parse};

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
 use super::flags::{Cli, GlobalFlags};
+use super::nouns::ServerArgs;
 use super::usage::{self, UsageError};
 
 /// The variables of the process's environment that are text.
@@ -72,6 +73,42 @@ fn asks_for_help(definition: &clap::Command, words: &[OsString]) -> Option<Parse
     global.help = deepest(&matches).get_one::<bool>("help").copied().unwrap_or_default();
     let cli = Cli { command: None, global };
     cli.global.help.then(|| Parsed { cli, given: Given::default(), command_path: command_path(&matches) })
+}
+
+/// A command line that is being written: its command, the verb of that, and which server it is about.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) path: Vec<String>,
+    pub(crate) server: ServerArgs,
+    pub(crate) global: GlobalFlags,
+    /// The flag whose value comes next.
+    pub(crate) flag: Option<String>,
+}
+
+/// Reads the beginning of a command line, without the program's name; nothing if it makes no sense.
+pub(crate) fn beginning(words: &[String]) -> Option<Beginning> {
+    let definition = without_needs(lenient(Cli::command()));
+    let read = |words: &[String]| {
+        let words = std::iter::once("fleetctl").chain(words.iter().map(String::as_str));
+        definition.clone().try_get_matches_from(words).ok()
+    };
+    // A flag at the end lacks its value as yet.
+    let (matches, flag) = match (read(words), words.split_last()) {
+        (Some(matches), _) => (matches, None),
+        (None, Some((last, before))) => (read(before)?, Some(last.strip_prefix("--")?.to_owned())),
+        (None, None) => return None,
+    };
+    let innermost = deepest(&matches);
+    // Commands that ask no server have no such flags, and asking for one that is not defined is a panic.
+    let asks_server = innermost.try_contains_id("server").is_ok();
+    let server =
+        if asks_server { ServerArgs::from_arg_matches(innermost).ok()? } else { ServerArgs::default() };
+    Some(Beginning {
+        path: command_path(&matches),
+        server,
+        global: GlobalFlags::from_arg_matches(innermost).ok()?,
+        flag,
+    })
 }
 
 fn without_needs(definition: clap::Command) -> clap::Command {

@@ -27,6 +27,8 @@ pub(crate) struct Kind {
     pub(crate) columns: &'static [Column],
     /// Fields that the server sets: they are no part of what people write.
     pub(crate) server_set: &'static [&'static str],
+    /// The only fields that people write, where most are the server's. Empty: all others.
+    pub(crate) writable: &'static [&'static str],
     /// Fields of the version that a save is a change of, so that the server can tell if there is a newer one.
     pub(crate) base: &'static [&'static str],
     /// How one of them is deleted.
@@ -122,6 +124,11 @@ impl Kind {
         self.query().text()
     }
 
+    /// Whether the server sets a field.
+    pub(crate) fn is_server_set(&self, field: &str) -> bool {
+        self.server_set.contains(&field)
+    }
+
     /// What of an object people write: without its id and what the server sets.
     pub(crate) fn written(&self, object: &Value) -> Map<String, Value> {
         let mut fields = match object {
@@ -129,7 +136,8 @@ impl Kind {
             _ => Map::new(),
         };
         fields.retain(|field, value| {
-            field != self.id_field && !self.server_set.contains(&field.as_str()) && !value.is_null()
+            let is_own = self.writable.is_empty() || self.writable.contains(&field.as_str());
+            is_own && field != self.id_field && !self.is_server_set(field) && !value.is_null()
         });
         // Only the name and version of a package are chosen; the rest is told by them.
         if let Some(Value::Object(package)) = fields.get_mut("package") {
@@ -165,6 +173,7 @@ const BARE: Kind = Kind {
     is_simplified: false,
     columns: &[],
     server_set: &["revision", "updated_at", "updated_by", "created_at", "created_by", "is_preconfigured"],
+    writable: &[],
     base: &[],
     deletion: Deletion::Delete,
 };
@@ -185,6 +194,7 @@ pub(crate) const AGENT: Kind = Kind {
         column("TAGS", Cell::Join("/tags")),
         column("LAST CHECK-IN", Cell::Text(&["/last_checkin"])),
     ],
+    writable: &["tags", "user_provided_metadata"],
     ..BARE
 };
 
@@ -405,6 +415,7 @@ pub(crate) const USER: Kind = Kind {
         column("GRANTS", Cell::Count("/grants")),
         column("CREATED", Cell::Text(&["/created_at"])),
     ],
+    writable: &["full_name", "roles", "grants", "enabled"],
     ..BARE
 };
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::print::counted;
 use super::session::Session;
 use super::watch;
 use super::{edit, generic};
@@ -74,7 +75,8 @@ async fn choose(session: &Session, choice: &Choice, what: &str) -> Result<Chosen
     if count == 0 {
         return Err(Failure::new(format!("no agent is what --kuery {kuery:?} asks for")));
     }
-    session.confirm(choice.yes, &format!("{what} {count} agents?")).await?;
+    let agents = counted(usize::try_from(count).unwrap_or(usize::MAX), "agent");
+    session.confirm(choice.yes, &format!("{what} {agents}?")).await?;
     Ok(Chosen { agents: kuery.as_str().into(), count })
 }
 
@@ -89,7 +91,7 @@ async fn ask(
     body.insert("agents".to_owned(), chosen.agents);
     let answer = session.client.post(path, &Value::Object(body)).await?;
     let action = answer.get("actionId").and_then(Value::as_str).map(str::to_owned);
-    let agents = if chosen.count == 1 { "1 agent".to_owned() } else { format!("{} agents", chosen.count) };
+    let agents = counted(usize::try_from(chosen.count).unwrap_or(usize::MAX), "agent");
     match &action {
         Some(id) => session.console.line(format_args!("{what} for {agents}: action {id}")),
         None => session.console.line(format_args!("{what} for {agents}")),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::World;
 use super::folder::{self, Lock};
 use super::generic::remove;
+use super::print::counted;
 use super::session::Session;
 use crate::cli::nouns::Apply;
 use crate::client::percent_encode;
@@ -93,7 +94,8 @@ fn show(session: &Session, request: &Request, plan: &Plan) {
         }
     }
     if plan.steps.is_empty() {
-        session.console.line(format_args!("No changes: {} objects are as the files say", plan.unchanged));
+        let objects = counted(plan.unchanged, "object");
+        session.console.line(format_args!("No changes: {objects} as the files say"));
         return;
     }
     session.console.line(format_args!(
@@ -150,16 +152,16 @@ async fn carry_out(
                     error.hint()
                 };
                 return Err(Failure::new(format!(
-                    "{}: {}{hint}\n{done} of {} steps are done",
+                    "{}: {}{hint}\nDone before: {done} of {}",
                     step.key,
                     report(&error),
-                    plan.steps.len()
+                    counted(plan.steps.len(), "step")
                 )));
             }
         }
     }
     lock.write()?;
-    session.console.line(format_args!("Applied {} steps", plan.steps.len()));
+    session.console.line(format_args!("Applied {}", counted(plan.steps.len(), "step")));
     Ok(0)
 }
 

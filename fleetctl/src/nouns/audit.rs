@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::print;
+use super::print::{self, counted};
 use super::session::Session;
 use crate::cli::nouns::{AuditExport, AuditFilter, AuditList, AuditVerb};
 use crate::context::{Failure, Outcome};
@@ -45,7 +45,7 @@ async fn export(session: &Session, flags: &AuditExport) -> Outcome {
                 Failure::new(format!("Cannot write {}: {}", path.display(), io_words(&error)))
             })?;
             let count = reply.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
-            session.console.note(format_args!("Wrote {count} entries to {}", path.display()));
+            session.console.note(format_args!("Wrote {} to {}", counted(count, "line"), path.display()));
         }
         None => session.console.data(&reply.body),
     }

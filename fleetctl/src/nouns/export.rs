@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::World;
 use super::folder::{self, replace};
+use super::print::counted;
 use super::session::Session;
 use crate::cli::nouns::Export;
 use crate::client::percent_encode;
@@ -37,7 +38,8 @@ pub(super) async fn run(world: &World<'_>, flags: &Export) -> Outcome {
     }
     if secrets > 0 {
         session.console.note(format_args!(
-            "{secrets} secrets are exported as references: another server does not know them"
+            "{} exported as a reference: no other server knows it",
+            counted(secrets, "secret")
         ));
     }
     Ok(0)
@@ -102,7 +104,8 @@ fn write(session: &Session, directory: &Path, documents: &[(Key, String)]) -> Re
         written += 1;
     }
     let place = directory.display();
-    session.console.line(format_args!("Wrote {written} files below {place}; {unchanged} were the same"));
+    let files = counted(written, "file");
+    session.console.line(format_args!("Wrote {files} below {place}; {unchanged} unchanged"));
     Ok(())
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn body_of(kind: &Kind, flags: &Create) -> Result<Map<String, Value>,
         None => Map::new(),
     };
     // What `show` prints of another object may be given.
-    body.retain(|field, _| !kind.server_set.contains(&field.as_str()));
+    body.retain(|field, _| !kind.is_server_set(field));
     if let Some(name) = &flags.name {
         body.insert("name".to_owned(), name.as_str().into());
     }

@@ -7,12 +7,14 @@
 //! | `edit` | changing an object in an editor, without losing what others change |
 //! | `print` | tables and data |
 //! | `input` | bodies from files and flags |
+//! | `complete` | names from the server, for completion scripts |
 //! | `folder` | folders of files for `apply`, and what is remembered in them |
 
 mod action;
 mod agent;
 mod apply;
 mod audit;
+mod complete;
 mod edit;
 mod export;
 mod folder;
@@ -92,6 +94,10 @@ pub(crate) async fn run(
             Some(verb) => profile::run(&world, verb),
             None => return Ok(None),
         },
+        Remote::Complete { words } => {
+            Box::pin(complete::run(&world, words)).await;
+            Ok(0)
+        }
     };
     outcome.map(Some)
 }

@@ -90,6 +90,11 @@ pub(crate) fn object(console: &Console, kind: &Kind, object: &Value, output: Out
     }
 }
 
+/// `1 object`, `2 objects`
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// `title id (name)`
 pub(crate) fn called(kind: &Kind, object: &Value) -> String {
     let id = kind.id_of(object).unwrap_or("?");

@@ -18,6 +18,8 @@ pub(crate) const TIMED_OUT: u8 = 124;
 /// How often in a row an action may be missing: a server that has just been told of it by another one's store may
 /// lag.
 const MOST_MISSES: u32 = 5;
+/// How many actions are looked at before all of them are.
+const RECENT: usize = 100;
 /// Columns of the bar.
 const BAR: u64 = 30;
 
@@ -147,9 +149,15 @@ async fn follow(session: &Session, subject: &Subject<'_>, pace: &Pace) -> Outcom
 async fn look(session: &Session, subject: &Subject<'_>) -> Result<Option<Progress>, ApiError> {
     match subject {
         Subject::Action(id) => {
-            let actions = list(&session.client, &ACTION, &Query::default(), 0).await?;
-            let own = actions.items.iter().find(|action| ACTION.id_of(action) == Some(*id));
-            Ok(own.map(progress_of_action))
+            // The newest come first, and it is mostly one of them that is followed.
+            for limit in [RECENT, 0] {
+                let actions = list(&session.client, &ACTION, &Query::default(), limit).await?;
+                let own = actions.items.iter().find(|action| ACTION.id_of(action) == Some(*id));
+                if own.is_some() || !actions.is_cut {
+                    return Ok(own.map(progress_of_action));
+                }
+            }
+            Ok(None)
         }
         Subject::Policy(id) => roll_out(session, id).await,
     }

@@ -172,8 +172,7 @@ fn desired(value: &Value, place: &str) -> Result<Desired, String> {
     let mut written = kind.kind().written(&spec);
     // `written` leaves out what is null, which in a file means: reset this.
     for (field, value) in spec.as_object().into_iter().flatten() {
-        let is_server_set = kind.kind().server_set.contains(&field.as_str());
-        if value.is_null() && !is_server_set {
+        if value.is_null() && !kind.kind().is_server_set(field) {
             written.insert(field.clone(), Value::Null);
         }
     }

@@ -91,6 +91,15 @@ async fn agents_are_named_by_host_or_id() {
 }
 
 #[tokio::test]
+async fn only_what_people_say_of_an_agent_is_edited() {
+    let (api, _) = api();
+    let server = api.serve().await;
+    let run = User::of(&server).run(&["agent", "edit", "web-1", "--set", "tags=[canary, us]"]).await;
+    assert_eq!((run.out.as_str(), run.code), ("Changed agent a1 (web-1)\n", 0), "{run}");
+    assert_eq!(server.requests().pop().unwrap().json(), json!({"tags": ["canary", "us"]}));
+}
+
+#[tokio::test]
 async fn a_query_needs_a_yes() {
     let (api, asked) = api();
     let server = api.serve().await;

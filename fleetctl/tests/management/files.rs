@@ -87,11 +87,7 @@ async fn what_is_planned_is_done_and_nothing_is_left_to_do() {
     );
     for words in [&["apply", "-f", &folder, "--yes"][..], &["apply", "-f", &folder, "--check"]] {
         let run = user.run(words).await;
-        assert_eq!(
-            (run.out.as_str(), run.code),
-            ("No changes: 4 objects are as the files say\n", 0),
-            "{run}"
-        );
+        assert_eq!((run.out.as_str(), run.code), ("No changes: 4 objects as the files say\n", 0), "{run}");
     }
     assert_eq!(server.log().iter().filter(writes).count(), 4);
 }
@@ -141,7 +137,7 @@ async fn only_what_was_created_here_is_pruned() {
         std::fs::remove_file(Path::new(&folder).join(name)).unwrap();
     }
     let run = user.run(&["apply", "-f", &folder, "--yes"]).await;
-    assert_eq!(run.out, "No changes: 1 objects are as the files say\n", "without --prune nothing is deleted");
+    assert_eq!(run.out, "No changes: 1 object as the files say\n", "without --prune nothing is deleted");
     let run = user.run(&["apply", "-f", &folder, "--prune", "--yes"]).await;
     insta::assert_snapshot!(run, @r"
     - PackagePolicy/nginx
@@ -167,7 +163,7 @@ async fn an_apply_that_stops_half_way_goes_on_from_there() {
     });
     let run = user.run(&["apply", "-f", &folder, "--yes"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.err, "AgentPolicy/web: name: it is taken\n2 of 4 steps are done\n");
+    assert_eq!(run.err, "AgentPolicy/web: name: it is taken\nDone before: 2 of 4 steps\n");
     let lock = read(&folder, "fleet.lock.yaml");
     assert!(lock.contains("Output/es") && !lock.contains("AgentPolicy/web"), "{lock}");
     api.hook(|_, _| None);
@@ -267,8 +263,8 @@ async fn the_round_trip_is_the_same_to_the_byte() {
     let user = User::of(&server);
     let folder = user.home.path().join("exported").display().to_string();
     let run = user.run(&["export", "-d", &folder]).await;
-    assert_eq!(run.out, format!("Wrote 6 files below {folder}; 0 were the same\n"));
-    assert_eq!(run.err, "1 secrets are exported as references: another server does not know them\n");
+    assert_eq!(run.out, format!("Wrote 6 files below {folder}; 0 unchanged\n"));
+    assert_eq!(run.err, "1 secret exported as a reference: no other server knows it\n");
     insta::assert_snapshot!(read(&folder, "package-policies/package_policies-default.yaml"), @r#"
     kind: PackagePolicy
     id: package_policies-default
@@ -296,9 +292,9 @@ async fn the_round_trip_is_the_same_to_the_byte() {
         - agent_policies-default
     "#);
     let run = user.run(&["apply", "-f", &folder, "--check"]).await;
-    assert_eq!((run.out.as_str(), run.code), ("No changes: 6 objects are as the files say\n", 0), "{run}");
+    assert_eq!((run.out.as_str(), run.code), ("No changes: 6 objects as the files say\n", 0), "{run}");
     let run = user.run(&["export", "-d", &folder]).await;
-    assert_eq!(run.out, format!("Wrote 0 files below {folder}; 6 were the same\n"));
+    assert_eq!(run.out, format!("Wrote 0 files below {folder}; 6 unchanged\n"));
 
     // Everything that is printed can be applied to an empty server, which then prints the same.
     let text = user.run(&["export"]).await.out;
@@ -332,7 +328,7 @@ async fn an_object_that_another_file_describes_is_not_exported_twice() {
     let (user, folder) = user_of(&server);
     user.run(&["apply", "-f", &folder, "--yes"]).await;
     let run = user.run(&["export", "-d", &folder, "--kind", "Output"]).await;
-    assert_eq!(run.out, format!("Wrote 1 files below {folder}; 0 were the same\n"));
+    assert_eq!(run.out, format!("Wrote 1 file below {folder}; 0 unchanged\n"));
     assert!(run.err.contains("Output/es is described in"), "{run}");
     assert_eq!(user.run(&["apply", "-f", &folder, "--check"]).await.code, 0);
 }

@@ -193,5 +193,5 @@ async fn the_audit_trail() {
     );
     assert_eq!(user.run(&["audit", "export"]).await.out, "{\"id\":\"e1\"}\n{\"id\":\"e2\"}\n");
     let file = user.home.path().join("audit.ndjson").display().to_string();
-    assert_eq!(user.run(&["audit", "export", "-f", &file]).await.err, format!("Wrote 2 entries to {file}\n"));
+    assert_eq!(user.run(&["audit", "export", "-f", &file]).await.err, format!("Wrote 2 lines to {file}\n"));
 }

@@ -4,6 +4,7 @@
 
 mod agents;
 mod api;
+mod completing;
 mod editing;
 mod files;
 mod http;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::profile::ServerFlags;
 
 /// Which fleet-server, and who asks there.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Server options")]
 pub(crate) struct ServerArgs {
     /// Where the management API is, such as https://fleet.example.com:5601 [variable: FLEET_SERVER_URL]

@@ -75,6 +75,13 @@ pub(crate) enum Remote {
     Login(Login),
     /// Servers that have a name: list, add, use, remove
     Profile(ProfileCommand),
+    /// Print what the word at the cursor may become; asked by completion scripts
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words of the command line up to the cursor, without the program's name.
+        #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 /// Global options that mean something for units only: the help of what asks a fleet-server leaves them out.
