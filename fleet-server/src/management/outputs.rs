@@ -2,6 +2,8 @@
 
 mod check;
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
@@ -117,11 +119,11 @@ async fn health(
         return Err(ApiError::not_found("Output", &id));
     }
     let snapshot = management.fleet.settings.snapshot();
-    let policies = management.deployer.policies().list(fleet_store::Scope::All).await?.values;
-    let used_by: std::collections::HashSet<String> = policies
-        .into_iter()
+    let policies = management.deployer.policies().all();
+    let used_by: HashSet<&str> = policies
+        .values()
         .filter(|policy| uses(&id, &policy.value, &snapshot))
-        .map(|policy| policy.id)
+        .map(|policy| policy.id.as_str())
         .collect();
     let (mut agents, mut in_trouble, mut last) = (0_usize, 0_usize, None::<Timestamp>);
     management.fleet.agents.for_each(|agent| {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_policy::documents::AgentPolicy;
 use fleet_policy::settings::Snapshot;
-use fleet_store::Scope;
 
 use crate::integrations::Row;
 use crate::management::Management;
@@ -111,8 +110,9 @@ impl Management {
         &self,
         is: impl Fn(&AgentPolicy) -> bool + Send,
     ) -> Result<Vec<String>, ApiError> {
-        let policies = self.deployer.policies().list(Scope::All).await?.values;
-        let users = policies.iter().filter(|policy| is(&policy.value));
+        // As the store has them: another server may just have saved one.
+        let policies = self.deployer.policies().refresh().await?;
+        let users = policies.values().filter(|policy| is(&policy.value));
         Ok(users.map(|policy| format!("agent policy {} ({})", policy.id, policy.value.name)).collect())
     }
 }
