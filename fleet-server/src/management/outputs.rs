@@ -2,6 +2,8 @@
 
 mod check;
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
@@ -118,7 +120,7 @@ async fn health(
     }
     let snapshot = management.fleet.settings.snapshot();
     let policies = management.deployer.policies().all();
-    let used_by: std::collections::HashSet<&str> = policies
+    let used_by: HashSet<&str> = policies
         .values()
         .filter(|policy| uses(&id, &policy.value, &snapshot))
         .map(|policy| policy.id.as_str())

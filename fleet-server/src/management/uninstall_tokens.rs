@@ -1,6 +1,5 @@
 //! `/api/fleet/uninstall_tokens`: what lifts the protection of a policy's agents.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -94,12 +93,11 @@ async fn list(
 ) -> Answer<Items<Listed>> {
     let fleet = &management.fleet;
     let policies = management.deployer.policies().all();
-    let mut names: HashMap<String, String> =
-        policies.values().map(|policy| (policy.id.clone(), policy.value.name.clone())).collect();
+    let name_of = |policy_id: &str| policies.get(policy_id).map(|policy| policy.value.name.clone());
     let known = fleet.settings.uninstall_tokens.refresh().await?;
     let search = query.search.as_deref().map(str::to_lowercase).unwrap_or_default();
     let is_found = |token: &UninstallToken| {
-        let name = names.get(&token.policy_id).map(|name| name.to_lowercase()).unwrap_or_default();
+        let name = name_of(&token.policy_id).unwrap_or_default().to_lowercase();
         query.policy_id.as_ref().is_none_or(|part| token.policy_id.contains(part.as_str()))
             && (search.is_empty()
                 || name.contains(&search)
@@ -114,7 +112,7 @@ async fn list(
     let page = query.page.unwrap_or(1).max(1);
     let per_page = query.per_page.unwrap_or(20).clamp(1, LARGEST_PAGE);
     let shown = found.into_iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
-    let items = shown.map(|token| Listed::of(token, names.remove(&token.policy_id))).collect();
+    let items = shown.map(|token| Listed::of(token, name_of(&token.policy_id))).collect();
     Ok(Json(Items { items, total, page, per_page }))
 }
 
@@ -123,7 +121,7 @@ async fn show(State(management): State<Management>, Path(id): Path<String>) -> A
     let known = fleet.settings.uninstall_tokens.refresh().await?;
     let found = known.values().find(|token| token.value.id == id);
     let token = &found.ok_or_else(|| ApiError::not_found("Uninstall token", &id))?.value;
-    let policy = management.deployer.policies().read(&token.policy_id).await?;
+    let policy = management.deployer.policies().get(&token.policy_id);
     let text = text(fleet, token).map_err(|error| ApiError::Internal(Box::new(error)))?;
     let listed = Listed::of(token, policy.map(|policy| policy.value.name.clone()));
     Ok(Json(Item { item: Shown { listed, token: text } }))

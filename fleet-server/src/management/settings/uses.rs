@@ -110,6 +110,7 @@ impl Management {
         &self,
         is: impl Fn(&AgentPolicy) -> bool + Send,
     ) -> Result<Vec<String>, ApiError> {
+        // As the store has them: another server may just have saved one.
         let policies = self.deployer.policies().refresh().await?;
         let users = policies.values().filter(|policy| is(&policy.value));
         Ok(users.map(|policy| format!("agent policy {} ({})", policy.id, policy.value.name)).collect())
