@@ -27,7 +27,7 @@ use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
-const FOLLOWED: usize = 7 + Settings::COLLECTIONS;
+const FOLLOWED: usize = 7 + Settings::COLLECTIONS + Packages::COLLECTIONS;
 
 /// What of artifacts is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +181,7 @@ impl Fleet {
                 fleet.jobs.end().await;
             }
         });
+        run!("packages", |fleet| fleet.packages.follow(|| fleet.has_read()));
         run!("turns", |fleet| fleet.sessions.give_turns());
     }
 

@@ -23,6 +23,7 @@ mod caller;
 mod catalogue;
 mod download_sources;
 mod enrollment_keys;
+mod epm;
 mod error;
 mod files;
 mod gate;
@@ -110,6 +111,7 @@ impl Management {
             .group(setup::routes)
             .group(agent_policies::routes)
             .group(package_policies::routes)
+            .group(epm::routes)
             .group(enrollment_keys::routes)
             .group(service_tokens::routes)
             .group(people::routes)
@@ -127,15 +129,21 @@ impl Management {
     }
 }
 
+/// The space that a path began with. In the extensions of requests that had one.
+#[derive(Clone, Debug)]
+struct Space(Arc<str>);
+
 /// Takes `/s/<space>` off the path: every space is served alike.
 fn leave_space(mut request: Request) -> Request {
     let uri = request.uri();
-    let rest = uri.path().strip_prefix("/s/").and_then(|rest| rest.find('/').map(|slash| &rest[slash..]));
-    if let Some(rest) = rest {
+    let parts = uri.path().strip_prefix("/s/").and_then(|rest| Some(rest.split_at(rest.find('/')?)));
+    if let Some((space, rest)) = parts {
+        let space = Space(space.into());
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         // What was a path is one still.
         if let Ok(stripped) = format!("{rest}{query}").parse() {
             *request.uri_mut() = stripped;
+            request.extensions_mut().insert(space);
         }
     }
     request

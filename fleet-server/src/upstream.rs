@@ -1,4 +1,6 @@
-//! Fetching something small from another server, over HTTP or HTTPS.
+//! Fetching something from another server, over HTTP or HTTPS, through a proxy if there is one.
+
+mod proxy;
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use fleet_service::tls::TlsError;
 use fleet_service::tls::client;
-use http::header::{HOST, USER_AGENT};
+use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::handshake;
@@ -19,19 +21,26 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+pub(crate) use proxy::Proxy;
+
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     /// The address is none.
     #[error("{0:?} is not a URL with http:// or https:// and a host")]
     Url(String),
     /// Nobody listens there, or it cannot be reached.
     #[error("cannot connect to {address}")]
     Connect {
+        /// Host and port.
         address: String,
+        /// Why not.
         #[source]
         source: io::Error,
     },
+    /// The proxy does not let it through.
+    #[error("the proxy answers {0}")]
+    Proxy(u16),
     /// There is nothing to trust it by.
     #[error("TLS cannot be used")]
     Tls(#[source] Box<TlsError>),
@@ -78,12 +87,28 @@ pub(crate) async fn send<F>(
 where
     F: Future<Output = Result<Arc<ClientConfig>, FetchError>>,
 {
-    timeout(time, send_for(request, tls, most)).await.unwrap_or(Err(FetchError::Slow(time)))
+    timeout(time, send_for(request, tls, None, most)).await.unwrap_or(Err(FetchError::Slow(time)))
+}
+
+/// The same, through a proxy if there is one, and with a TLS configuration that is there already.
+pub(crate) async fn send_through(
+    proxy: Option<&Proxy>,
+    request: Request<Bytes>,
+    tls: Option<&Arc<ClientConfig>>,
+    most: usize,
+    time: Duration,
+) -> Result<Response<Bytes>, FetchError> {
+    let tls = async || match tls {
+        Some(config) => Ok(Arc::clone(config)),
+        None => system().await,
+    };
+    timeout(time, send_for(request, tls, proxy, most)).await.unwrap_or(Err(FetchError::Slow(time)))
 }
 
 async fn send_for<F>(
     request: Request<Bytes>,
     tls: impl FnOnce() -> F,
+    proxy: Option<&Proxy>,
     most: usize,
 ) -> Result<Response<Bytes>, FetchError>
 where
@@ -99,21 +124,32 @@ where
         _ => return Err(not_a_url()),
     };
     let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
-    let connect = |source| FetchError::Connect { address: format!("{host}:{port}"), source };
-    let tcp = TcpStream::connect((host, port)).await.map_err(connect)?;
+    let first = proxy.map_or((host, port), |proxy| (proxy.host.as_str(), proxy.port));
+    let connect = |source| FetchError::Connect { address: format!("{}:{}", first.0, first.1), source };
+    let mut tcp = TcpStream::connect(first).await.map_err(connect)?;
     if !is_encrypted {
+        let request = match proxy {
+            Some(proxy) => for_proxy(request, proxy)?,
+            None => in_origin_form(request)?,
+        };
         return exchange(tcp, request, most).await;
+    }
+    if let Some(proxy) = proxy {
+        proxy.tunnel(&mut tcp, host, port).await?;
     }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| not_a_url())?;
     let tls = TlsConnector::from(tls().await?).connect(name, tcp).await.map_err(connect)?;
-    exchange(tls, request, most).await
+    exchange(tls, in_origin_form(request)?, most).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Bytes>, most: usize) -> Result<Response<Bytes>, FetchError>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    most: usize,
+) -> Result<Response<Bytes>, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let request = in_origin_form(request)?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(FetchError::Http)?;
@@ -149,4 +185,15 @@ fn in_origin_form(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Fetch
     let agent = concat!("fleet-server/", env!("CARGO_PKG_VERSION"));
     head.headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     Ok(Request::from_parts(head, Full::new(body)))
+}
+
+/// The request with its whole address, as a proxy gets it (RFC 9112, 3.2.2).
+fn for_proxy(request: Request<Bytes>, proxy: &Proxy) -> Result<Request<Full<Bytes>>, FetchError> {
+    let uri = request.uri().clone();
+    let mut request = in_origin_form(request)?;
+    *request.uri_mut() = uri;
+    if let Some(authorization) = &proxy.authorization {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    Ok(request)
 }

@@ -84,6 +84,9 @@ pub(super) enum ApiError {
     /// The identity provider does not do its part.
     #[error("{0}: try again, or sign in by name and password")]
     Provider(#[source] OidcError),
+    /// Another server, which is needed for it, does not answer as it should.
+    #[error("{0}")]
+    Upstream(String),
     /// The server cannot do its work.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -119,6 +122,7 @@ impl ApiError {
             },
             ApiError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Provider(_) => StatusCode::BAD_GATEWAY,
+            ApiError::Upstream(_) => StatusCode::BAD_GATEWAY,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -176,11 +180,31 @@ impl From<WriteError> for ApiError {
     }
 }
 
+/// What is wrong, and why.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
 impl From<PackagesError> for ApiError {
     fn from(error: PackagesError) -> ApiError {
         match error {
-            PackagesError::Archive(_) | PackagesError::Package(_) => ApiError::BadRequest(error.to_string()),
+            PackagesError::Archive(_)
+            | PackagesError::Package(_)
+            | PackagesError::Refused(_)
+            | PackagesError::NotInstalled(_)
+            | PackagesError::InUse(_) => ApiError::BadRequest(error.to_string()),
+            PackagesError::NotFound { name, version } => {
+                let version = version.map(|version| format!("-{version}")).unwrap_or_default();
+                ApiError::not_found("Package", &format!("{name}{version}"))
+            }
             PackagesError::Busy => ApiError::Busy,
+            PackagesError::Registry(error) => ApiError::Upstream(chain(&error)),
             PackagesError::Store(error) => error.into(),
             PackagesError::Corrupt(_) => ApiError::Internal(Box::new(error)),
         }

@@ -3,25 +3,31 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use fleet_integration::Package;
 use fleet_policy::files::{PART, decode_part, encode_part};
+use fleet_policy::settings::Table;
 use fleet_policy::timestamp::Timestamp;
-use fleet_store::{Collection, Expect, Store, Typed, Write, WriteError};
+use fleet_store::{Collection, Expect, ListRequest, Store, Typed, Write, WriteError};
 use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LARGEST_ARCHIVE, PackagesError};
+use super::summary::Summary;
+use super::{LARGEST_ARCHIVE, PackagesError, key};
+use crate::integrations::{PACKAGE_POLICIES, Row};
 
 /// [`InstalledPackage`] by the package's name.
 pub(super) static PACKAGES: Collection = Collection { name: "packages", indexed: &[] };
-/// [`PackageArchive`] by `<name>-<version>`.
+/// [`PackageArchive`] by `<name>@<version>`.
 pub(super) static PACKAGE_ARCHIVES: Collection = Collection { name: "package-archives", indexed: &[] };
 /// The bytes of archives, in parts, by `<SHA-256 of the archive>.<number>`.
 pub(super) static PACKAGE_PARTS: Collection = Collection { name: "package-parts", indexed: &[] };
 
 /// Parts that are written at a time.
 const PARTS_AT_A_TIME: usize = 4;
+/// A document is changed again so often when others change it at the same time.
+const MOST_ATTEMPTS: usize = 10;
+/// Integrations that are read at a time.
+const PAGE: usize = 500;
 
 /// How an archive is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,16 +42,18 @@ pub enum ArchiveKind {
 /// An archive that is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PackageArchive {
-    /// The package's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
     /// How it is packed.
     pub kind: ArchiveKind,
     /// Its size in bytes.
     pub size: usize,
     /// What its parts are known by, and checked against.
     pub sha256: String,
+    /// Where it came from.
+    pub source: InstallSource,
+    /// When it came.
+    pub kept_at: Timestamp,
+    /// What lists tell of the package: with name and version.
+    pub summary: Summary,
 }
 
 /// How far an installation is.
@@ -68,14 +76,37 @@ pub enum InstallSource {
     Registry,
     /// It came with the server.
     Bundled,
+    /// Made here, of a name and datasets.
+    Custom,
+}
+
+/// A version that could not be installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailedAttempt {
+    /// When it was tried.
+    #[schemars(with = "String")]
+    pub created_at: Timestamp,
+    /// Which version.
+    pub target_version: String,
+    /// Why not.
+    pub error: FailedReason,
+}
+
+/// Why a version could not be installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailedReason {
+    /// What kind of reason.
+    pub name: String,
+    /// For people.
+    pub message: String,
 }
 
 /// The version of a package that is installed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstalledPackage {
     /// The package's name.
     pub name: String,
-    /// Its version.
+    /// Its version; of one that could not be installed, the version that was tried.
     pub version: String,
     /// How far the installation is.
     pub install_status: InstallStatus,
@@ -86,27 +117,55 @@ pub struct InstalledPackage {
     /// Whether its integrations are upgraded with it.
     #[serde(default)]
     pub keep_policies_up_to_date: bool,
+    /// What was installed before: where a roll-back goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_version: Option<String>,
+    /// The space of whoever installed it. It is there for every space all the same.
+    #[serde(default)]
+    pub space: String,
+    /// Spaces that asked for it later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_spaces: Vec<String>,
+    /// The last attempts that failed, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<FailedAttempt>,
+}
+
+impl InstalledPackage {
+    /// Whether it can be used.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.install_status == InstallStatus::Installed
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Stored {
     store: Arc<dyn Store>,
-    installed: Typed<InstalledPackage>,
-    archives: Typed<PackageArchive>,
+    pub(super) installed: Table<InstalledPackage>,
+    pub(super) archives: Table<PackageArchive>,
+}
+
+/// An archive with its bytes.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) kind: ArchiveKind,
+    pub(super) source: InstallSource,
+    pub(super) bytes: Bytes,
 }
 
 impl Stored {
     pub(super) fn new(store: &Arc<dyn Store>) -> Stored {
         Stored {
             store: Arc::clone(store),
-            installed: Typed::new(Arc::clone(store), &PACKAGES),
-            archives: Typed::new(Arc::clone(store), &PACKAGE_ARCHIVES),
+            installed: Table::new(store, &PACKAGES),
+            archives: Table::new(store, &PACKAGE_ARCHIVES),
         }
     }
 
-    pub(super) async fn archive(&self, key: &str) -> Result<Option<(PackageArchive, Bytes)>, PackagesError> {
-        let Some(found) = self.archives.get(key).await? else { return Ok(None) };
-        let archive = found.value;
+    pub(super) async fn archive(&self, key: &str) -> Result<Option<Found>, PackagesError> {
+        let Some(found) = self.archives.read(key).await? else { return Ok(None) };
+        let archive = &found.value;
         let corrupt = || PackagesError::Corrupt(key.to_owned());
         if archive.size > LARGEST_ARCHIVE {
             return Err(corrupt());
@@ -120,41 +179,51 @@ impl Stored {
         if sha256(&whole) != archive.sha256 {
             return Err(corrupt());
         }
-        Ok(Some((archive, whole.freeze())))
+        Ok(Some(Found { kind: archive.kind, source: archive.source, bytes: whole.freeze() }))
     }
 
+    /// Keeps an archive in place of the one that the package's version had.
     pub(super) async fn keep(
         &self,
-        key: &str,
-        kind: ArchiveKind,
-        package: &Package,
-        bytes: &[u8],
+        found: &Found,
+        summary: Summary,
+        kept_at: Timestamp,
     ) -> Result<(), PackagesError> {
-        let archive = PackageArchive {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            kind,
-            size: bytes.len(),
-            sha256: sha256(bytes),
-        };
-        let parts: Vec<(usize, &[u8])> = bytes.chunks(PART).enumerate().collect();
+        let key = key(&summary.name, &summary.version);
+        let sha256 = sha256(&found.bytes);
+        let parts: Vec<(usize, &[u8])> = found.bytes.chunks(PART).enumerate().collect();
         for some in parts.chunks(PARTS_AT_A_TIME) {
-            let writes = some.iter().map(|(number, part)| {
-                Write::put(part_id(&archive.sha256, *number), Expect::Any, encode_part(part))
-            });
-            let writes = writes.collect();
-            for written in Arc::clone(&self.store).write_many(&PACKAGE_PARTS, writes, None).await {
+            let writes = some
+                .iter()
+                .map(|(number, part)| Write::put(part_id(&sha256, *number), Expect::Any, encode_part(part)));
+            for written in Arc::clone(&self.store).write_many(&PACKAGE_PARTS, writes.collect(), None).await {
                 written?;
             }
         }
-        let replaced = self.archives.get(key).await?;
-        self.archives.put(key, &archive, Expect::Any, None, None).await?;
-        if let Some(replaced) = replaced
-            && replaced.value.sha256 != archive.sha256
-        {
-            self.forget_parts(&replaced.value).await?;
+        let replaced = self.archives.read(&key).await?;
+        let archive = PackageArchive {
+            kind: found.kind,
+            size: found.bytes.len(),
+            sha256: sha256.clone(),
+            source: found.source,
+            kept_at,
+            summary,
+        };
+        self.archives.put(&key, archive, Expect::Any).await?;
+        match replaced {
+            Some(replaced) if replaced.value.sha256 != sha256 => {
+                Ok(self.forget_parts(&replaced.value).await?)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Removes an archive. Whether there was one.
+    pub(super) async fn remove(&self, key: &str) -> Result<bool, PackagesError> {
+        let Some(found) = self.archives.read(key).await? else { return Ok(false) };
+        self.archives.delete(key, Expect::Any).await?;
+        self.forget_parts(&found.value).await?;
+        Ok(true)
     }
 
     async fn forget_parts(&self, archive: &PackageArchive) -> Result<(), WriteError> {
@@ -166,13 +235,40 @@ impl Stored {
         Ok(())
     }
 
-    pub(super) async fn installed(&self, name: &str) -> Result<Option<InstalledPackage>, PackagesError> {
-        Ok(self.installed.get(name).await?.map(|found| found.value))
+    /// Changes what is installed of a package; `change` may be called more than once.
+    pub(super) async fn change(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Option<&InstalledPackage>) -> Option<InstalledPackage>,
+    ) -> Result<Option<InstalledPackage>, PackagesError> {
+        for _ in 0..MOST_ATTEMPTS {
+            // What this server knows may be old: a conflict shows it.
+            let before = self.installed.read(name).await?;
+            let Some(after) = change(before.as_ref().map(|before| &before.value)) else { return Ok(None) };
+            let expect = before.map_or(Expect::Absent, |before| Expect::Revision(before.revision));
+            match self.installed.put(name, after.clone(), expect).await {
+                Ok(_) => return Ok(Some(after)),
+                Err(WriteError::Conflict { .. } | WriteError::Unknown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(PackagesError::Busy)
     }
 
-    pub(super) async fn install(&self, package: &InstalledPackage) -> Result<(), PackagesError> {
-        self.installed.put(&package.name, package, Expect::Any, None, None).await?;
-        Ok(())
+    /// The integrations of a package as the store has them now.
+    pub(super) async fn uses_of(&self, name: &str) -> Result<Vec<Row>, PackagesError> {
+        let documents: Typed<Row> = Typed::new(Arc::clone(&self.store), &PACKAGE_POLICIES);
+        let mut request = ListRequest { limit: Some(PAGE), ..ListRequest::all() };
+        let mut found = Vec::new();
+        loop {
+            let (listing, next) = documents.page(request.clone()).await?;
+            let uses = listing.values.into_iter().map(|one| one.value);
+            found.extend(
+                uses.filter(|one| one.package.as_ref().is_some_and(|package| *package.name == *name)),
+            );
+            let Some(next) = next else { return Ok(found) };
+            request.page = Some(next);
+        }
     }
 }
 
@@ -180,6 +276,6 @@ fn part_id(sha256: &str, part: usize) -> String {
     format!("{sha256}.{part:05}")
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
