@@ -1,7 +1,7 @@
 # The front door, for people and for CI alike.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-stop test lint bench-units bench-agents advisories
+.PHONY: help dev dev-stop test lint bench-units bench-agents bench-management advisories
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -27,6 +27,10 @@ bench-units: ## how fast units start, stop, move and are listed, beside a real e
 bench-agents: ## how fast agents enrol, check in and get policies and actions, on both stores
 	@scripts/install-tools
 	cargo run --locked --release -p fleet-benches --bin bench-agents -- --json target/bench-agents.json
+
+bench-management: ## how fast the management API lists, counts and changes very many agents
+	@scripts/install-tools
+	cargo run --locked --release -p fleet-benches --bin bench-management -- --json target/bench-management.json
 
 advisories: ## known vulnerabilities of what we depend on; fetches the database
 	@scripts/deny advisories

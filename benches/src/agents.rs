@@ -15,8 +15,8 @@ mod churn;
 mod link;
 mod measure;
 mod scenario;
-mod server;
-mod store;
+pub(crate) mod server;
+pub(crate) mod store;
 mod swarm;
 mod tally;
 mod usage;
@@ -75,7 +75,7 @@ pub fn run_agents(arguments: &AgentsArguments) -> Result<(), BenchError> {
 }
 
 /// The server that was built beside this program, or the one in `FLEET_PROGRAMS`.
-fn program() -> Result<PathBuf, BenchError> {
+pub(crate) fn program() -> Result<PathBuf, BenchError> {
     let folder = match std::env::var_os("FLEET_PROGRAMS") {
         Some(folder) => PathBuf::from(folder),
         None => {

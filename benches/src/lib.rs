@@ -6,6 +6,8 @@
 //!
 //! [`agents`] measures fleet-server: thousands of simulated agents over TLS, on both stores.
 //!
+//! [`management`] measures the management API of fleet-server, with very many agents stored.
+//!
 //! It must not know how `fleetd` and `fleet-server` work inside; the planner alone is measured as the library that it
 //! is, and many agents are put into the store as the documents that they are.
 
@@ -15,6 +17,7 @@ mod client;
 mod error;
 mod etcd;
 mod lab;
+pub mod management;
 mod process;
 mod programs;
 mod report;
@@ -26,6 +29,7 @@ mod wait;
 pub use agents::{AgentsArguments, run_agents};
 pub use arguments::Arguments;
 pub use error::BenchError;
+pub use management::{ManagementArguments, run_management};
 pub use report::{Figure, Report, Target};
 pub use run::{exit_code, run};
 pub use samples::Samples;

@@ -20,12 +20,12 @@ use crate::wait::{Look, until};
 
 const PASSWORD: &str = "a password of the benchmark";
 /// The policy of the agents.
-pub(super) const POLICY: &str = "bench";
+pub(crate) const POLICY: &str = "bench";
 /// A start takes no longer, even with a store that is large.
 const START: Duration = Duration::from_secs(60);
 
 /// Where a server runs and what it is given.
-pub(super) struct Place {
+pub(crate) struct Place {
     program: PathBuf,
     folder: PathBuf,
     options: Vec<String>,
@@ -35,24 +35,24 @@ pub(super) struct Place {
 }
 
 /// A server that runs.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     process: Process,
-    pub(super) target: Target,
-    pub(super) management: Client,
+    pub(in crate::agents) target: Target,
+    pub(crate) management: Client,
 }
 
 /// How far an action is.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ActionStatus {
-    pub(super) nb_agents_action_created: u64,
-    pub(super) nb_agents_ack: u64,
-    pub(super) nb_agents_failed: u64,
+pub(crate) struct ActionStatus {
+    pub(crate) nb_agents_action_created: u64,
+    pub(crate) nb_agents_ack: u64,
+    pub(crate) nb_agents_failed: u64,
 }
 
 /// A port that nobody listens on now.
-pub(super) fn free_port() -> Result<u16, BenchError> {
+pub(crate) fn free_port() -> Result<u16, BenchError> {
     let listener =
         TcpListener::bind("127.0.0.1:0").map_err(BenchError::file("bind a port of", "127.0.0.1"))?;
     listener
@@ -63,7 +63,7 @@ pub(super) fn free_port() -> Result<u16, BenchError> {
 
 impl Place {
     /// A place for `program` with its files in `folder`.
-    pub(super) fn new(
+    pub(crate) fn new(
         program: &Path,
         folder: &Path,
         store: &Store,
@@ -88,7 +88,7 @@ impl Place {
     }
 
     /// Starts the server. Returns how long it took until it said that it serves.
-    pub(super) async fn start(&self) -> Result<(Server, Duration), BenchError> {
+    pub(crate) async fn start(&self) -> Result<(Server, Duration), BenchError> {
         let path = self.folder.join("log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
         let log = log.map_err(BenchError::file("open", &path))?;
@@ -150,12 +150,12 @@ async fn status(target: &Target) -> std::io::Result<u16> {
 
 impl Server {
     /// Its process.
-    pub(super) fn process(&self) -> Process {
+    pub(crate) fn process(&self) -> Process {
         self.process
     }
 
     /// Stops it, and waits for its end.
-    pub(super) async fn stop(mut self) -> Result<(), BenchError> {
+    pub(crate) async fn stop(mut self) -> Result<(), BenchError> {
         self.process.terminate().await?;
         match tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
@@ -166,7 +166,7 @@ impl Server {
     }
 
     /// Makes the policy and returns its enrolment key.
-    pub(super) async fn make_policy(&mut self, size: usize) -> Result<String, BenchError> {
+    pub(crate) async fn make_policy(&mut self, size: usize) -> Result<String, BenchError> {
         let mut body = policy(size, 0);
         body["id"] = POLICY.into();
         let _: Value = self.management.post("/api/fleet/agent_policies", body.to_string()).await?;
@@ -177,7 +177,7 @@ impl Server {
     }
 
     /// Saves the next revision of the policy and returns it.
-    pub(super) async fn save_policy(&mut self, size: usize, version: usize) -> Result<u64, BenchError> {
+    pub(crate) async fn save_policy(&mut self, size: usize, version: usize) -> Result<u64, BenchError> {
         let path = format!("/api/fleet/agent_policies/{POLICY}");
         let body = self.management.ask("PUT", &path, Some(policy(size, version).to_string())).await?;
         let saved: Value = serde_json::from_slice(&body)
@@ -187,7 +187,7 @@ impl Server {
     }
 
     /// Asks agents for their diagnostics. `agents` is a query, or a list of ids. Returns the action's id.
-    pub(super) async fn ask_agents(&mut self, agents: &Value) -> Result<String, BenchError> {
+    pub(crate) async fn ask_agents(&mut self, agents: &Value) -> Result<String, BenchError> {
         let body = json!({"agents": agents}).to_string();
         let answer: Value = self.management.post("/api/fleet/agents/bulk_request_diagnostics", body).await?;
         let id = answer["actionId"].as_str();
@@ -195,8 +195,8 @@ impl Server {
     }
 
     /// How far an action is.
-    pub(super) async fn action_status(&mut self, id: &str) -> Result<ActionStatus, BenchError> {
-        let url = "/api/fleet/agents/action_status";
+    pub(crate) async fn action_status(&mut self, id: &str) -> Result<ActionStatus, BenchError> {
+        let url = "/api/fleet/agents/action_status?perPage=100";
         let all: Value = self.management.get(url).await?;
         let items = all["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let found = items.iter().find(|item| item["actionId"] == id).cloned().unwrap_or_default();

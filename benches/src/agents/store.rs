@@ -27,14 +27,14 @@ const BATCH: usize = 1000;
 const PREFIX: &str = "/fleet/";
 
 /// A store that is there for one run.
-pub(super) enum Store {
+pub(crate) enum Store {
     Embedded(PathBuf),
     Etcd { child: Child, endpoint: String },
 }
 
 impl Store {
     /// Makes an empty one whose files lie in `folder`.
-    pub(super) async fn start(kind: StoreKind, folder: &Path) -> Result<Store, BenchError> {
+    pub(crate) async fn start(kind: StoreKind, folder: &Path) -> Result<Store, BenchError> {
         match kind {
             StoreKind::Embedded => Ok(Store::Embedded(folder.join("store.db"))),
             StoreKind::Etcd => etcd(folder).await,
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// The options of the server that name it.
-    pub(super) fn options(&self) -> Vec<String> {
+    pub(crate) fn options(&self) -> Vec<String> {
         match self {
             Store::Embedded(path) => vec![format!("store.path={}", path.display())],
             Store::Etcd { endpoint, .. } => vec![
@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// How many times it was written to, ever.
-    pub(super) async fn writes(&self) -> Result<f64, BenchError> {
+    pub(crate) async fn writes(&self) -> Result<f64, BenchError> {
         match self {
             Store::Embedded(path) => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -71,14 +71,15 @@ impl Store {
     }
 
     /// The process of the store, where it has one.
-    pub(super) fn process(&self) -> Option<Process> {
+    pub(crate) fn process(&self) -> Option<Process> {
         match self {
             Store::Embedded(_) => None,
             Store::Etcd { child, .. } => child.id().map(Process::new),
         }
     }
 
-    fn open(&self) -> Result<Arc<dyn fleet_store::Store>, BenchError> {
+    /// The store itself. No server may run.
+    pub(crate) fn open(&self) -> Result<Arc<dyn fleet_store::Store>, BenchError> {
         let fault = |error: fleet_store::Error| BenchError::Wrong(error.to_string());
         Ok(match self {
             Store::Embedded(path) => Arc::new(Embedded::open(path).map_err(fault)?),
@@ -95,7 +96,7 @@ impl Store {
     }
 
     /// Stores `count` more agents: copies of `template` with ids, keys and names of their own. No server may run.
-    pub(super) async fn seed(&self, template: &str, count: usize) -> Result<(), BenchError> {
+    pub(crate) async fn seed(&self, template: &str, count: usize) -> Result<(), BenchError> {
         let fault = |error: fleet_store::Error| BenchError::Wrong(error.to_string());
         let store = self.open()?;
         let agents = Typed::<Agent>::new(Arc::clone(&store), &AGENTS);

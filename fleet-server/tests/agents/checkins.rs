@@ -92,7 +92,9 @@ async fn what_is_not_of_its_form_is_set_aside_and_the_agent_goes_on() {
 async fn an_upgrade_is_told_of_from_its_request_to_its_end() {
     let server = Server::start(&[]);
     let (way, manager, policy, mut agent) = ready(&server).await;
-    manager.post(&format!("/api/fleet/agents/{}/upgrade", agent.id), &json!({"version": "9.7.0"})).await;
+    manager
+        .post(&format!("/api/fleet/agents/{}/upgrade", agent.id), &json!({"version": "9.7.0", "force": true}))
+        .await;
     let answer = agent.checkin(&way).await;
     let upgrade = &answer.body["actions"][0];
     assert_eq!(

@@ -1,11 +1,19 @@
 //! The management API of a real program, as people, browsers and scripts use it.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 #[path = "../agents/agent.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod agent;
+mod agents;
 mod client;
+#[path = "../agents/etcd.rs"]
+mod etcd;
 mod hosts;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]

@@ -33,6 +33,8 @@ pub(crate) struct Kind {
     pub(crate) base: &'static [&'static str],
     /// How one of them is deleted.
     pub(crate) deletion: Deletion,
+    /// The number of the first page of its list.
+    pub(crate) first_page: usize,
 }
 
 /// How an object is deleted.
@@ -176,6 +178,7 @@ const BARE: Kind = Kind {
     writable: &[],
     base: &[],
     deletion: Deletion::Delete,
+    first_page: 1,
 };
 
 /// Enrolled agents.
@@ -387,6 +390,7 @@ pub(crate) const ACTION: Kind = Kind {
     noun: "action",
     title: "action",
     path: "agents/action_status",
+    first_page: 0,
     id_field: "actionId",
     name_pointer: "",
     has_item: false,

@@ -49,7 +49,7 @@ pub(crate) async fn list(
     query: &Query,
     limit: usize,
 ) -> Result<List, ApiError> {
-    list_at(client, kind.path, query, limit).await
+    list_pages(client, kind.path, query, limit, kind.first_page).await
 }
 
 /// The first `limit` items of the list at `path`; 0 is all. Follows cursors where the server gives some, else page
@@ -60,10 +60,20 @@ pub(crate) async fn list_at(
     query: &Query,
     limit: usize,
 ) -> Result<List, ApiError> {
+    list_pages(client, path, query, limit, 1).await
+}
+
+async fn list_pages(
+    client: &Client,
+    path: &str,
+    query: &Query,
+    limit: usize,
+    first: usize,
+) -> Result<List, ApiError> {
     let mut list = List::default();
     let mut cursor: Option<String> = None;
     let size = if limit == 0 { PAGE } else { PAGE.min(limit) };
-    for page in 1..=MOST_PAGES {
+    for page in first..first + MOST_PAGES {
         let mut asked = query.clone().with("perPage", size.to_string());
         asked = match &cursor {
             Some(cursor) => asked.with("cursor", cursor.as_str()),
@@ -74,7 +84,8 @@ pub(crate) async fn list_at(
         let items = items_of(client, &path, &mut answer)?;
         let count = items.len();
         // A server that knows no pages gives the whole list, again and again.
-        if page > 1 && cursor.is_none() && count > 0 && list.items.get(..count) == Some(items.as_slice()) {
+        if page > first && cursor.is_none() && count > 0 && list.items.get(..count) == Some(items.as_slice())
+        {
             return Ok(list);
         }
         list.total = answer.get("total").and_then(Value::as_u64).or(list.total);

@@ -261,8 +261,10 @@ impl Upgradeable {
 
     fn allow(&mut self, seen: &Seen<'_>) -> bool {
         let Some(target) = self.target else { return true };
+        let is_upgrading = seen.agent.upgrade_started_at > seen.state.upgraded_at;
         if !seen.agent.agent.upgradeable
-            || matches!(seen.status, Status::Unenrolled | Status::Unenrolling | Status::Updating)
+            || is_upgrading
+            || matches!(seen.status, Status::Unenrolled | Status::Unenrolling)
         {
             return false;
         }

@@ -22,7 +22,7 @@ use crate::management::error::ApiError;
 use crate::management::input::Params;
 
 /// The most actions of a page.
-const LARGEST_PAGE: usize = 1_000;
+const LARGEST_PAGE: usize = 10_000;
 /// The most errors that are told of each action.
 const MOST_ERRORS: usize = 100;
 

@@ -138,7 +138,7 @@ impl Crowd {
         for agent in shown.iter().filter(|agent| agent["policy_revision"] != revision) {
             open.push(format!("{} is not known to run {revision}", agent["id"]));
         }
-        let counts = manager.get("/api/fleet/agents/action_status").await;
+        let counts = manager.get("/api/fleet/agents/action_status?perPage=10000").await;
         let counts: BTreeMap<&str, u64> = counts["items"]
             .as_array()
             .unwrap()
