@@ -33,7 +33,7 @@ async fn full(manager: &Manager, policy: &str) -> Value {
 
 async fn make_policy(manager: &Manager, id: &str, fields: Value) -> Value {
     let mut body = json!({"id": id, "name": id, "namespace": "default"});
-    for (key, value) in fields.as_object().unwrap() {
+    for (key, value) in fields.as_object().expect("fields") {
         body[key] = value.clone();
     }
     manager.post("/api/fleet/agent_policies", &body).await["item"].take()
@@ -41,7 +41,7 @@ async fn make_policy(manager: &Manager, id: &str, fields: Value) -> Value {
 
 async fn revision(manager: &Manager, policy: &str) -> u64 {
     let policy = manager.get(&format!("/api/fleet/agent_policies/{policy}")).await;
-    policy["item"]["revision"].as_u64().unwrap()
+    policy["item"]["revision"].as_u64().expect("a revision")
 }
 
 #[tokio::test]
