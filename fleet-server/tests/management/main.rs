@@ -13,8 +13,10 @@ mod agent;
 mod agents;
 mod client;
 #[path = "../agents/etcd.rs"]
+#[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod etcd;
 mod hosts;
+mod integrations;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
