@@ -15,6 +15,7 @@ mod collector;
 mod gather;
 pub mod revisions;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,15 @@ impl Sign for Signing<'_> {
     fn sign(&self, data: &[u8]) -> Option<String> {
         self.0.sign(data).ok()
     }
+}
+
+/// A policy that seems to be made of something else than there is.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// What there is.
+    recipe: u64,
+    /// Whether it was renewed for that.
+    is_renewed: bool,
 }
 
 /// Deploys policies.
@@ -286,8 +296,14 @@ impl Deployer {
 
     /// Looks from time to time for what was saved and not shipped, for ever.
     pub async fn keep_mending(&self) {
+        let mut suspects = HashMap::new();
         loop {
-            if let Err(error) = self.mend().await {
+            let mended = async {
+                self.mend().await?;
+                suspects = self.renew_outdated(&suspects).await?;
+                Ok::<(), DeployError>(())
+            };
+            if let Err(error) = mended.await {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "a policy that was saved cannot be shipped yet"
@@ -306,8 +322,7 @@ impl Deployer {
             let head = self.fleet.policies.head(&policy.id);
             if head.is_none_or(|head| head.rendered.revision < policy.value.revision) {
                 // Whoever saved it just now is about to ship it.
-                let age = policy.value.updated_at.until(self.fleet.clock.now());
-                if age < SAVED_JUST_NOW {
+                if self.was_saved_just_now(&policy.value) {
                     continue;
                 }
                 warn!(
@@ -319,5 +334,42 @@ impl Deployer {
             }
         }
         Ok(())
+    }
+
+    /// Renews policies that are made of something else than there is now, if that was so the last time too: what
+    /// this server knows may be behind for a moment. Each is renewed once for what there is. Answers those that
+    /// are so now.
+    async fn renew_outdated(
+        &self,
+        before: &HashMap<String, Suspect>,
+    ) -> Result<HashMap<String, Suspect>, DeployError> {
+        let mut outdated = HashMap::new();
+        for policy in self.policies().all().values() {
+            let Some(head) = self.fleet.policies.head(&policy.id) else { continue };
+            let Ok(made_of) = gather::made_of(&self.fleet, &policy.value) else { continue };
+            let recipe = DeployedPolicy::recipe(&made_of);
+            if head.recipe == recipe || self.was_saved_just_now(&policy.value) {
+                continue;
+            }
+            let known = before.get(&policy.id).filter(|known| known.recipe == recipe);
+            let is_renewed = known.is_some_and(|known| known.is_renewed);
+            outdated.insert(policy.id.clone(), Suspect { recipe, is_renewed: known.is_some() });
+            if known.is_some() && !is_renewed {
+                warn!(policy = policy.id, "something that it is made of has changed: it is shipped again");
+                let renewed = self.renew(&policy.id, &policy.value.updated_by, |found| {
+                    // Another server may have been faster.
+                    found.revision == policy.value.revision
+                });
+                match renewed.await {
+                    Ok(_) | Err(DeployError::NotFound(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(outdated)
+    }
+
+    fn was_saved_just_now(&self, policy: &AgentPolicy) -> bool {
+        policy.updated_at.until(self.fleet.clock.now()) < SAVED_JUST_NOW
     }
 }

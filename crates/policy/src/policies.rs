@@ -31,6 +31,8 @@ pub struct Head {
     pub rendered: Arc<Rendered>,
     /// The ids of the artifacts that its agents may fetch.
     pub artifacts: Arc<BTreeSet<Box<str>>>,
+    /// What it was composed of, in short: see [`DeployedPolicy::recipe`].
+    pub recipe: u64,
     /// After so long without a word an agent is inactive. Zero: never.
     pub inactivity_timeout: Duration,
     /// After so long without a word an agent is unenrolled. Zero: never.
@@ -117,6 +119,7 @@ impl Policies {
             revision,
             rendered: Arc::new(rendered),
             artifacts: Arc::new(artifacts::named_by(&policy)),
+            recipe: DeployedPolicy::recipe(&policy.made_of),
             inactivity_timeout: Duration::from_secs(policy.inactivity_timeout.unwrap_or(0)),
             unenroll_timeout: Duration::from_secs(policy.unenroll_timeout.unwrap_or(0)),
         };
@@ -191,6 +194,7 @@ pub(crate) mod tests {
             revision: Revision(rendered.revision),
             rendered: Arc::new(rendered),
             artifacts: Arc::default(),
+            recipe: 0,
             inactivity_timeout: Duration::ZERO,
             unenroll_timeout: Duration::ZERO,
         }

@@ -1,5 +1,6 @@
 //! What a policy is composed of, as the store has it now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_integration::policy::DataTag;
@@ -98,6 +99,21 @@ pub(super) async fn gather(
     Ok(Gathered { parts, integrations })
 }
 
+/// What `policy` would be made of now, as far as this server knows.
+pub(super) fn made_of(fleet: &Fleet, policy: &AgentPolicy) -> Result<BTreeMap<String, u64>, MissingSetting> {
+    let rows = fleet.integrations.rows.all();
+    let listed: Vec<_> = policy.package_policies.iter().filter_map(|id| rows.get(id)).collect();
+    let outputs: Vec<String> =
+        listed.iter().filter_map(|row| row.value.output_id.as_deref().map(str::to_owned)).collect();
+    let mut made_of = fleet.settings.snapshot().parts_for(policy, &outputs)?.made_of;
+    made_of.extend(listed.iter().map(|row| (of_integration(&row.id), row.value.revision)));
+    Ok(made_of)
+}
+
+fn of_integration(id: &str) -> String {
+    format!("package-policy:{id}")
+}
+
 struct Gathering<'a> {
     fleet: &'a Fleet,
     policy: &'a AgentPolicy,
@@ -108,7 +124,7 @@ struct Gathering<'a> {
 
 impl Gathering<'_> {
     async fn add(&mut self, integration: &Integration) {
-        self.parts.made_of.insert(format!("package-policy:{}", integration.id), integration.revision);
+        self.parts.made_of.insert(of_integration(&integration.id), integration.revision);
         match self.compile(integration).await {
             Ok((output, compiled)) => {
                 self.parts.inputs.extend(compiled.inputs);

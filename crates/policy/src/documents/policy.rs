@@ -1,6 +1,7 @@
 //! A policy as it was deployed.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -34,4 +35,16 @@ pub struct DeployedPolicy {
     pub made_of: BTreeMap<String, u64>,
     /// What agents get: `id`, `revision`, `inputs`, `outputs` and so on. Secrets stand in it as references.
     pub data: Map<String, Value>,
+}
+
+impl DeployedPolicy {
+    /// What a policy is made of, in one number: to see whether it would be made of something else now. Two
+    /// recipes that differ may have one number once in a great while; then a change that was cut off is shipped
+    /// with the next one.
+    #[must_use]
+    pub fn recipe(made_of: &BTreeMap<String, u64>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        made_of.hash(&mut hasher);
+        hasher.finish()
+    }
 }

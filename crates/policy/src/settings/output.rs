@@ -34,7 +34,13 @@ pub(super) fn rendered(output: &Output, proxy: Option<&Proxy>) -> (Value, Option
 
 fn common(output: &Output) -> Map<String, Value> {
     let mut own = Map::new();
-    own.insert("type".to_owned(), output.kind.as_str().into());
+    // Agents know no remote engine: to them it is one like any other. With what the server asks it for keys is
+    // nothing that they may have.
+    let kind = match output.kind {
+        OutputKind::RemoteElasticsearch => OutputKind::Elasticsearch,
+        kind => kind,
+    };
+    own.insert("type".to_owned(), kind.as_str().into());
     own.insert("hosts".to_owned(), json!(output.hosts));
     let mut ssl = super::parts::tls(output.ssl.as_ref());
     // People may write it with colons, agents do not.
@@ -52,14 +58,8 @@ fn common(output: &Output) -> Map<String, Value> {
         if !is_plain {
             set(&mut secrets, "ssl", given.ssl.as_ref());
         }
-        match output.kind {
-            OutputKind::RemoteElasticsearch => {
-                set(&mut secrets, "service_token", given.service_token.as_ref());
-            }
-            OutputKind::Kafka if output.auth_type == Some(KafkaAuth::UserPass) => {
-                set(&mut secrets, "password", given.password.as_ref());
-            }
-            _ => {}
+        if output.kind == OutputKind::Kafka && output.auth_type == Some(KafkaAuth::UserPass) {
+            set(&mut secrets, "password", given.password.as_ref());
         }
     }
     if !secrets.is_empty() {
@@ -71,9 +71,6 @@ fn common(output: &Output) -> Map<String, Value> {
 fn engine(output: &Output, own: &mut Map<String, Value>) {
     set(own, "preset", output.preset.as_ref());
     set(own, "write_to_logs_streams", output.write_to_logs_streams.filter(|is| *is).as_ref());
-    if output.kind == OutputKind::RemoteElasticsearch {
-        set(own, "service_token", output.service_token.as_ref());
-    }
 }
 
 fn kafka(output: &Output, own: &mut Map<String, Value>) {
