@@ -263,6 +263,7 @@ impl Server {
             listener: management,
             tls: acceptor,
             allows_plain: config.management.allows_plain(),
+            proxies: management::TrustedProxies::new(&config.management.trusted_proxies),
         };
         drain.spawn("management-port", management::serve(port, router, ending.clone(), tracker.clone()));
         Ok(serving)

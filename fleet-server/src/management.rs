@@ -32,6 +32,7 @@ mod hosts;
 mod input;
 mod list;
 mod openapi;
+mod origin;
 mod outputs;
 mod package_policies;
 mod people;
@@ -57,6 +58,7 @@ use error::ApiError;
 use routes::Routes;
 
 pub use health::Health;
+pub use origin::TrustedProxies;
 pub use people::{People, PeopleOptions};
 pub use serve::{Port, serve};
 

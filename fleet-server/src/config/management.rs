@@ -1,13 +1,16 @@
 //! `management`: the API of people and scripts, and the console.
 
+mod network;
 mod people;
 
 use std::net::IpAddr;
 
 use fleet_service::config::document::Section;
+use fleet_service::config::value::Expected;
 
 use super::tls::{ListenerTls, read_listener};
 
+pub use network::{Network, NoNetwork};
 pub use people::{Audit, CALLBACK, Oidc, Sessions};
 
 /// Where the management API is served.
@@ -19,6 +22,8 @@ pub struct Management {
     pub port: u16,
     /// The certificate.
     pub tls: ListenerTls,
+    /// The proxies in front of the server that are believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long people stay signed in.
     pub sessions: Sessions,
     /// How much of what they do is kept.
@@ -47,6 +52,9 @@ pub(super) fn read(root: &Section<'_>) -> Management {
         host: section.get("host", "127.0.0.1".to_owned(), super::host),
         port: super::port(&section, "port", 5601),
         tls: read_listener(&section.section("ssl")),
+        trusted_proxies: section.list("trusted_proxies", Vec::new(), |scalar| {
+            scalar.text().trim().parse().map_err(|error: NoNetwork| Expected::new(error.to_string()))
+        }),
         sessions: people::read_sessions(&section.section("sessions")),
         audit: people::read_audit(&section.section("audit")),
         oidc: people::read_oidc(&section.section("oidc")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleet_access::api_keys::KeyRefusal;
-use fleet_access::audit::{Deed, Doer};
+use fleet_access::audit::{Deed, Doer, Kept};
 use fleet_access::documents::User;
 use fleet_access::key::ApiKey;
 use fleet_access::rights::{Principal, Proof};
@@ -74,7 +74,7 @@ pub(super) async fn by_password(
             // Names that nobody has would fill the trail with what strangers type.
             if people.users.known(name).await?.is_some() {
                 let doer = doer(name, remote, StatusCode::UNAUTHORIZED);
-                tell(management, &doer, "session", name).await;
+                drop(tell(management, &doer, "session", name).await);
             }
         }
     }
@@ -83,13 +83,14 @@ pub(super) async fn by_password(
 
 /// Keeps something that changes no object. Where there is no room in the trail, it is done without: whoever only
 /// tries must not be able to hold up others.
-pub(super) async fn tell(management: &Management, doer: &Doer, kind: &str, object: &str) {
+pub(super) async fn tell(management: &Management, doer: &Doer, kind: &str, object: &str) -> Option<Kept> {
     let deed = Deed { kind: kind.to_owned(), object: object.to_owned(), before: None, after: None };
     match management.people.audit.admit().await {
-        Ok(place) => drop(place.keep(doer, vec![deed])),
+        Ok(place) => Some(place.keep(doer, vec![deed])),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(user = doer.user, remote = doer.remote, status = doer.status, kind, object, error);
+            None
         }
     }
 }

@@ -16,7 +16,7 @@ use super::routes::{Access, Operation};
 use super::{Management, auth};
 
 /// An answer waits so long for its entry in the trail to be written; the entry itself waits longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// In front of one operation.
 #[derive(Debug)]

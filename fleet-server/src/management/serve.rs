@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tower::util::MapRequest;
 use tracing::{debug, warn};
 
-use super::caller::{Encrypted, Remote};
+use super::origin::TrustedProxies;
 use crate::http::{Ending, Transport};
 
 /// What a handshake of TLS begins with (RFC 8446, 5.1).
@@ -34,6 +34,8 @@ pub struct Port {
     pub tls: Option<Acceptor>,
     /// Whether connections that are not encrypted are served too.
     pub allows_plain: bool,
+    /// Whom to believe where a request came from.
+    pub proxies: TrustedProxies,
 }
 
 /// Serves until the end.
@@ -51,10 +53,10 @@ pub async fn serve(port: Port, router: Router, ending: Ending, tracker: TaskTrac
                 continue;
             }
         };
-        let (tls, allows_plain) = (port.tls.clone(), port.allows_plain);
+        let (tls, allows_plain, proxies) = (port.tls.clone(), port.allows_plain, port.proxies.clone());
         let (router, ending) = (router.clone(), ending.clone());
         tracker.spawn(async move {
-            if let Err(error) = connection(stream, tls, allows_plain, router, ending).await {
+            if let Err(error) = connection(stream, tls, allows_plain, proxies, router, ending).await {
                 debug!(error, "a connection broke");
             }
         });
@@ -65,26 +67,28 @@ async fn connection(
     stream: TcpStream,
     tls: Option<Acceptor>,
     allows_plain: bool,
+    proxies: TrustedProxies,
     router: Router,
     ending: Ending,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let remote = Remote(stream.peer_addr()?.ip());
+    let peer = stream.peer_addr()?.ip();
     let is_handshake = timeout(HEAD, first_byte(&stream)).await?? == Some(HANDSHAKE);
     let (transport, router) = match tls {
         Some(tls) if is_handshake => (Transport::Tls(Box::new(tls.accept(stream).await?)), router),
         Some(_) if !allows_plain => (Transport::Plain(stream), refuse()),
         _ => (Transport::Plain(stream), router),
     };
-    let is_encrypted = Encrypted(matches!(transport, Transport::Tls(_)));
+    let is_encrypted = matches!(transport, Transport::Tls(_));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
     // Who comes while the server stops is answered once.
     let is_draining = ending.drain.is_cancelled();
     builder.keep_alive(!is_draining);
     let service = TowerToHyperService::new(MapRequest::new(router, move |mut request: Request<Incoming>| {
+        let (remote, encrypted) = proxies.origin(peer, is_encrypted, request.headers());
         request.extensions_mut().insert(remote);
-        request.extensions_mut().insert(is_encrypted);
+        request.extensions_mut().insert(encrypted);
         request
     }));
     let serving = builder.serve_connection(TokioIo::new(transport), service);

@@ -14,6 +14,8 @@ const ES_TLS: &str =
     "store: embedded\noutput.elasticsearch.ssl.certificate: $cert\noutput.elasticsearch.ssl.key: $key\n";
 const TLS: &str = "inputs.0.server.ssl.certificate: $cert\ninputs.0.server.ssl.key: $key\n";
 const MANAGEMENT_TLS: &str = "management.ssl.certificate: $cert\nmanagement.ssl.key: $key\n";
+const OIDC: &str = "management.oidc.issuer: https://a\nmanagement.oidc.client_id: a\nmanagement.oidc.roles.admin: a\n\
+                    management.oidc.redirect_uri: https://b/api/fleet/oidc/callback\n";
 const TOKENS: &str = "inputs.0.server.static_policy_tokens.enabled: true\n\
                       inputs.0.server.static_policy_tokens.policy_tokens.0.token_key: a\n\
                       inputs.0.server.static_policy_tokens.policy_tokens.0.policy_id: b\n";
@@ -46,6 +48,19 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (ETCD, "store.etcd.ssl.certificate_authorities", "[$ca]", "[$ca, $cert]"),
     (NOTHING, "management.host", "0.0.0.0", BAD),
     (NOTHING, "management.port", "1", "70000"),
+    (NOTHING, "management.trusted_proxies", "[10.0.0.0/8, '::1']", BAD),
+    (NOTHING, "management.sessions.{idle_timeout,lifetime}", "90m", "1s"),
+    (NOTHING, "management.audit.max_entries", "500", "1"),
+    (NOTHING, "management.audit.max_age", "90m", BAD),
+    (OIDC, "management.oidc.issuer", "https://c", "http://c"),
+    (OIDC, "management.oidc.client_id", "x", LIST),
+    (OIDC, "management.oidc.client_secret", "x", LIST),
+    (OIDC, "management.oidc.client_secret_path", "$secret", "/does/not/exist"),
+    (OIDC, "management.oidc.redirect_uri", "https://c/api/fleet/oidc/callback", "https://c"),
+    (OIDC, "management.oidc.scopes", "[groups]", "['a b']"),
+    (OIDC, "management.oidc.claims.{name,roles}", "x", LIST),
+    (OIDC, "management.oidc.roles.{admin,editor,viewer}", "[x]", "[[x]]"),
+    (OIDC, "management.oidc.ca", "$ca", "/does/not/exist"),
     (NOTHING, "fleet.{agent,host}.id", "x", LIST),
     (NOTHING, "fleet.agent.version", "x", LIST),
     (NOTHING, "fleet.host.name", "x", LIST),

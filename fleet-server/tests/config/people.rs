@@ -55,6 +55,14 @@ fn what_others_could_read_or_change_on_the_way_is_refused() {
 }
 
 #[test]
+fn proxies_are_addresses_and_networks() {
+    let proxies = yaml("management.trusted_proxies: [10.0.0.0/8, '::1']").config().management.trusted_proxies;
+    assert!(proxies[0].contains("10.1.2.3".parse().unwrap()) && proxies[1].contains("::1".parse().unwrap()));
+    let mistakes = yaml("management.trusted_proxies: proxy.example").mistakes();
+    assert!(mistakes[0].contains("management.trusted_proxies"), "{mistakes:?}");
+}
+
+#[test]
 fn sign_ins_and_the_trail_have_bounds() {
     let config =
         yaml("management: {sessions: {idle_timeout: 30m, lifetime: 12h}, audit: {max_entries: 500}}");

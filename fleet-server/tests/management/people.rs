@@ -3,6 +3,7 @@
 mod api_keys;
 mod audit;
 mod oidc;
+mod servers;
 mod session;
 mod users;
 

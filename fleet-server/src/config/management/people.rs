@@ -95,6 +95,12 @@ pub(super) fn read_oidc(section: &Section<'_>) -> Option<Oidc> {
     if !section.is_present() {
         return None;
     }
+    if let Some(path) = &oidc.3
+        && let Err(error) = std::fs::File::open(path)
+    {
+        let text = format!("{}: {} cannot be read: {error}", section.full_key("ca"), path.display());
+        section.mistake("ca", text);
+    }
     for key in required.into_iter().filter(|key| !section.has(key)) {
         section.mistake(key, format!("{} is missing", section.full_key(key)));
     }

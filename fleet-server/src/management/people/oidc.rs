@@ -116,7 +116,7 @@ async fn finish(
     let person = provider.finish(code, pending.secrets).await?;
     if person.roles.is_empty() {
         let doer = auth::doer(&person.name, way.remote, StatusCode::FORBIDDEN);
-        auth::tell(&management, &doer, "session", &person.name).await;
+        drop(auth::tell(&management, &doer, "session", &person.name).await);
         return Err(ApiError::Forbidden(format!(
             "{} is in no group that has a role here: ask for one that management.oidc.roles names",
             person.name

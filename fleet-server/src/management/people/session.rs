@@ -16,10 +16,12 @@ use http::{HeaderMap, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::debug;
 
 use super::cookies::{self, Cookie, SESSION};
 use crate::management::caller::{Caller, Encrypted, Remote};
 use crate::management::error::ApiError;
+use crate::management::gate::PATIENCE;
 use crate::management::input::Input;
 use crate::management::routes::{Routes, delete, get, open};
 use crate::management::{Answer, Management, auth};
@@ -87,7 +89,11 @@ pub(in super::super) async fn begin(
     let lasts = now.until(begun.document.expires_at).as_secs();
     let cookie = cookie(&begun.token, lasts, way)?;
     let doer = auth::doer(&begun.document.user, way.remote, StatusCode::OK);
-    auth::tell(management, &doer, "session", &begun.document.user).await;
+    if let Some(kept) = auth::tell(management, &doer, "session", &begun.document.user).await
+        && !kept.written(PATIENCE).await
+    {
+        debug!("a sign-in is answered before its entry in the audit trail is written");
+    }
     Ok((cookie, begun.document, begun.token))
 }
 

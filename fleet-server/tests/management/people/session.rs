@@ -149,3 +149,33 @@ async fn too_many_wrong_passwords_lock_the_name_for_a_while() {
     // Others are not in its way.
     sign_in(&server, "admin", PASSWORD).await.ok();
 }
+
+#[tokio::test]
+async fn behind_a_proxy_each_client_is_counted_by_its_own_address() {
+    let server = Server::start(&["management.trusted_proxies=127.0.0.1".to_owned()]);
+    somebody(&server, "ann", json!(["viewer"]), json!([])).await;
+    let from = |address: &str| {
+        let headers = format!("127.0.0.1, {address}");
+        Client::anonymous(&server).with("x-forwarded-for", headers).with("x-forwarded-proto", "https")
+    };
+    let (mallory, ann) = (from("192.0.2.7"), from("198.51.100.1"));
+    let wrong = json!({"username": "ann", "password": "wrong password"});
+    let began = tokio::time::Instant::now();
+    loop {
+        let answer = mallory.post(SESSION, &wrong).await;
+        if answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 8) {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 60, "the wait does not grow");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let right = json!({"username": "ann", "password": SOME_PASSWORD});
+    mallory.post(SESSION, &right).await.refusal(429);
+    let signed_in = ann.post(SESSION, &right).await;
+    assert!(signed_in.header("set-cookie").ends_with("; Secure"), "{signed_in:?}");
+    let entries = Client::admin(&server).get("/api/fleet/audit?kind=session&user=ann").await.ok();
+    assert_eq!(
+        (&entries["items"][0]["status"], &entries["items"][0]["remote"]),
+        (&json!(200), &json!("198.51.100.1"))
+    );
+}

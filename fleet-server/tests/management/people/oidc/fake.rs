@@ -33,6 +33,8 @@ struct Said {
 }
 
 type Shared = Arc<Mutex<Said>>;
+/// What the provider makes of the truth.
+type Lie = fn(&mut Said);
 
 struct Fake {
     said: Shared,
@@ -168,7 +170,7 @@ async fn only_a_token_that_is_as_it_should_be_is_believed() {
     let hashed = fake.sign_in(|said| said.claims["at_hash"] = hash("an access token").into()).await;
     assert_eq!(hashed.status, 303, "{}", hashed.text);
 
-    let lies: [(&str, fn(&mut Said)); 12] = [
+    let lies: [(&str, Lie); 12] = [
         ("another nonce", |said| said.claims["nonce"] = "x".into()),
         ("no nonce", |said| said.claims["nonce"] = Value::Null),
         ("for others", |said| said.claims["aud"] = json!(["others"])),
