@@ -13,6 +13,7 @@ mod agent;
 mod agents;
 mod client;
 #[path = "../agents/etcd.rs"]
+#[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod etcd;
 mod hosts;
 #[path = "../agents/manager.rs"]
