@@ -9,6 +9,7 @@
 
 mod agents;
 mod api;
+mod at_terminal;
 mod completing;
 mod editing;
 mod files;

@@ -176,6 +176,9 @@ async fn policies_keys_and_people() {
     let run =
         world.run(&["policy", "list", "--server", &ada, "--user", "ada", "--password-file", &password]).await;
     assert!(run.code == 1 && run.err.contains("give it with --ca-file"), "{run}");
+    let anyway = ["policy", "list", "-o", "id", "--server", &ada, "--insecure-skip-verify"];
+    let as_ada = [&anyway[..], &["--user", "ada", "--password-file", &password]].concat();
+    assert_eq!(world.out(&as_ada).await, "default\nweb\n");
     assert!(world.out(&["audit", "list", "--kind", "user"]).await.contains("ada"));
     assert!(world.out(&["audit", "export"]).await.lines().count() > 5);
     assert_eq!(world.out(&["agent", "list", "-o", "json"]).await, "[]\n");
