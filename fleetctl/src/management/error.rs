@@ -5,6 +5,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::client::TransportError;
+use crate::output::printable;
 
 /// The longest text of an answer that is no error of the API, in characters.
 const LONGEST_TEXT: usize = 300;
@@ -48,10 +49,10 @@ impl ApiError {
     /// Reads an answer that is no success.
     pub(super) fn refused(status: u16, body: &[u8]) -> ApiError {
         let message = match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(body) if !body.message.is_empty() => in_words(&body.message),
+            Ok(body) if !body.message.is_empty() => printable_lines(&in_words(&body.message)),
             _ => {
                 let text: String = String::from_utf8_lossy(body).trim().chars().take(LONGEST_TEXT).collect();
-                format!("the server answered with status {status}: {text}")
+                format!("the server answered with status {status}: {}", printable(&text))
             }
         };
         ApiError::Refused { status, message }
@@ -116,6 +117,13 @@ impl ApiError {
     }
 }
 
+/// A text with its lines, but with nothing else in it that could steer the terminal: it may tell names that anybody
+/// chose.
+fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    lines.join("\n")
+}
+
 /// `[request body.a.b]: reason` as `a.b: reason`.
 fn in_words(message: &str) -> String {
     let Some((place, reason)) = message.strip_prefix("[request ").and_then(|rest| rest.split_once(']'))
@@ -157,6 +165,7 @@ mod tests {
     fn other_answers_are_shown_as_they_are() {
         assert_eq!(told(502, "<html>bad gateway"), "the server answered with status 502: <html>bad gateway");
         assert!(told(500, &"x".repeat(10_000)).len() < 400);
+        assert_eq!(told(400, "{\"message\":\"a\\u001b[2J\\nb\"}"), "a [2J\nb");
         assert!(ApiError::refused(401, b"").hint().contains("fleetctl login"));
         let unknown =
             ApiError::refused(404, br#"{"message":"Not Found"}"#).of_request(&Method::GET, "http://a/x");

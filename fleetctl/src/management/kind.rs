@@ -21,6 +21,8 @@ pub(crate) struct Kind {
     pub(crate) name_field: Option<&'static str>,
     /// Whether one of them can be asked for.
     pub(crate) has_item: bool,
+    /// The number of the list's first page.
+    pub(crate) first_page: usize,
     /// Whether it is asked for in the shape that people write.
     pub(crate) is_simplified: bool,
     /// What a table shows.
@@ -33,8 +35,6 @@ pub(crate) struct Kind {
     pub(crate) base: &'static [&'static str],
     /// How one of them is deleted.
     pub(crate) deletion: Deletion,
-    /// The number of the first page of its list.
-    pub(crate) first_page: usize,
 }
 
 /// How an object is deleted.
@@ -172,13 +172,13 @@ const BARE: Kind = Kind {
     name_pointer: "/name",
     name_field: None,
     has_item: true,
+    first_page: 1,
     is_simplified: false,
     columns: &[],
     server_set: &["revision", "updated_at", "updated_by", "created_at", "created_by", "is_preconfigured"],
     writable: &[],
     base: &[],
     deletion: Deletion::Delete,
-    first_page: 1,
 };
 
 /// Enrolled agents.
@@ -390,10 +390,11 @@ pub(crate) const ACTION: Kind = Kind {
     noun: "action",
     title: "action",
     path: "agents/action_status",
-    first_page: 0,
     id_field: "actionId",
     name_pointer: "",
     has_item: false,
+    // As in the original, of this list alone.
+    first_page: 0,
     columns: &[
         column("ID", Cell::Text(&["/actionId"])),
         column("TYPE", Cell::Text(&["/type"])),

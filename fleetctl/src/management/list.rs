@@ -49,31 +49,30 @@ pub(crate) async fn list(
     query: &Query,
     limit: usize,
 ) -> Result<List, ApiError> {
-    list_pages(client, kind.path, query, limit, kind.first_page).await
+    follow(client, (kind.path, kind.first_page), query, limit).await
 }
 
-/// The first `limit` items of the list at `path`; 0 is all. Follows cursors where the server gives some, else page
-/// numbers.
+/// The first `limit` items of the list at `path`; 0 is all.
 pub(crate) async fn list_at(
     client: &Client,
     path: &str,
     query: &Query,
     limit: usize,
 ) -> Result<List, ApiError> {
-    list_pages(client, path, query, limit, 1).await
+    follow(client, (path, 1), query, limit).await
 }
 
-async fn list_pages(
+/// Follows a list, by cursors where the server gives some, else by page numbers.
+async fn follow(
     client: &Client,
-    path: &str,
+    (path, first_page): (&str, usize),
     query: &Query,
     limit: usize,
-    first: usize,
 ) -> Result<List, ApiError> {
     let mut list = List::default();
     let mut cursor: Option<String> = None;
     let size = if limit == 0 { PAGE } else { PAGE.min(limit) };
-    for page in first..first + MOST_PAGES {
+    for page in first_page..first_page + MOST_PAGES {
         let mut asked = query.clone().with("perPage", size.to_string());
         asked = match &cursor {
             Some(cursor) => asked.with("cursor", cursor.as_str()),
@@ -84,15 +83,19 @@ async fn list_pages(
         let items = items_of(client, &path, &mut answer)?;
         let count = items.len();
         // A server that knows no pages gives the whole list, again and again.
-        if page > first && cursor.is_none() && count > 0 && list.items.get(..count) == Some(items.as_slice())
+        if page > first_page
+            && cursor.is_none()
+            && count > 0
+            && list.items.get(..count) == Some(items.as_slice())
         {
             return Ok(list);
         }
         list.total = answer.get("total").and_then(Value::as_u64).or(list.total);
         list.items.extend(items);
         cursor = answer.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
-        let has_all = list.total.is_some_and(|total| list.items.len() as u64 >= total);
-        let is_last = cursor.is_none() && (has_all || count != size);
+        // A page may be shorter than was asked for: servers have limits of their own.
+        let has_all = list.total.map_or(count != size, |total| list.items.len() as u64 >= total);
+        let is_last = cursor.is_none() && has_all;
         if limit > 0 && list.items.len() >= limit {
             list.is_cut = list.items.len() > limit || !is_last;
             list.items.truncate(limit);

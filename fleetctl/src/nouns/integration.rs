@@ -49,12 +49,24 @@ fn tell_dry_run(session: &Session, id: &str, result: &Value) -> bool {
     }
     session.console.line(format_args!("integration {id}:"));
     if let Some([before, after]) = result.get("diff").and_then(Value::as_array).map(Vec::as_slice) {
-        let written = |value: &Value| Value::Object(INTEGRATION.written(value));
+        let written = |value: &Value| without_compiled(&Value::Object(INTEGRATION.written(value)));
         for change in changes(&written(before), &written(after)) {
             session.console.line(format_args!("  {}", shown(&change)));
         }
     }
     false
+}
+
+/// What is left is what people write: the rest follows from it.
+fn without_compiled(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.iter().filter(|(field, _)| !field.starts_with("compiled_"));
+            Value::Object(own.map(|(field, value)| (field.clone(), without_compiled(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_compiled).collect()),
+        other => other.clone(),
+    }
 }
 
 fn why(result: &Value) -> String {

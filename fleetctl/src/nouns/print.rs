@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::nouns::Output;
 use crate::management::{Column, Kind, List};
-use crate::output::Console;
+use crate::output::{Console, printable};
 use crate::yaml::to_text;
 
 /// Between two columns.
@@ -13,9 +13,8 @@ const GAP: usize = 2;
 /// Rows as lines, with columns as wide as their widest cell. Control characters become blanks: a name must not
 /// be able to move the cursor.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let printable =
-        |cell: &String| -> String { cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() };
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(printable).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -95,12 +94,12 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// `title id (name)`
+/// `title id (name)`, with nothing in it that could steer the terminal.
 pub(crate) fn called(kind: &Kind, object: &Value) -> String {
     let id = kind.id_of(object).unwrap_or("?");
     match kind.name_of(object).filter(|name| *name != id && !name.is_empty()) {
-        Some(name) => format!("{} {id} ({name})", kind.title),
-        None => format!("{} {id}", kind.title),
+        Some(name) => printable(&format!("{} {id} ({name})", kind.title)),
+        None => printable(&format!("{} {id}", kind.title)),
     }
 }
 

@@ -6,5 +6,5 @@ mod yaml;
 
 pub(crate) use console::Console;
 pub use console::Streams;
-pub(crate) use tabwriter::align;
+pub(crate) use tabwriter::{align, printable};
 pub(crate) use yaml::to_yaml;

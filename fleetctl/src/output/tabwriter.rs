@@ -39,8 +39,9 @@ fn column_widths(rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
-fn printable(cell: &str) -> String {
-    cell.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+/// A text without control characters: blanks are in their place.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::output::printable;
+
 /// The most characters of a value that are shown in one line.
 const LONGEST: usize = 100;
 
@@ -57,7 +59,7 @@ fn escaped(name: &str) -> String {
 
 /// A change as a line for people: `~ /name: "a" -> "b"`.
 pub(crate) fn shown(change: &Change) -> String {
-    match (&change.before, &change.after) {
+    printable(&match (&change.before, &change.after) {
         (None, None) => format!("  {}", change.path),
         (None, Some(after)) => format!("+ {}: {}", change.path, short(after)),
         (Some(before), None) => format!("- {}: {}", change.path, short(before)),
@@ -65,7 +67,7 @@ pub(crate) fn shown(change: &Change) -> String {
             let (before, after) = both_short(before, after);
             format!("~ {}: {before} -> {after}", change.path)
         }
-    }
+    })
 }
 
 fn short(value: &Value) -> String {

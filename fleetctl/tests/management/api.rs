@@ -133,11 +133,10 @@ impl State {
             self.objects[path].values().filter(|object| matches(object, kuery)).collect();
         let number =
             |name: &str, or: usize| request.parameter(name).map_or(or, |text| text.parse::<usize>().unwrap());
-        // The pages of actions count from 0, as in the original.
+        // As in the original, the pages of this list alone count from 0.
         let first = usize::from(path != "agents/action_status");
-        let (page, size) = (number("page", first), number("perPage", 20));
-        let from =
-            request.parameter("cursor").map_or((page - first) * size, |cursor| cursor.parse().unwrap());
+        let (page, size) = (number("page", first) + 1 - first, number("perPage", 20).min(100));
+        let from = request.parameter("cursor").map_or((page - 1) * size, |cursor| cursor.parse().unwrap());
         let items: Vec<&Value> = fitting.iter().skip(from).take(size).copied().collect();
         let mut answer = json!({"items": items, "total": fitting.len(), "page": page, "perPage": size});
         if self.has_cursor && from + size < fitting.len() {

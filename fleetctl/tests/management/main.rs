@@ -1,9 +1,15 @@
 //! The commands that ask a fleet-server, against a scripted management API: what is printed, what is asked for,
 //! what is kept, and the exit code.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails, fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a helper that fails, fails its test; a test that cannot run says so"
+)]
 
 mod agents;
 mod api;
+mod at_terminal;
 mod completing;
 mod editing;
 mod files;
@@ -11,6 +17,7 @@ mod http;
 mod keys;
 mod policies;
 mod profiles;
+mod real;
 mod requests;
 mod watching;
 
@@ -69,7 +76,11 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new() -> User {
-        let home = tempfile::tempdir().unwrap();
+        User::in_home(tempfile::tempdir().unwrap())
+    }
+
+    /// A user who has a home, and nothing else in the environment.
+    pub(crate) fn in_home(home: TempDir) -> User {
         let path = home.path().display().to_string();
         let variables = ["HOME", "TMPDIR"].map(|name| (name.to_owned(), path.clone())).to_vec();
         User { home, variables }

@@ -121,6 +121,32 @@ async fn every_noun_lists_shows_and_deletes() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_tried_before_it_is_done() {
+    let api = api();
+    api.hook(|_, request| {
+        let answer = match request.path.strip_prefix("/api/fleet/package_policies/")? {
+            "upgrade/dryrun" => json!([{"name": "One", "hasErrors": false, "diff": [
+                {"id": "one", "package": {"name": "nginx", "version": "1.0.0"}, "inputs": [{"compiled_stream": {}}]},
+                {"id": "one", "package": {"name": "nginx", "version": "2.0.0"}, "inputs": [{}]}]}]),
+            "upgrade" => json!([{"id": "one", "success": false, "body": {"message": "paths: a list is needed"}}]),
+            _ => return None,
+        };
+        Some(Answer::json(200, &answer))
+    });
+    let server = api.serve().await;
+    let user = User::of(&server);
+    insta::assert_snapshot!(user.run(&["integration", "upgrade", "One", "--dry-run"]).await, @r#"
+    integration one:
+      ~ /package/version: "1.0.0" -> "2.0.0"
+    exit 0
+    "#);
+    let run = user.run(&["integration", "upgrade", "One"]).await;
+    assert_eq!(run.code, 1);
+    assert_eq!(run.err, "integration one: paths: a list is needed\nNot every integration can be upgraded\n");
+    assert_eq!(server.requests().pop().unwrap().json(), json!({"packagePolicyIds": ["one"]}));
+}
+
+#[tokio::test]
 async fn revisions_are_listed_compared_and_restored() {
     let api = api();
     api.hook(|_, request| {

@@ -103,7 +103,7 @@ async fn lists_are_followed_to_their_end_or_the_limit() {
         let user = User::of(&server);
         let run = user.run(&["policy", "list", "-o", "id"]).await;
         assert_eq!((run.out.lines().count(), run.err.as_str()), (450, ""));
-        assert_eq!(server.requests().len(), 3, "{:?}", server.log());
+        assert_eq!(server.requests().len(), 5, "pages have 100 here at most: {:?}", server.log());
         let run = user.run(&["policy", "list", "-o", "id", "--limit", "250"]).await;
         assert_eq!(run.out.lines().count(), 250);
         assert_eq!(run.err, "250 of 450 are shown: --limit N gives more, --limit 0 all\n");
@@ -112,6 +112,18 @@ async fn lists_are_followed_to_their_end_or_the_limit() {
         let items: Vec<serde_json::Value> = serde_json::from_str(&run.out).unwrap();
         assert_eq!(items.len(), 450);
     }
+}
+
+#[tokio::test]
+async fn the_pages_of_actions_count_from_zero() {
+    let api = Api::default();
+    for number in 0..150 {
+        api.add("agents/action_status", json!({"actionId": format!("act-{number:03}")}));
+    }
+    let server = api.serve().await;
+    let run = User::of(&server).run(&["action", "list", "-o", "id"]).await;
+    assert_eq!(run.out.lines().count(), 150, "{:?}", server.log());
+    assert!(run.out.starts_with("act-000\n"), "{run}");
 }
 
 /// Some lists have no pages: whoever asks for the second gets the first again.
