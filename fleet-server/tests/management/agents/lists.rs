@@ -62,7 +62,7 @@ async fn a_cursor_goes_on_where_the_page_ended_whatever_comes_and_goes() {
         path = format!("{AGENTS}?sortField=hostname&perPage=2&cursor={cursor}");
         // One that was shown goes, and one comes that would stand before what was shown.
         if round == 0 {
-            crowd.manager.ask("DELETE", &agents[0].path("").trim_end_matches('/').to_owned(), None).await;
+            crowd.manager.ask("DELETE", agents[0].path("").trim_end_matches('/'), None).await;
             crowd.enrol(&crowd.key, "a-new-one", "9.6.0", &[]).await;
         }
     }
