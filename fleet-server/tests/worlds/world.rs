@@ -249,6 +249,10 @@ impl World {
             user_id: None,
             traceparent: None,
             namespaces: Vec::new(),
+            secret_references: Vec::new(),
+            refused: 0,
+            refusals: Vec::new(),
+            outcome: None,
         };
         self.manager.create(&action_id, action, chosen.clone()).await.unwrap();
         self.asked.push((action_id, chosen));

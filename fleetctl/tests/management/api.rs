@@ -133,8 +133,11 @@ impl State {
             self.objects[path].values().filter(|object| matches(object, kuery)).collect();
         let number =
             |name: &str, or: usize| request.parameter(name).map_or(or, |text| text.parse::<usize>().unwrap());
-        let (page, size) = (number("page", 1), number("perPage", 20));
-        let from = request.parameter("cursor").map_or((page - 1) * size, |cursor| cursor.parse().unwrap());
+        // The pages of actions count from 0, as in the original.
+        let first = usize::from(path != "agents/action_status");
+        let (page, size) = (number("page", first), number("perPage", 20));
+        let from =
+            request.parameter("cursor").map_or((page - first) * size, |cursor| cursor.parse().unwrap());
         let items: Vec<&Value> = fitting.iter().skip(from).take(size).copied().collect();
         let mut answer = json!({"items": items, "total": fitting.len(), "page": page, "perPage": size});
         if self.has_cursor && from + size < fitting.len() {
