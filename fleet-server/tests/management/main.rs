@@ -14,7 +14,6 @@ mod agent;
 mod agents;
 mod client;
 #[path = "../agents/etcd.rs"]
-#[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod etcd;
 mod hosts;
 mod integrations;
