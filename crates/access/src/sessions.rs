@@ -140,7 +140,7 @@ impl Sessions {
         Ok(NewSession { token, document })
     }
 
-    /// The session with this token, if it is not over. It is used by that. Whether it [fits](fits) its user is
+    /// The session with this token, if it is not over. It is used by that. Whether it [fits] its user is
     /// the caller's to see.
     ///
     /// # Errors

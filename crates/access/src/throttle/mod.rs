@@ -141,8 +141,8 @@ impl Throttle {
         if !wait.is_zero() {
             return Err(Locked { wait });
         }
-        // Who has failed before is checked one at a time: many at once would all be free of the wait.
-        if !counted.pairs.enter(&pair) {
+        // Who has failed before is checked a few at a time: many at once would all be free of the wait.
+        if !counted.pairs.enter(&pair, self.options.pair) {
             return Err(Locked { wait: self.options.pair.first });
         }
         drop(counted);

@@ -32,10 +32,10 @@ impl<K: Clone + Eq + Hash> Table<K> {
         self.entries.get(key).map_or(Duration::ZERO, |entry| entry.strikes.wait(now))
     }
 
-    /// Begins an attempt. `false`: another one is under way, and some have failed.
-    pub(super) fn enter(&mut self, key: &K) -> bool {
+    /// Begins an attempt. `false`: after failures, as many as are free still are under way, or one where none is.
+    pub(super) fn enter(&mut self, key: &K, limit: Limit) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return true };
-        if entry.under_way > 0 {
+        if entry.under_way >= limit.free.saturating_sub(entry.strikes.count).max(1) {
             return false;
         }
         entry.under_way += 1;
@@ -106,18 +106,23 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_failed_is_checked_one_at_a_time() {
+    fn whoever_has_failed_is_checked_a_few_at_a_time() {
         let now = Instant::now();
+        let limit = Limit { free: 3, ..LIMIT };
         let mut table = Table::new(10);
-        assert!(table.enter(&0) && table.enter(&0));
-        table.strike(&0, LIMIT, now);
+        assert!((0..100).all(|_| table.enter(&0, limit)));
+        table.strike(&0, limit, now);
+        assert!(table.enter(&0, limit) && table.enter(&0, limit));
+        assert!(!table.enter(&0, limit));
         table.leave(&0);
-        table.leave(&0);
-        assert!(table.enter(&0));
-        assert!(!table.enter(&0));
-        table.leave(&0);
-        assert!(table.enter(&0));
+        assert!(table.enter(&0, limit));
+        for _ in 0..10 {
+            table.strike(&0, limit, now);
+            table.leave(&0);
+        }
+        assert!(table.enter(&0, limit));
+        assert!(!table.enter(&0, limit));
         table.clear(&0);
-        assert!(table.enter(&0) && table.enter(&0));
+        assert!(table.enter(&0, limit) && table.enter(&0, limit));
     }
 }

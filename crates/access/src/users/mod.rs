@@ -4,7 +4,7 @@
 //! the latest. A sign-in by password asks the store.
 //!
 //! Somebody who can change everything is always left: whoever takes an administrator away does so alone among all
-//! servers, under a [lock](crate::lock), and looks first whether there is another one.
+//! servers, under a lock on a lease, and looks first whether there is another one.
 
 mod first;
 mod rules;
