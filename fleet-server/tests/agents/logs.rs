@@ -66,6 +66,21 @@ impl Program {
         });
     }
 
+    /// What it writes to standard error up to the line that holds `text`. It ends, or the test does, before it
+    /// could be silent for ever.
+    fn read_until(&mut self, text: &str) -> String {
+        let mut told = String::new();
+        let mut stderr = self.child.stderr.take().expect("a pipe");
+        // One byte at a time, so that nothing of what follows is taken.
+        let mut byte = [0];
+        while !told.ends_with('\n') || !told.lines().next_back().is_some_and(|line| line.contains(text)) {
+            assert_eq!(stderr.read(&mut byte).expect("text"), 1, "it ended: {told}");
+            told.push(char::from(byte[0]));
+        }
+        self.child.stderr = Some(stderr);
+        told
+    }
+
     /// Stops it. Returns what it wrote to standard error.
     fn stop(mut self) -> String {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
@@ -136,8 +151,7 @@ fn the_log_goes_to_files_that_follow_each_other() {
 fn the_log_goes_to_standard_error_as_json_or_nowhere() {
     let directory = TempDir::new().unwrap();
     let mut program = Program::start(directory.path(), &["logging.to_stderr=true", "logging.level=debug"]);
-    program.wait_until_ready();
-    let told = program.stop();
+    let told = format!("{}{}", program.read_until(RUNNING), program.stop());
     let lines: String =
         told.lines().filter(|line| line.starts_with('{')).map(|line| format!("{line}\n")).collect();
     assert!(messages(&lines).iter().any(|message| message == RUNNING), "{told}");
