@@ -234,6 +234,20 @@ spec:
   data_output_id: es
   fleet_server_host_id: outside
   download_source_id: mirror
+---
+kind: PackagePolicy
+id: web-system
+spec:
+  name: system
+  namespace: default
+  policy_ids: [web]
+  package: {name: system, version: 1.0.0}
+  inputs:
+    system-logfile:
+      streams:
+        system.auth:
+          vars:
+            paths: [/var/log/auth.log]
 ";
 
 #[tokio::test]
@@ -243,11 +257,12 @@ async fn a_folder_is_applied_exported_and_applied_again() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("all.yaml"), FILES).unwrap();
     let folder = folder.display().to_string();
+    world.out(&["package", "install", "system@1.0.0"]).await;
     let run = world.run(&["apply", "-f", &folder, "--yes"]).await;
-    assert!(run.code == 0 && run.out.ends_with("Applied 6 steps\n"), "{run}");
+    assert!(run.code == 0 && run.out.ends_with("Applied 7 steps\n"), "{run}");
     assert_eq!(run.err, "", "what the files say is what the server has");
     for words in [&["apply", "-f", &folder, "--check"][..], &["apply", "-f", &folder, "--yes"]] {
-        assert_eq!(world.out(words).await, "No changes: 6 objects as the files say\n");
+        assert_eq!(world.out(words).await, "No changes: 7 objects as the files say\n");
     }
     let exported = world.user.home.path().join("exported").display().to_string();
     let run = world.run(&["export", "-d", &exported]).await;
@@ -256,6 +271,9 @@ async fn a_folder_is_applied_exported_and_applied_again() {
     let run = world.run(&["apply", "-f", &exported, "--check"]).await;
     assert!(run.code == 0 && run.out.starts_with("No changes: "), "{run}");
     assert!(world.out(&["export", "-d", &exported]).await.starts_with("Wrote 0 files"));
+    assert!(world.out(&["policy", "download", "web"]).await.contains("- /var/log/auth.log\n"));
+    let run = world.run(&["integration", "upgrade", "web-system", "--dry-run"]).await;
+    assert_eq!((run.out.as_str(), run.code), ("integration web-system:\n", 0), "{run}");
     // Somebody changes something by hand.
     world.out(&["output", "edit", "es", "--set", "hosts=[https://other.example.com:9200]"]).await;
     let run = world.run(&["apply", "-f", &exported, "--check"]).await;
@@ -264,6 +282,6 @@ async fn a_folder_is_applied_exported_and_applied_again() {
     assert_eq!(world.run(&["apply", "-f", &folder, "--check"]).await.code, 0);
     std::fs::write(Path::new(&folder).join("all.yaml"), "").unwrap();
     let run = world.run(&["apply", "-f", &folder, "--prune", "--yes"]).await;
-    assert!(run.code == 0 && run.out.contains("6 to delete"), "{run}");
+    assert!(run.code == 0 && run.out.contains("7 to delete"), "{run}");
     assert_eq!(world.out(&["policy", "list", "-o", "id"]).await, "default\n");
 }
