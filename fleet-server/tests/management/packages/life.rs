@@ -164,3 +164,24 @@ async fn settings_and_rights() {
     assert_eq!(eve.upload(ZIP, package("acme", "1.0.0")).await.status, 403);
     assert_eq!(Client::anonymous(&server).get(PACKAGES).await.status, 401);
 }
+
+#[tokio::test]
+async fn integrations_go_with_their_package_if_it_is_set_to() {
+    let server = Server::start(&[]);
+    let admin = Client::admin(&server);
+    admin.upload(ZIP, package("acme", "1.0.0")).await.ok();
+    assert!(admin.integrate("web", "acme", "1.0.0").await.status.is_success());
+    let version = async || {
+        let integration = admin.get("/api/fleet/package_policies/web").await.ok();
+        integration["item"]["package"]["version"].as_str().expect("a version").to_owned()
+    };
+    admin.upload(ZIP, package("acme", "1.1.0")).await.ok();
+    assert_eq!(version().await, "1.0.0", "nobody has asked for it");
+    let body = json!({"packages": [{"name": "acme"}], "upgrade_package_policies": true});
+    let done = admin.post(&format!("{PACKAGES}/_bulk"), &body).await.ok();
+    assert_eq!(done["items"][0]["version"], "1.1.0", "{done}");
+    assert_eq!(version().await, "1.1.0");
+    admin.put(&format!("{PACKAGES}/acme/1.1.0"), &json!({"keepPoliciesUpToDate": true})).await.ok();
+    admin.upload(ZIP, package("acme", "1.2.0")).await.ok();
+    assert_eq!(version().await, "1.2.0");
+}
