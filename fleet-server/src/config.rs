@@ -19,6 +19,7 @@ pub mod limits;
 pub mod logging;
 pub mod management;
 pub mod output;
+pub mod registry;
 pub mod server;
 mod source;
 pub mod statistics;
@@ -54,6 +55,8 @@ pub struct Config {
     pub management: management::Management,
     /// The agent and the host that the server runs under.
     pub fleet: Fleet,
+    /// Where packages are that nobody has uploaded.
+    pub registry: Option<registry::Registry>,
     /// How Elasticsearch would be reached, if the file says so. Nothing reads it yet but the check.
     pub output: Option<output::Elasticsearch>,
     /// The policy that the server's own agent has (`inputs.0.policy.id`); empty: the default one.
@@ -135,6 +138,7 @@ fn read_config(root: &Section<'_>, environment: &BTreeMap<String, String>, memor
         data_dir: general.data_dir,
         store,
         management,
+        registry: registry::read(root),
         output,
         policy_id: input.policy_id,
         server: input.server,

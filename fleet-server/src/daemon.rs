@@ -42,6 +42,7 @@ use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
 use crate::management::{self, Health, Management, People};
+use crate::packages::registry::RegistryError;
 use log::Terminal;
 use tls::Listening;
 
@@ -89,6 +90,8 @@ pub(crate) enum Error {
     Admin(#[source] UserError),
     #[error("inputs.0.server.pdkdf2 cannot be used")]
     Cost(#[source] CostError),
+    #[error("the registry of packages cannot be asked (registry_url)")]
+    Registry(#[source] RegistryError),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
     #[error("{} cannot be written", path.display())]
@@ -219,6 +222,7 @@ impl Server {
         let password = password.map_err(Error::Admin)?;
         let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
         let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
+        fleet.packages.set_up(settings::packages(config).map_err(Error::Registry)?);
         Ok((Server { fleet, exporter, authority, people, password }, trail))
     }
 

@@ -12,12 +12,27 @@ use crate::config::store::Store;
 use crate::fleet::ArtifactCache;
 use crate::http;
 use crate::management::PeopleOptions;
+use crate::packages::Setup;
+use crate::packages::registry::{Registry, RegistryError, RegistryOptions};
 
 /// Bytes of all files, unless the configuration says it.
 const EMBEDDED_STORAGE: u64 = 10 << 30;
 const ETCD_STORAGE: u64 = 256 << 20;
 /// Chunks that come in at a time: 2 MiB of memory each.
 const MOST_RECEIVING: usize = 16;
+
+/// Where packages come from, and what they have conditions on. Reads the files of authorities.
+pub(super) fn packages(config: &Config) -> Result<Setup, RegistryError> {
+    let registry = config.registry.as_ref().map(|registry| {
+        let options = RegistryOptions {
+            url: registry.url.clone(),
+            proxy_url: registry.proxy_url.clone(),
+            authorities: registry.authorities.clone(),
+        };
+        Registry::new(options, &config.version)
+    });
+    Ok(Setup { server_version: config.version.clone(), registry: registry.transpose()? })
+}
 
 pub(super) fn agents(config: &Config) -> Settings {
     let server = &config.server;

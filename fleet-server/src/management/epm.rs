@@ -6,6 +6,7 @@
 //! | `show` | one package: all that is known of it, what uses it, its inputs as an example |
 //! | `shapes` | what is answered of an installation |
 //! | `install` | installing, settings, removing |
+//! | `upgrade` | integrations that go with their package |
 //! | `upload` | archives that somebody sends |
 //! | `bulk` | many at a time, and the tasks of that |
 //! | `custom` | packages that are made here |
@@ -20,6 +21,7 @@ mod install;
 mod list;
 mod shapes;
 mod show;
+mod upgrade;
 mod upload;
 
 use axum::extract::FromRequestParts;

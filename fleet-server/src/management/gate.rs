@@ -57,7 +57,7 @@ pub(super) async fn pass(
 }
 
 /// Says in the trail what was done, also when it failed: an attempt is worth knowing.
-async fn keep(place: Place, caller: &Caller, path: String, status: StatusCode) {
+pub(super) async fn keep(place: Place, caller: &Caller, path: String, status: StatusCode) {
     let mut changes = caller.take_changes();
     if changes.is_empty() {
         changes.push(Change { kind: "request", object: path, before: None, after: None });

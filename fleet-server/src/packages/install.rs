@@ -71,7 +71,7 @@ impl Packages {
     /// # Errors
     /// The store does not answer.
     pub async fn attempted(&self, name: &str) -> Result<Option<InstalledPackage>, PackagesError> {
-        Ok(self.stored.installed.read(name).await?.map(|found| found.value.clone()))
+        self.stored.record(name).await
     }
 
     /// Installs a package: one that is kept, part of the program, or in the registry. An installed one is
@@ -193,15 +193,14 @@ impl Packages {
         version: Option<&str>,
         force: bool,
     ) -> Result<(), PackagesError> {
-        let installed = self.stored.installed.read(name).await?;
-        let is_whole = installed
-            .as_ref()
-            .is_some_and(|found| version.is_none_or(|version| version == found.value.version));
+        let installed = self.stored.record(name).await?;
+        let is_whole =
+            installed.as_ref().is_some_and(|found| version.is_none_or(|version| version == found.version));
         let uses = self.stored.uses_of(name).await?;
         if !is_whole {
             let key = version.map(|version| key(name, version));
             let is_kept = match &key {
-                Some(key) => self.stored.archives.read(key).await?.is_some(),
+                Some(key) => self.stored.head(key).await?.is_some(),
                 None => false,
             };
             let Some(key) = key.filter(|_| is_kept) else {
@@ -326,7 +325,7 @@ impl Packages {
         now: Timestamp,
     ) -> Result<(), PackagesError> {
         let key = key(&package.name, &package.version);
-        if source != InstallSource::Bundled || self.stored.archives.read(&key).await?.is_some() {
+        if source != InstallSource::Bundled || self.stored.head(&key).await?.is_some() {
             return Ok(());
         }
         // The next version of the program may have another one, and integrations stay what they are.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_integration::Package;
 use fleet_policy::timestamp::Timestamp;
+use fleet_service::config::value::Secret;
 use fleet_service::tls::{Pem, TlsError, client};
 use http::{Request, StatusCode};
 use rustls::ClientConfig;
@@ -46,8 +47,8 @@ const ARCHIVES_AT_A_TIME: usize = 2;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The address of the proxy is none.
-    #[error("{0:?} is not the URL of a proxy, http://host:port")]
-    Proxy(String),
+    #[error("that is not the URL of a proxy, http://host:port (registry_proxy_url)")]
+    Proxy,
     /// There is nothing to trust it by.
     #[error("TLS cannot be used for the registry of packages")]
     Tls(#[source] TlsError),
@@ -80,8 +81,8 @@ pub enum RegistryError {
 pub struct RegistryOptions {
     /// `http://…` or `https://…`, perhaps with a path.
     pub url: String,
-    /// `http://host:port` of a proxy.
-    pub proxy_url: Option<String>,
+    /// `http://host:port` of a proxy. It may have a password in it.
+    pub proxy_url: Option<Secret>,
     /// Whom to trust; nobody in particular: whom the system trusts.
     pub authorities: Vec<Pem>,
 }
@@ -135,7 +136,7 @@ impl Registry {
     /// They cannot be read, or the proxy has no address.
     pub fn new(options: RegistryOptions, server_version: &str) -> Result<Registry, RegistryError> {
         let proxy = match options.proxy_url {
-            Some(url) => Some(Proxy::parse(&url).ok_or(RegistryError::Proxy(url))?),
+            Some(url) => Some(Proxy::parse(url.reveal().trim()).ok_or(RegistryError::Proxy)?),
             None => None,
         };
         let tls = client::trusting(&options.authorities).map_err(RegistryError::Tls);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use fleet_policy::files::{PART, decode_part, encode_part};
 use fleet_policy::settings::Table;
 use fleet_policy::timestamp::Timestamp;
-use fleet_store::{Collection, Expect, ListRequest, Store, Typed, Write, WriteError};
+use fleet_store::{Collection, Expect, ListRequest, Store, Typed, Versioned, Write, WriteError};
 use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub(super) static PACKAGE_PARTS: Collection = Collection { name: "package-parts"
 const PARTS_AT_A_TIME: usize = 4;
 /// A document is changed again so often when others change it at the same time.
 const MOST_ATTEMPTS: usize = 10;
+/// The longest name and version together, in bytes.
+const LONGEST_KEY: usize = 600;
 /// Integrations that are read at a time.
 const PAGE: usize = 500;
 
@@ -163,8 +165,25 @@ impl Stored {
         }
     }
 
+    /// What is installed of a package, or could not be.
+    pub(super) async fn record(&self, name: &str) -> Result<Option<InstalledPackage>, PackagesError> {
+        Ok(self.versioned(name).await?.map(|found| found.value.clone()))
+    }
+
+    async fn versioned(&self, name: &str) -> Result<Option<Arc<Versioned<InstalledPackage>>>, PackagesError> {
+        if is_possible(name) { Ok(self.installed.read(name).await?) } else { Ok(None) }
+    }
+
+    /// What is known of an archive.
+    pub(super) async fn head(
+        &self,
+        key: &str,
+    ) -> Result<Option<Arc<Versioned<PackageArchive>>>, PackagesError> {
+        if is_possible(key) { Ok(self.archives.read(key).await?) } else { Ok(None) }
+    }
+
     pub(super) async fn archive(&self, key: &str) -> Result<Option<Found>, PackagesError> {
-        let Some(found) = self.archives.read(key).await? else { return Ok(None) };
+        let Some(found) = self.head(key).await? else { return Ok(None) };
         let archive = &found.value;
         let corrupt = || PackagesError::Corrupt(key.to_owned());
         if archive.size > LARGEST_ARCHIVE {
@@ -200,7 +219,7 @@ impl Stored {
                 written?;
             }
         }
-        let replaced = self.archives.read(&key).await?;
+        let replaced = self.head(&key).await?;
         let archive = PackageArchive {
             kind: found.kind,
             size: found.bytes.len(),
@@ -220,7 +239,7 @@ impl Stored {
 
     /// Removes an archive. Whether there was one.
     pub(super) async fn remove(&self, key: &str) -> Result<bool, PackagesError> {
-        let Some(found) = self.archives.read(key).await? else { return Ok(false) };
+        let Some(found) = self.head(key).await? else { return Ok(false) };
         self.archives.delete(key, Expect::Any).await?;
         self.forget_parts(&found.value).await?;
         Ok(true)
@@ -243,7 +262,7 @@ impl Stored {
     ) -> Result<Option<InstalledPackage>, PackagesError> {
         for _ in 0..MOST_ATTEMPTS {
             // What this server knows may be old: a conflict shows it.
-            let before = self.installed.read(name).await?;
+            let before = self.versioned(name).await?;
             let Some(after) = change(before.as_ref().map(|before| &before.value)) else { return Ok(None) };
             let expect = before.map_or(Expect::Absent, |before| Expect::Revision(before.revision));
             match self.installed.put(name, after.clone(), expect).await {
@@ -270,6 +289,12 @@ impl Stored {
             request.page = Some(next);
         }
     }
+}
+
+/// Whether something could be known by it: what stands in a path may be anything.
+fn is_possible(key: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+' | b'@');
+    !key.is_empty() && key.len() <= LONGEST_KEY && key.bytes().all(fits)
 }
 
 fn part_id(sha256: &str, part: usize) -> String {

@@ -111,6 +111,9 @@ impl Tasks {
     /// # Errors
     /// The store does not answer.
     pub async fn get(&self, id: &str, now: Timestamp) -> Result<Option<Task>, Error> {
+        if uuid::Uuid::try_parse(id).is_err() {
+            return Ok(None);
+        }
         let Some(found) = self.0.get(id).await? else { return Ok(None) };
         let mut task = found.value;
         if task.status == TaskStatus::Pending && task.started_at.until(now) > LONGEST {

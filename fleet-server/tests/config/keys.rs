@@ -6,6 +6,7 @@ use crate::{Material, expand, yaml};
 
 /// What a row's key needs beside it, so that its value matters.
 const NOTHING: &str = "";
+const REGISTRY: &str = "registry_url: https://registry.example\n";
 const ETCD: &str = "store.type: etcd\nstore.etcd.endpoints: https://e:1\n";
 const ETCD_USER: &str = "store.type: etcd\nstore.etcd.endpoints: https://e:1\nstore.etcd.username: me\n";
 const ETCD_PASSWORD: &str = "store.type: etcd\nstore.etcd.endpoints: https://e:1\nstore.etcd.password: x\n";
@@ -37,6 +38,9 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (NOTHING, "master_key_file", "/other", LIST),
     (NOTHING, "admin_password_file", "$secret", "/does/not/exist"),
     (NOTHING, "tls_names", "[fleet.example, 192.0.2.1]", BAD),
+    (NOTHING, "registry_url", "https://registry.example/packages", "registry.example"),
+    (REGISTRY, "registry_proxy_url", "http://proxy.example:3128", "https://proxy.example"),
+    (REGISTRY, "registry_certificate_authorities", "$ca", "/does/not/exist"),
     (NOTHING, "store.type", "etcd", "redis"),
     (NOTHING, "store.path", "/other", LIST),
     (ETCD, "store.etcd.key_prefix", "/other", LIST),

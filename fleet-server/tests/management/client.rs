@@ -80,6 +80,11 @@ impl Client {
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.exchange(method, path, Bytes::from(body)).await
+    }
+
+    async fn exchange(&self, method: &str, path: &str, body: Bytes) -> Answer {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.expect("HTTP");
         tokio::spawn(connection);
@@ -87,13 +92,18 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body))).expect("a request");
+        let request = request.body(Full::new(body)).expect("a request");
         let response = sender.send_request(request).await.expect("an answer");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         Answer { status: head.status, headers: head.headers, text }
+    }
+
+    /// Sends any bytes, of this kind.
+    pub(crate) async fn send(&self, method: &str, path: &str, media: &str, body: impl Into<Bytes>) -> Answer {
+        let with_media = self.with("content-type", media);
+        with_media.exchange(method, path, body.into()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -21,6 +21,7 @@ mod integrations;
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
 mod outputs;
+mod packages;
 mod people;
 mod policies;
 #[path = "../agents/server.rs"]

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,10 +13,11 @@ use super::KIND;
 use super::install::{InstallQuery, told};
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
+use crate::management::gate;
 use crate::management::input::{Input, Params};
 use crate::management::{Management, Space};
 use crate::packages::tasks::{TaskError, TaskResult, TaskStatus, Tasks};
-use crate::packages::{Install, InstallSource, PackagesError};
+use crate::packages::{Install, InstallSource};
 
 /// The most packages of a request.
 const MOST_PACKAGES: usize = 1000;
@@ -203,6 +205,11 @@ impl Management {
             Ok(installed) => {
                 let record = &installed.record;
                 caller.changed(KIND, &name, before.as_ref().map(told), Some(told(record)));
+                let asked = body.upgrade_package_policies == Some(true);
+                let problems = self.upgrade_with(record, asked, caller).await;
+                if !problems.is_empty() {
+                    return InstalledOne::Failed { name, status_code: 400, error: not_upgraded(&problems) };
+                }
                 let status = if installed.was_installed { "already_installed" } else { "installed" };
                 let install_type = match (&before, installed.was_installed) {
                     (_, true) => "reinstall",
@@ -256,9 +263,12 @@ impl Management {
             let _turn = AT_A_TIME.acquire().await.ok();
             let mut results = Vec::with_capacity(body.packages.len());
             for one in &body.packages {
-                let error = self.do_one(deed, one, &body, &space).await.err();
-                let error = error.map(|error| TaskError { message: ApiError::from(error).to_string() });
+                let done = self.do_one(deed, one, &body, &space, &caller).await;
+                let error = done.err().map(|error| TaskError { message: error.to_string() });
                 results.push(TaskResult { name: one.name().to_owned(), success: error.is_none(), error });
+            }
+            if let Ok(place) = self.people.audit.admit().await {
+                gate::keep(place, &caller, format!("{deed:?} {id}"), StatusCode::OK).await;
             }
             if let Err(error) = tasks.end(&id, now, results).await {
                 let error = &error as &dyn std::error::Error;
@@ -274,14 +284,32 @@ impl Management {
         one: &Named,
         body: &BulkBody,
         space: &Space,
-    ) -> Result<(), PackagesError> {
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
         let packages = &self.fleet.packages;
-        match deed {
-            Deed::Upgrade => packages.install(&self.install_of(one, body, space)).await.map(|_| ()),
-            Deed::Uninstall => packages.uninstall(one.name(), one.version(), body.force == Some(true)).await,
-            Deed::RollBack => {
-                packages.roll_back(one.name(), &space.0, self.fleet.clock.now()).await.map(|_| ())
+        let name = one.name();
+        let before = packages.attempted(name).await?;
+        let after = match deed {
+            Deed::Upgrade => {
+                let installed = packages.install(&self.install_of(one, body, space)).await?;
+                let asked = body.upgrade_package_policies == Some(true);
+                let problems = self.upgrade_with(&installed.record, asked, caller).await;
+                if !problems.is_empty() {
+                    return Err(ApiError::BadRequest(not_upgraded(&problems)));
+                }
+                Some(installed.record)
             }
-        }
+            Deed::Uninstall => {
+                packages.uninstall(name, one.version(), body.force == Some(true)).await?;
+                None
+            }
+            Deed::RollBack => Some(packages.roll_back(name, &space.0, self.fleet.clock.now()).await?.record),
+        };
+        caller.changed(KIND, name, before.as_ref().map(told), after.as_ref().map(told));
+        Ok(())
     }
+}
+
+fn not_upgraded(problems: &[String]) -> String {
+    format!("the package is installed; integrations stay at their version: {}", problems.join("; "))
 }

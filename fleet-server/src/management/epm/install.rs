@@ -71,6 +71,7 @@ pub(super) async fn install(
     };
     let installed = packages.install(&ask).await?;
     caller.changed(KIND, &which.name, before.as_ref().map(told), Some(told(&installed.record)));
+    management.upgrade_with(&installed.record, false, &caller).await;
     Ok(Json(Done::from(&installed.record)))
 }
 

@@ -52,6 +52,7 @@ pub(super) async fn upload(
     let installed = packages.upload(kind, InstallSource::Upload, bytes, &space.0, now).await?;
     let record = &installed.record;
     caller.changed(KIND, &record.name, None, Some(told(record)));
+    management.upgrade_with(record, false, &caller).await;
     Ok(Json(Done::from(record)))
 }
 

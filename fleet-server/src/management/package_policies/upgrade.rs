@@ -97,7 +97,8 @@ impl Management {
         Ok((found, package))
     }
 
-    async fn upgrade_integration(
+    /// Brings an integration to a version of its package; to the installed one, if none is named.
+    pub(in crate::management) async fn upgrade_integration(
         &self,
         id: &str,
         version: Option<&str>,
