@@ -12,8 +12,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use super::archives::{package, package_for};
 use super::{EPM, PACKAGES};
@@ -50,6 +52,10 @@ fn described(name: &str, version: &str) -> Value {
 
 impl Registry {
     async fn start(packages: &[(&str, &str, Vec<u8>)]) -> Registry {
+        Registry::start_over(packages, None).await
+    }
+
+    async fn start_over(packages: &[(&str, &str, Vec<u8>)], tls: Option<TlsAcceptor>) -> Registry {
         let mut answers = HashMap::new();
         let mut found = Vec::new();
         for (name, version, archive) in packages {
@@ -69,7 +75,7 @@ impl Registry {
         let content = Arc::new(Content { answers, ..Content::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let serving = tokio::spawn(serve(listener, Arc::clone(&content)));
+        let serving = tokio::spawn(serve(listener, Arc::clone(&content), tls));
         Registry { port, content, serving }
     }
 
@@ -87,18 +93,30 @@ impl Registry {
     }
 }
 
-async fn serve(listener: TcpListener, content: Arc<Content>) {
+async fn serve(listener: TcpListener, content: Arc<Content>, tls: Option<TlsAcceptor>) {
     loop {
         let Ok((tcp, _)) = listener.accept().await else { return };
-        let content = Arc::clone(&content);
+        let (content, tls) = (Arc::clone(&content), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let content = Arc::clone(&content);
-                async move { content.answer(&request) }
-            });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(tcp), service).await;
+            match tls {
+                Some(tls) => {
+                    if let Ok(tls) = tls.accept(tcp).await {
+                        converse(tls, content).await;
+                    }
+                }
+                None => converse(tcp, content).await,
+            }
         });
     }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, content: Arc<Content>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let content = Arc::clone(&content);
+        async move { content.answer(&request) }
+    });
+    // A connection that breaks is the server's to notice.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl Content {
@@ -209,4 +227,61 @@ async fn a_proxy_stands_in_between() {
     let asked = proxy.asked("http://registry.invalid/epr-mirror/search");
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert!(!server.log().iter().any(|line| line.contains("secret")), "{:?}", server.log());
+}
+
+/// A proxy that leads every connection to one port. Returns its own, and the heads of requests that it was sent.
+async fn tunnel_to(port: u16) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let own = listener.local_addr().expect("an address").port();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heads);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let kept = Arc::clone(&kept);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(from.read_u8().await.expect("a head"));
+                }
+                kept.lock().expect("the list").push(String::from_utf8(head).expect("text"));
+                let mut to = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+                from.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("sent");
+                // Whoever ends it first is right.
+                let _ = copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    (own, heads)
+}
+
+#[tokio::test]
+async fn a_registry_is_trusted_by_its_own_authority_through_a_tunnel() {
+    let made =
+        rcgen::generate_simple_self_signed(vec!["registry.invalid".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .expect("a configuration");
+    let packages = [("afar", "1.0.0", package("afar", "1.0.0"))];
+    let registry = Registry::start_over(&packages, Some(TlsAcceptor::from(Arc::new(config)))).await;
+    let (proxy, heads) = tunnel_to(registry.port).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let authority = directory.path().join("ca.pem");
+    std::fs::write(&authority, made.cert.pem()).expect("written");
+    let mut settings = vec![
+        "registry_url=https://registry.invalid".to_owned(),
+        format!("registry_proxy_url=http://user:secret@127.0.0.1:{proxy}"),
+    ];
+    settings.push(format!("registry_certificate_authorities={}", authority.display()));
+    let server = Server::start(&settings);
+    let admin = Client::admin(&server);
+    let done = admin.post(&format!("{PACKAGES}/afar"), &json!({})).await.ok();
+    assert_eq!(done["_meta"]["version"], "1.0.0");
+    let heads = heads.lock().expect("the list").clone();
+    assert!(heads[0].starts_with("CONNECT registry.invalid:443 HTTP/1.1\r\n"), "{heads:?}");
+    assert!(heads[0].contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{heads:?}");
 }
