@@ -111,3 +111,28 @@ fn slow(time: Duration) -> ApiError {
     let text = format!("[request body]: nothing came within {} s", time.as_secs());
     ApiError::Body(StatusCode::REQUEST_TIMEOUT, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_announced_is_bounded_too() {
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        let pieces = |count| stream::repeat(Ok::<_, Infallible>(piece.clone())).take(count);
+        let whole = receive(Body::from_stream(pieces(100)), 0).await.unwrap();
+        assert_eq!(whole.len(), LARGEST_ARCHIVE);
+        let refused = receive(Body::from_stream(pieces(1_000_000)), 7).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_stops_sending_is_not_waited_for() {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        assert_eq!(receive(body, 7).await.unwrap_err().status(), StatusCode::REQUEST_TIMEOUT);
+    }
+}
