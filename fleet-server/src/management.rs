@@ -25,6 +25,7 @@ mod download_sources;
 mod enrollment_keys;
 mod epm;
 mod error;
+mod events;
 mod files;
 mod gate;
 mod health;
@@ -43,6 +44,7 @@ mod service_tokens;
 mod settings;
 mod setup;
 pub(crate) mod uninstall_tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -127,6 +129,8 @@ impl Management {
             .group(actions::routes)
             .group(files::routes)
             .group(artifacts::routes)
+            .group(events::routes)
+            .group(webhooks::routes)
             .group(health::routes)
     }
 }

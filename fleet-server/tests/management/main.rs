@@ -15,6 +15,7 @@ mod agents;
 mod client;
 #[path = "../agents/etcd.rs"]
 mod etcd;
+mod events;
 mod hosts;
 mod integrations;
 #[path = "../agents/manager.rs"]
@@ -24,7 +25,9 @@ mod outputs;
 mod packages;
 mod people;
 mod policies;
+mod receiver;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod server;
 mod uninstall_tokens;
+mod webhooks;
