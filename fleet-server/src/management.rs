@@ -21,6 +21,7 @@ mod artifacts;
 mod auth;
 mod caller;
 mod catalogue;
+mod docs_page;
 mod download_sources;
 mod enrollment_keys;
 mod epm;
@@ -104,6 +105,7 @@ impl Management {
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(self)
             .merge(openapi::served(description))
+            .merge(docs_page::served())
             .merge(probes);
         // The space is not part of any route.
         Router::new().fallback_service(MapRequestLayer::new(leave_space).layer(router))

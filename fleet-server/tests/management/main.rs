@@ -21,6 +21,7 @@ mod integrations;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
+mod openapi;
 mod outputs;
 mod packages;
 mod people;
