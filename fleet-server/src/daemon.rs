@@ -25,7 +25,8 @@ use fleet_access::signer::{Signer, SignerError};
 use fleet_access::slow::Workers;
 use fleet_access::timestamp::Timestamp;
 use fleet_access::users::UserError;
-use fleet_policy::keeper::{Realm, keep};
+use fleet_policy::events::Watcher;
+use fleet_policy::keeper::{Duty, Realm, keep};
 use fleet_service::drain::Drain;
 use fleet_service::notify;
 use fleet_service::signals::Signals;
@@ -38,6 +39,7 @@ use crate::agents::{AgentsApi, AgentsHandler, Measured, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::deployment::Deployer;
+use crate::events::Delivery;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
@@ -169,8 +171,12 @@ impl Server {
             let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
             let keep_expired = config.server.gc.cleanup_after_expired;
             async move {
-                let Fleet { agents, policies, actions, files, clock, .. } = &*fleet;
-                let realm = Realm { agents, policies, actions, files, keep_expired };
+                let Fleet { agents, policies, actions, files, happenings, clock, .. } = &*fleet;
+                let now = || clock.now();
+                let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
+                let delivery = Delivery::new(Arc::clone(&fleet));
+                let duties: &[&dyn Duty] = &[&watcher, &delivery];
+                let realm = Realm { agents, policies, actions, files, keep_expired, duties };
                 let name = welcome::hostname().unwrap_or_default();
                 token.run_until_cancelled(keep(realm, &name, || clock.now())).await
             }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::enrollment::EnrollmentKeys;
+use crate::events::Happenings;
 use crate::integrations::Integrations;
 use crate::jobs::Jobs;
 use crate::packages::Packages;
@@ -27,7 +28,7 @@ use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
-const FOLLOWED: usize = 7 + Settings::COLLECTIONS + Packages::COLLECTIONS;
+const FOLLOWED: usize = 9 + Settings::COLLECTIONS + Packages::COLLECTIONS;
 
 /// What of artifacts is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +104,8 @@ pub struct Fleet {
     pub secrets: PolicySecrets,
     /// Outputs, hosts, proxies and the like.
     pub settings: Settings,
+    /// What happens, and who is told of it.
+    pub happenings: Happenings,
     /// The check-ins that are held here.
     pub sessions: Arc<Sessions>,
     /// What goes on after it was answered that it does.
@@ -144,6 +147,7 @@ impl Fleet {
             enrollment: EnrollmentKeys::new(&store),
             secrets,
             settings: Settings::new(&store),
+            happenings: Happenings::new(&store, keyring.clone()),
             sessions,
             jobs: Jobs::default(),
             clock,
@@ -173,6 +177,8 @@ impl Fleet {
         run!("enrollment-keys", |fleet| fleet.enrollment.follow(|| fleet.has_read()));
         run!("agent-policies", |fleet| fleet.agent_policies.follow(|| fleet.has_read()));
         run!("integrations", |fleet| fleet.integrations.rows.follow(|| fleet.has_read()));
+        run!("events", |fleet| fleet.happenings.log.follow(|| fleet.has_read()));
+        run!("webhooks", |fleet| fleet.happenings.webhooks.follow(|| fleet.has_read()));
         run!("settings", |fleet| fleet.settings.follow(|| fleet.has_read()));
         drain.spawn("jobs", {
             let (fleet, token) = (Arc::clone(self), token.clone());

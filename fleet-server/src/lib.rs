@@ -16,6 +16,7 @@
 //! | [`jobs`] | what goes on after it was answered that it does |
 //! | [`http`] | serving HTTP to a great many connections that mostly wait |
 //! | [`integrations`] | what people set up with them |
+//! | [`events`] | what happens, streamed and sent to those who want to know |
 //! | [`packages`] | integration packages, kept and read |
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
@@ -29,6 +30,7 @@ pub mod config;
 mod daemon;
 pub mod deployment;
 pub mod enrollment;
+pub mod events;
 pub mod exporter;
 pub mod fleet;
 pub mod http;

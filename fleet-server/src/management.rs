@@ -21,10 +21,12 @@ mod artifacts;
 mod auth;
 mod caller;
 mod catalogue;
+mod docs_page;
 mod download_sources;
 mod enrollment_keys;
 mod epm;
 mod error;
+mod events;
 mod files;
 mod gate;
 mod health;
@@ -43,6 +45,7 @@ mod service_tokens;
 mod settings;
 mod setup;
 pub(crate) mod uninstall_tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -102,6 +105,7 @@ impl Management {
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(self)
             .merge(openapi::served(description))
+            .merge(docs_page::served())
             .merge(probes);
         // The space is not part of any route.
         Router::new().fallback_service(MapRequestLayer::new(leave_space).layer(router))
@@ -127,6 +131,8 @@ impl Management {
             .group(actions::routes)
             .group(files::routes)
             .group(artifacts::routes)
+            .group(events::routes)
+            .group(webhooks::routes)
             .group(health::routes)
     }
 }

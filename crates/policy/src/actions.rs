@@ -170,6 +170,25 @@ impl Actions {
         index.has_reached(seq_no) && index.get(seq_no).is_none()
     }
 
+    /// The action with this revision, as far as it is known here.
+    #[must_use]
+    pub fn at(&self, seq_no: u64) -> Option<Arc<StoredAction>> {
+        self.read().get(seq_no).cloned()
+    }
+
+    /// What agents told of actions, by the pairs of action and agent.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn told_of<'a>(
+        &self,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Vec<Option<ActionResult>>, Error> {
+        let ids: Vec<String> = pairs.into_iter().map(|(action, agent)| format!("{action}:{agent}")).collect();
+        let found = self.results.get_many(&ids).await?;
+        Ok(found.into_iter().map(|found| found.map(|found| found.value)).collect())
+    }
+
     /// The revision of the newest action that is known here. 0: there is none.
     #[must_use]
     pub fn newest(&self) -> u64 {

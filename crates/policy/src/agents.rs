@@ -8,6 +8,7 @@ mod scan;
 mod slots;
 mod view;
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use fleet_store::{
@@ -146,6 +147,23 @@ impl Agents {
         for snapshot in self.read().snapshots() {
             each(&snapshot);
         }
+    }
+
+    /// From now on it is noted which agents change; at first that is all of them. One at a time can want that.
+    pub fn track_changes(&self) {
+        self.write().track_changes();
+    }
+
+    /// Nobody wants to know which agents change any more.
+    pub fn forget_changes(&self) {
+        self.write().forget_changes();
+    }
+
+    /// The agents of which something changed since this was asked last, whatever it was; see
+    /// [`Agents::track_changes`].
+    #[must_use]
+    pub fn take_changes(&self) -> HashSet<Arc<str>> {
+        self.write().take_changes()
     }
 
     /// How far the action with this revision is.

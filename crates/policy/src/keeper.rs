@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fleet_store::{Collection, Error, Expect, Lease, LeaseId, RenewError, Typed, WriteError};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -41,6 +43,16 @@ struct Keeper {
     server: String,
 }
 
+/// Something else that the keeper does for all.
+#[async_trait]
+pub trait Duty: Send + Sync + std::fmt::Debug {
+    /// Does it, for ever, and writes only while `lease` is held. Dropped when the lease is over.
+    ///
+    /// # Errors
+    /// It cannot go on: then this server is the keeper no longer, and whoever is begins afresh.
+    async fn serve(&self, lease: LeaseId) -> Result<(), WriteError>;
+}
+
 /// What the keeper looks after.
 #[derive(Clone, Copy, Debug)]
 pub struct Realm<'a> {
@@ -54,6 +66,8 @@ pub struct Realm<'a> {
     pub files: &'a Files,
     /// Expired actions are kept for so long.
     pub keep_expired: Duration,
+    /// What else it does.
+    pub duties: &'a [&'a dyn Duty],
 }
 
 /// Takes part in being the keeper, for ever. `now` tells the time of day.
@@ -119,11 +133,13 @@ async fn serve(
             }
             sleep(ROUND).await;
         }
-        Ok(())
+        Ok::<(), WriteError>(())
     };
+    // Each of them ends only in trouble.
+    let duties = try_join_all(realm.duties.iter().map(|duty| duty.serve(lease.id)));
     tokio::select! {
         () = renewing => Err(WriteError::LeaseLost),
-        worked = working => worked,
+        worked = async { tokio::try_join!(working, duties) } => worked.map(drop),
     }
 }
 

@@ -24,6 +24,7 @@
 //! | [`session`] | what a check-in and an acknowledgement change, and what is answered |
 //! | [`opamp`] | what a message of a collector changes, and what is answered |
 //! | [`files`] | files that agents upload or are to get, in chunks |
+//! | [`events`] | what happens, told once: to streams and webhooks |
 //! | [`keeper`] | what one server does for all: silent agents are unenrolled, what is over is removed |
 //! | [`status`] | how an agent is, by the rules that people know |
 //! | [`version`] | versions of agents, in their order |
@@ -34,6 +35,7 @@ pub mod artifacts;
 pub mod compose;
 pub mod diff;
 pub mod documents;
+pub mod events;
 pub mod feed;
 pub mod files;
 pub mod keeper;

@@ -26,7 +26,7 @@ pub trait Secrets: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The revision of its document.
-    revision: Revision,
+    pub(crate) revision: Revision,
     /// How agents get it.
     pub rendered: Arc<Rendered>,
     /// The ids of the artifacts that its agents may fetch.
@@ -84,6 +84,12 @@ impl Policies {
     pub fn newest(&self) -> Vec<Arc<Rendered>> {
         let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
         heads.values().map(|head| Arc::clone(&head.rendered)).collect()
+    }
+
+    /// Calls `each` with every policy's id, the revision of its document, and its own newest revision.
+    pub fn for_each_revision(&self, mut each: impl FnMut(&str, Revision, u64)) {
+        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+        heads.iter().for_each(|(id, head)| each(id, head.revision, head.rendered.revision));
     }
 
     /// The newest revision that the store has: another server may have it already, and have handed it out.

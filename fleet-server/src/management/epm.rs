@@ -156,7 +156,9 @@ fn others(routes: Routes) -> Routes {
     let inputs = "/api/fleet/epm/templates/{name}/{version}/inputs";
     routes
         .add(
-            get(inputs, ReadPackages, "A package's inputs as an example").query::<show::InputsQuery>(),
+            get(inputs, ReadPackages, "A package's inputs as an example")
+                .query::<show::InputsQuery>()
+                .or_media("text/yaml"),
             show::inputs,
         )
         .add(

@@ -6,7 +6,7 @@ use fleet_access::password::PasswordError;
 use fleet_access::throttle::Locked;
 use fleet_access::users::UserError;
 use fleet_policy::files::FileError;
-use fleet_store::{Error, WriteError};
+use fleet_store::{Error, ErrorKind, WriteError};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
@@ -165,7 +165,11 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
-        ApiError::Store(WriteError::NotDone(error))
+        match error.kind {
+            // An id that nothing can have, or a document that is too large: asked again, it is so again.
+            ErrorKind::Invalid => ApiError::BadRequest(error.to_string()),
+            _ => ApiError::Store(WriteError::NotDone(error)),
+        }
     }
 }
 
@@ -175,6 +179,7 @@ impl From<WriteError> for ApiError {
             WriteError::Conflict { .. } => {
                 ApiError::Conflict("it was changed by somebody else meanwhile: try again".to_owned())
             }
+            WriteError::NotDone(error) => error.into(),
             error => ApiError::Store(error),
         }
     }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fleet_access::audit::{Deed, Place};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use tracing::debug;
 
 use super::caller::{Caller, Change, Remote};
@@ -17,6 +19,9 @@ use super::{Management, auth};
 
 /// An answer waits so long for its entry in the trail to be written; the entry itself waits longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest text of a refusal, in bytes.
+const LONGEST_REFUSAL: usize = 4096;
 
 /// In front of one operation.
 #[derive(Debug)]
@@ -32,7 +37,9 @@ pub(super) async fn pass(
     next: Next,
 ) -> Result<Response, ApiError> {
     let Gate { management, operation } = &*gate;
-    let Access::Needs(right) = operation.access else { return Ok(next.run(request).await) };
+    let Access::Needs(right) = operation.access else {
+        return Ok(in_our_words(next.run(request).await).await);
+    };
     let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
     let principal = auth::identify(management, request.headers(), operation.changes, remote).await?;
     let may = if operation.is_scoped { principal.allows_somewhere(right) } else { principal.allows(right) };
@@ -46,7 +53,7 @@ pub(super) async fn pass(
     };
     let response = if may {
         request.extensions_mut().insert(caller.clone());
-        next.run(request).await
+        in_our_words(next.run(request).await).await
     } else {
         ApiError::Forbidden(format!("the right {right} is needed")).into_response()
     };
@@ -54,6 +61,18 @@ pub(super) async fn pass(
         keep(place, &caller, path, response.status()).await;
     }
     Ok(response)
+}
+
+/// What an extractor refuses by itself, such as a path that is no text, is told in the form of every other refusal.
+async fn in_our_words(response: Response) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let status = response.status();
+    if !status.is_client_error() || !is_text {
+        return response;
+    }
+    let text = to_bytes(response.into_body(), LONGEST_REFUSAL).await.unwrap_or_default();
+    ApiError::Body(status, String::from_utf8_lossy(&text).into_owned()).into_response()
 }
 
 /// Says in the trail what was done, also when it failed: an attempt is worth knowing.

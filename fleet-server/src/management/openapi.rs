@@ -23,10 +23,14 @@ pub(super) fn describe(table: &[Arc<Operation>], version: &str) -> Value {
             settings.meta_schema = None;
         })
         .into_generator();
-    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for operation in table {
         let described = describe_one(operation, &mut generator);
-        paths.entry(operation.path).or_default().insert(operation.method.as_str().to_lowercase(), described);
+        // What takes the rest of a path is a parameter like any other.
+        paths
+            .entry(operation.path.replace("{*", "{"))
+            .or_default()
+            .insert(operation.method.as_str().to_lowercase(), described);
     }
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Error".to_owned(), error());
@@ -133,8 +137,12 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         None if operation.media == "application/json" => json!({"type": "object"}),
         None => json!({}),
     };
+    let mut content = json!({operation.media: {"schema": schema}});
+    if let Some(media) = operation.other_media {
+        content[media] = json!({"schema": {}});
+    }
     json!({
-        "200": {"description": "Done", "content": {operation.media: {"schema": schema}}},
+        "200": {"description": "Done", "content": content},
         "default": {
             "description": "Not done, and why",
             "content": {"application/json": {"schema": {"$ref": format!("#{SCHEMAS}/Error")}}},

@@ -49,6 +49,8 @@ pub(super) struct Operation {
     pub(super) answer: Option<SchemaOf>,
     /// What kind of content the answer is.
     pub(super) media: &'static str,
+    /// What else it may be, if that is asked for.
+    pub(super) other_media: Option<&'static str>,
 }
 
 impl Operation {
@@ -66,6 +68,7 @@ impl Operation {
             body: None,
             answer: None,
             media: "application/json",
+            other_media: None,
         }
     }
 
@@ -104,6 +107,11 @@ impl Operation {
     /// What kind of content is answered, if it is not JSON.
     pub(super) fn media(self, media: &'static str) -> Operation {
         Operation { media, ..self }
+    }
+
+    /// What kind of content is answered to whoever asks for it.
+    pub(super) fn or_media(self, media: &'static str) -> Operation {
+        Operation { other_media: Some(media), ..self }
     }
 }
 

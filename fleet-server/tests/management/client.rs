@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -85,6 +86,14 @@ impl Client {
     }
 
     async fn exchange(&self, method: &str, path: &str, body: Bytes) -> Answer {
+        let (head, body) = self.open(method, path, body).await.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Answer { status: head.status, headers: head.headers, text }
+    }
+
+    /// Asks; the body of the answer is still to come.
+    pub(crate) async fn open(&self, method: &str, path: &str, body: Bytes) -> Response<Incoming> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.expect("HTTP");
         tokio::spawn(connection);
@@ -93,11 +102,7 @@ impl Client {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let response = sender.send_request(request).await.expect("an answer");
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        let text = String::from_utf8_lossy(&body).into_owned();
-        Answer { status: head.status, headers: head.headers, text }
+        sender.send_request(request).await.expect("an answer")
     }
 
     /// Sends any bytes, of this kind.

@@ -15,16 +15,20 @@ mod agents;
 mod client;
 #[path = "../agents/etcd.rs"]
 mod etcd;
+mod events;
 mod hosts;
 mod integrations;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
+mod openapi;
 mod outputs;
 mod packages;
 mod people;
 mod policies;
+mod receiver;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod server;
 mod uninstall_tokens;
+mod webhooks;

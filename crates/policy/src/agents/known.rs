@@ -96,6 +96,19 @@ pub(super) struct Known {
     /// Documents that cannot be read, by collection and id: why.
     pub(super) malformed: BTreeMap<(&'static str, String), String>,
     interner: Interner,
+    changed: Changed,
+}
+
+/// The agents of which something changed since somebody asked last, if somebody wants to know.
+#[derive(Debug, Default)]
+struct Changed(Option<HashSet<Arc<str>>>);
+
+impl Changed {
+    fn note(&mut self, id: &Arc<str>) {
+        if let Some(changed) = &mut self.0 {
+            changed.insert(Arc::clone(id));
+        }
+    }
 }
 
 fn id_of(entry: &Entry) -> Option<&str> {
@@ -117,6 +130,20 @@ impl Known {
 
     pub(super) fn entry(&self, id: &str) -> Option<&Entry> {
         self.slots.get(self.slot(id)?)
+    }
+
+    /// From now on it is noted which agents change; at first that is all of them.
+    pub(super) fn track_changes(&mut self) {
+        self.changed.0 = Some(self.slots.iter().map(|entry| Arc::clone(&entry.id)).collect());
+    }
+
+    pub(super) fn forget_changes(&mut self) {
+        self.changed.0 = None;
+    }
+
+    /// The agents that have changed since this was asked last.
+    pub(super) fn take_changes(&mut self) -> HashSet<Arc<str>> {
+        self.changed.0.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Snapshot> {
@@ -178,6 +205,7 @@ impl Known {
         if before.is_some() {
             self.assigned.count(entry.row, |agents| *agents -= 1);
         }
+        self.changed.note(&entry.id);
         let state = entry.state.as_ref().map_or(&*NOTHING, |state| &*state.value);
         entry.row = Row::of(&agent, state, policy);
         self.assigned.count(entry.row, |agents| *agents += 1);
@@ -218,6 +246,7 @@ impl Known {
         if let Some(agent) = &entry.agent {
             entry.row = Row::of(&agent.value, &state, entry.row.policy);
         }
+        self.changed.note(&entry.id);
         entry.state = Some(Kept { revision, value: Arc::new(state) });
         true
     }
@@ -248,6 +277,7 @@ impl Known {
         let Some(slot) = self.slot(id) else { return false };
         let Some(entry) = self.slots.get_mut(slot) else { return false };
         let Some(agent) = entry.agent.take_if(|agent| agent.revision <= revision) else { return false };
+        self.changed.note(&entry.id);
         self.assigned.count(entry.row, |agents| *agents -= 1);
         self.by_key.remove(&agent.value.access_api_key_id, slot);
         if let Some(enrollment_id) = &agent.value.enrollment_id {

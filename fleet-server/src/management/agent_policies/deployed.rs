@@ -16,6 +16,9 @@ use crate::management::error::ApiError;
 use crate::management::input::Params;
 use crate::management::routes::{Routes, get};
 
+/// What existing clients are told of YAML.
+const YAML: &str = "text/x-yaml";
+
 /// What an agent that knows no server needs not.
 const SERVED: [&str; 4] = ["fleet", "signed", "secret_references", "namespaces"];
 
@@ -39,7 +42,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 "What agents get of a policy, as a file for an agent without a server",
             )
             .query::<Which>()
-            .media("application/yaml")
+            .media(YAML)
             .scoped(),
             download,
         )
@@ -86,7 +89,6 @@ async fn download(
     caller.require_on(Right::ReadPolicies, &id)?;
     let data = management.full(&id, which.standalone != Some(false)).await?;
     let text = serde_saphyr::to_string(&json!(data)).map_err(|error| ApiError::Internal(Box::new(error)))?;
-    let headers =
-        [(CONTENT_TYPE, "text/x-yaml"), (CONTENT_DISPOSITION, "attachment; filename=\"elastic-agent.yml\"")];
+    let headers = [(CONTENT_TYPE, YAML), (CONTENT_DISPOSITION, "attachment; filename=\"elastic-agent.yml\"")];
     Ok((headers, text).into_response())
 }

@@ -45,7 +45,7 @@ pub(super) struct Removed {
     success: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(rename = "policy_ids", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "policy_ids", default, skip_serializing_if = "Vec::is_empty")]
     policy_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     package: Option<PolicyPackage>,
