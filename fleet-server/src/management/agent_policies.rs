@@ -50,7 +50,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
             list,
         )
         .add(
-            post(all, WritePolicies, "Makes an agent policy").body::<AgentPolicy>().answers::<Item<Shown>>(),
+            post(all, WritePolicies, "Makes an agent policy")
+                .query::<edit::CreateQuery>()
+                .body::<AgentPolicy>()
+                .answers::<Item<Shown>>(),
             edit::create,
         )
         .add(

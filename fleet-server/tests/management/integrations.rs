@@ -200,3 +200,17 @@ async fn what_is_wrong_is_told_field_by_field_and_nothing_is_kept() {
     assert_eq!(manager.get(INTEGRATIONS).await["total"], 1);
     assert_eq!(revision(&manager).await, 2);
 }
+
+#[tokio::test]
+async fn a_policy_can_watch_its_machines_from_the_beginning() {
+    let server = Server::start(&[]);
+    let manager = Manager::of(&server);
+    let body = json!({"id": "web", "name": "Web", "namespace": "default"});
+    let made = manager.post("/api/fleet/agent_policies?sys_monitoring=true", &body).await["item"].take();
+    assert_eq!(made["package_policies"][0]["package"]["name"], "system");
+    let inputs = full(&manager).await["inputs"].take();
+    let inputs = inputs.as_array().expect("inputs");
+    assert!(inputs.iter().any(|input| input["type"] == "system/metrics"), "{inputs:?}");
+    let system = manager.get("/api/fleet/epm/packages/system").await["item"].take();
+    assert_eq!(system["status"], "installed");
+}

@@ -13,7 +13,7 @@ use super::{Answer, Item, KIND, Shown};
 use crate::deployment::revisions;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
-use crate::management::input::Input;
+use crate::management::input::{Input, Params};
 use crate::management::{Management, enrollment_keys, uninstall_tokens};
 
 /// The id of the policy that is made at the first start.
@@ -56,6 +56,13 @@ pub(super) struct Remove {
     force: bool,
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct CreateQuery {
+    /// Whether the policy watches its machines themselves: it gets the integration `system`.
+    sys_monitoring: bool,
+}
+
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Removed {
     id: String,
@@ -76,6 +83,7 @@ fn is_id(id: &str) -> bool {
 pub(super) async fn create(
     State(management): State<Management>,
     caller: Caller,
+    Params(CreateQuery { sys_monitoring }): Params<CreateQuery>,
     Input(body): Input<Map<String, Value>>,
 ) -> Answer<Item<Shown>> {
     let id = match body.get("id") {
@@ -98,6 +106,10 @@ pub(super) async fn create(
     stamp(&management, &mut policy, caller.name());
     add(&management, &policy).await?;
     caller.changed(KIND, &policy.id, None, Some(json!(policy)));
+    if sys_monitoring {
+        management.add_system(&policy, &caller).await?;
+        policy = management.find_policy(&policy.id).await?.value;
+    }
     Ok(Json(Item { item: management.shown(policy, 0, true).await? }))
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::management::Management;
 use crate::management::error::ApiError;
+use crate::packages::PackagesError;
 
 /// Fields that the server sets, or that mean something to the original alone. What `GET` gives, `PUT` takes.
 const IGNORED: [&str; 12] = [
@@ -46,6 +47,12 @@ pub(super) struct Sent {
     pub(super) agent_policies: Vec<AgentPolicy>,
 }
 
+fn missing_package(name: &str, version: &str) -> ApiError {
+    ApiError::BadRequest(format!(
+        "[request body.package]: package {name} {version} is not there: upload or install it first"
+    ))
+}
+
 /// What is wrong, field by field.
 pub(super) fn invalid(findings: &[Finding]) -> ApiError {
     let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -56,10 +63,15 @@ impl Management {
     /// The package of this name and version.
     pub(super) async fn find_package(&self, name: &str, version: &str) -> Result<Arc<Package>, ApiError> {
         let found = self.fleet.packages.get(name, version).await?;
-        found.ok_or_else(|| {
-            ApiError::BadRequest(format!(
-                "[request body.package]: package {name} {version} is not there: upload or install it first"
-            ))
+        found.ok_or_else(|| missing_package(name, version))
+    }
+
+    /// The same, for something that is to be kept: a package that is not installed yet is installed by that.
+    pub(super) async fn use_package(&self, name: &str, version: &str) -> Result<Arc<Package>, ApiError> {
+        let used = self.fleet.packages.ensure_installed(name, version, self.fleet.clock.now()).await;
+        used.map_err(|error| match error {
+            PackagesError::NotFound { .. } => missing_package(name, version),
+            error => error.into(),
         })
     }
 
@@ -88,7 +100,7 @@ impl Management {
             leave_as_it_was(&mut body, before)?;
         }
         let (name, version) = package_of(&body)?;
-        let package = self.find_package(&name, &version).await?;
+        let package = self.use_package(&name, &version).await?;
         let mut policy: PackagePolicy = if shapes::is_simplified(&Value::Object(body.clone())) {
             let simplified: SimplifiedPolicy = parse(body)?;
             let simplified = SimplifiedPolicy { id: id.to_owned(), ..simplified };

@@ -17,6 +17,8 @@ use crate::management::catalogue::Item;
 use crate::management::error::ApiError;
 use crate::management::input::{Input, Params};
 
+/// The package that watches the machine itself.
+const SYSTEM: &str = "system";
 /// The longest id in bytes.
 const LONGEST_ID: usize = 128;
 
@@ -77,6 +79,23 @@ fn changed(current: &PackagePolicy) -> ApiError {
 }
 
 impl Management {
+    /// Adds the integration that watches the machine itself, as its package has it.
+    pub(in crate::management) async fn add_system(
+        &self,
+        policy: &AgentPolicy,
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
+        let version = self.fleet.packages.newest(SYSTEM, false).await?;
+        let package = self.use_package(SYSTEM, &version).await?;
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut integration = PackagePolicy::defaults(&package, &id, &format!("{SYSTEM}-{}", policy.name));
+        integration.policy_ids = vec![policy.id.clone()];
+        integration.policy_id = Some(policy.id.clone());
+        let sent = Sent { policy: integration, package, agent_policies: vec![policy.clone()] };
+        self.keep(sent, None, true, caller).await?;
+        Ok(())
+    }
+
     /// Keeps an integration and ships the policies that have it, or had it. What is as it was makes no revision.
     pub(super) async fn keep(
         &self,

@@ -110,6 +110,7 @@ impl Management {
             return Err(invalid(&upgraded.conflicts));
         }
         let mut policy = upgraded.policy;
+        let package = self.use_package(&package.name, &package.version).await?;
         let agent_policies = self.agent_policies(&policy.policy_ids).await?;
         compile_for(&package, &mut policy, &agent_policies)?;
         self.keep(Sent { policy, package, agent_policies }, Some(before), true, caller).await
