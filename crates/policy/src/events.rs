@@ -5,7 +5,7 @@
 //! and went between two looks is not told.
 //!
 //! Each difference is told once. The ledger and the events that follow from its change are one write
-//! ([`ledger::Shard`]), the events are then written under the ids that they were given there, and a keeper that takes
+//! (`ledger::Shard`), the events are then written under the ids that they were given there, and a keeper that takes
 //! over writes once more what may be missing: under the same ids, and only what is not there.
 //!
 //! Ids are UUIDs of version 7 and grow, also from keeper to keeper: whoever has seen an event has seen all before it.

@@ -17,7 +17,7 @@ use super::event::{Event, EventId};
 use crate::status::Status;
 use crate::timestamp::Timestamp;
 
-/// [`Shard`] by its number, and [`Head`].
+/// `Shard` by its number, and `Head`.
 pub static EVENT_LEDGER: Collection = Collection { name: "event-ledger", indexed: &[] };
 
 /// So many shards there are. Never changes: an id falls to one of them for ever.
