@@ -178,7 +178,7 @@ impl Server {
                 let duties: &[&dyn Duty] = &[&watcher, &delivery];
                 let realm = Realm { agents, policies, actions, files, keep_expired, duties };
                 let name = welcome::hostname().unwrap_or_default();
-                token.run_until_cancelled(keep(realm, &name, || clock.now())).await
+                keep(realm, &name, || clock.now(), token.cancelled()).await;
             }
         });
         drain.spawn("deployer", {

@@ -70,28 +70,47 @@ pub struct Realm<'a> {
     pub duties: &'a [&'a dyn Duty],
 }
 
-/// Takes part in being the keeper, for ever. `now` tells the time of day.
-pub async fn keep(realm: Realm<'_>, server: &str, now: impl Fn() -> Timestamp) {
+/// Takes part in being the keeper until `stop` is over; then another may be it at once. `now` tells the time of
+/// day.
+pub async fn keep(
+    realm: Realm<'_>,
+    server: &str,
+    now: impl Fn() -> Timestamp,
+    stop: impl Future<Output = ()>,
+) {
     let store = realm.agents.store();
     let keepers: Typed<Keeper> = Typed::new(std::sync::Arc::clone(store), &KEEPERS);
+    let mut stop = std::pin::pin!(stop);
     loop {
+        let mut is_over = false;
         match claim(&keepers, server).await {
             Ok(Some(lease)) => {
                 info!("this server removes what is over, for all");
-                if let Err(error) = serve(realm, &keepers, lease, &now).await {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "another server may remove what is over now"
-                    );
+                let (id, serving) = (lease.id, serve(realm, &keepers, lease, &now));
+                tokio::select! {
+                    served = serving => if let Err(error) = served {
+                        warn!(
+                            error = &error as &dyn std::error::Error,
+                            "another server may remove what is over now"
+                        );
+                    },
+                    () = &mut stop => is_over = true,
                 }
-                let _ = store.revoke(lease.id).await;
+                // A store that does not answer ends the lease by itself.
+                let _ = timeout(INTERVAL, store.revoke(id)).await;
             }
             Ok(None) => {}
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "cannot ask whether there is a keeper");
             }
         }
-        sleep(INTERVAL).await;
+        if is_over {
+            return;
+        }
+        tokio::select! {
+            () = sleep(INTERVAL) => {}
+            () = &mut stop => return,
+        }
     }
 }
 

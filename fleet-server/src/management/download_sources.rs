@@ -1,16 +1,17 @@
 //! `/api/fleet/agent_download_sources`: where agents fetch new versions of themselves.
 
-use fleet_policy::documents::{DownloadAuth, DownloadSource};
+use fleet_policy::documents::{AgentPolicy, DownloadAuth, DownloadSource};
 use fleet_policy::settings::{Settings, Table};
 use serde_json::{Map, Value};
 
 use super::Management;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::routes::Routes;
 use super::settings::address::url;
 use super::settings::edit::bad;
 use super::settings::object::{self, Flag, Object};
-use super::settings::uses::Touched;
+use super::settings::uses::{Touched, forget};
 
 /// The most headers of a proof.
 const MOST_HEADERS: usize = 100;
@@ -81,8 +82,9 @@ impl Object for DownloadSource {
         }
     }
 
-    async fn users(management: &Management, id: &str) -> Result<Vec<String>, ApiError> {
-        management.policies_that(|policy| policy.download_source_id.as_deref() == Some(id)).await
+    async fn detach(management: &Management, caller: &Caller, id: &str) -> Result<(), ApiError> {
+        let forget = |policy: &mut AgentPolicy| forget(&mut policy.download_source_id, id);
+        management.forget_in_policies(caller, forget).await
     }
 
     fn touched(&self, _: &Management) -> Touched {

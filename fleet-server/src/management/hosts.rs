@@ -1,16 +1,17 @@
 //! `/api/fleet/fleet_server_hosts`: where agents find their servers.
 
-use fleet_policy::documents::FleetServerHost;
+use fleet_policy::documents::{AgentPolicy, FleetServerHost};
 use fleet_policy::settings::{FIRST_HOST_ID, Settings, Table};
 use serde_json::{Map, Value};
 
 use super::Management;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::routes::Routes;
 use super::settings::address::with_port;
 use super::settings::edit::bad;
 use super::settings::object::{self, Flag, Object, Successor};
-use super::settings::uses::Touched;
+use super::settings::uses::{Touched, forget};
 
 /// The most addresses.
 const MOST_URLS: usize = 10;
@@ -69,21 +70,19 @@ impl Object for FleetServerHost {
         Ok(())
     }
 
-    async fn users(management: &Management, id: &str) -> Result<Vec<String>, ApiError> {
-        management.policies_that(|policy| policy.fleet_server_host_id.as_deref() == Some(id)).await
+    async fn detach(management: &Management, caller: &Caller, id: &str) -> Result<(), ApiError> {
+        let forget = |policy: &mut AgentPolicy| forget(&mut policy.fleet_server_host_id, id);
+        management.forget_in_policies(caller, forget).await
     }
 
     fn touched(&self, _: &Management) -> Touched {
         Touched { hosts: [self.id.clone()].into(), default_host: self.is_default, ..Touched::default() }
     }
 
-    /// The host that was made at the first start takes its place back. The last one may go: then agents stay with
-    /// the servers that they know, as before there was any.
+    /// The host that was made at the first start takes its place back. There may be none: then agents stay with the
+    /// servers that they know, as before there was any.
     fn successor(&self, others: &[&FleetServerHost]) -> Option<Successor> {
-        if others.is_empty() {
-            return Some(Successor::Nobody);
-        }
-        let first = others.iter().find(|other| other.id == FIRST_HOST_ID)?;
-        Some(Successor::Object(first.id.clone()))
+        let first = others.iter().find(|other| other.id == FIRST_HOST_ID);
+        Some(first.map_or(Successor::Nobody, |first| Successor::Object(first.id.clone())))
     }
 }

@@ -16,10 +16,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Management;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::routes::{Routes, get};
 use super::settings::object::{self, Flag, Object};
-use super::settings::uses::Touched;
+use super::settings::uses::{Touched, forget};
 
 /// The routes of this group.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -85,8 +86,12 @@ impl Object for Output {
         check::check(self, before, body)
     }
 
-    async fn users(management: &Management, id: &str) -> Result<Vec<String>, ApiError> {
-        management.users_of_output(id).await
+    async fn detach(management: &Management, caller: &Caller, id: &str) -> Result<(), ApiError> {
+        management.forget_output_in_integrations(caller, id).await?;
+        let forget = |policy: &mut AgentPolicy| {
+            forget(&mut policy.data_output_id, id) | forget(&mut policy.monitoring_output_id, id)
+        };
+        management.forget_in_policies(caller, forget).await
     }
 
     fn touched(&self, _: &Management) -> Touched {

@@ -42,9 +42,11 @@ async fn hosts_are_made_changed_and_removed() {
     assert_eq!(manager.get(&format!("{HOSTS}/{FIRST_HOST}")).await["item"]["is_default"], false);
     assert_eq!(full(&manager, "default").await["fleet"]["hosts"], urls);
 
-    let (status, refused) = put(&manager, format!("{HOSTS}/mine"), json!({"is_default": false})).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
-    // The one of the first start takes its place back.
+    // The one of the first start takes its place back, whether it is given up or removed.
+    let (status, changed) = put(&manager, format!("{HOSTS}/mine"), json!({"is_default": false})).await;
+    assert_eq!((status, &changed["item"]["is_default"]), (StatusCode::OK, &json!(false)));
+    assert_eq!(manager.get(&format!("{HOSTS}/{FIRST_HOST}")).await["item"]["is_default"], true);
+    assert_eq!(put(&manager, format!("{HOSTS}/mine"), json!({"is_default": true})).await.0, StatusCode::OK);
     let (status, removed) = manager.ask("DELETE", &format!("{HOSTS}/mine"), None).await;
     assert_eq!((status, removed), (StatusCode::OK, json!({"id": "mine"})));
     let first = manager.get(&format!("{HOSTS}/{FIRST_HOST}")).await["item"].take();
@@ -57,7 +59,7 @@ async fn hosts_are_made_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn a_default_host_without_a_successor_stays() {
+async fn without_a_default_host_agents_stay_with_the_servers_that_they_know() {
     let server = Server::start(&[]);
     let manager = Manager::of(&server);
     for id in ["a", "b"] {
@@ -65,14 +67,16 @@ async fn a_default_host_without_a_successor_stays() {
     }
     assert_eq!(put(&manager, format!("{HOSTS}/a"), json!({"is_default": true})).await.0, StatusCode::OK);
     assert_eq!(manager.ask("DELETE", &format!("{HOSTS}/{FIRST_HOST}"), None).await.0, StatusCode::OK);
-    let (status, refused) = manager.ask("DELETE", &format!("{HOSTS}/a"), None).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(refused["message"].as_str().unwrap().contains("make another one the default first"), "{refused}");
     let policy = json!({"id": "p", "name": "p", "namespace": "default", "fleet_server_host_id": "b"});
     manager.post("/api/fleet/agent_policies", &policy).await;
-    let (status, used) = manager.ask("DELETE", &format!("{HOSTS}/b"), None).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(used["message"].as_str().unwrap().contains("agent policy p (p)"), "{used}");
+    assert_eq!(full(&manager, "p").await["fleet"]["hosts"], host("b")["host_urls"]);
+    assert_eq!(manager.ask("DELETE", &format!("{HOSTS}/a"), None).await.0, StatusCode::OK);
+    assert_eq!(full(&manager, "default").await.get("fleet"), None);
+    // What named a host that is removed names none.
+    assert_eq!(manager.ask("DELETE", &format!("{HOSTS}/b"), None).await.0, StatusCode::OK);
+    let policy = manager.get("/api/fleet/agent_policies/p").await["item"].take();
+    assert_eq!((policy.get("fleet_server_host_id"), &policy["revision"]), (None, &json!(2)));
+    assert_eq!(full(&manager, "p").await.get("fleet"), None);
 }
 
 #[tokio::test]
@@ -159,8 +163,6 @@ async fn download_sources_are_made_used_and_removed() {
     let expected = json!({"sourceURI": body["host"], "ssl": {"certificate_authorities": ["ca"]},
         "auth": {"username": "u"}, "secrets": {"auth": {"password": password}}});
     assert_eq!(full(&manager, "p").await["agent"]["download"], expected);
-    let (status, used) = manager.ask("DELETE", &format!("{SOURCES}/mirror"), None).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{used}");
     let (status, refused) = manager.ask("DELETE", &format!("{SOURCES}/{FIRST_SOURCE}"), None).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
     assert_eq!(

@@ -280,11 +280,24 @@ async fn a_change_reaches_the_policies_that_it_touches_and_no_other() {
     put(&manager, "es", json!({"hosts": ["https://other", "http://other:81/path"]})).await;
     assert_eq!(revision(&manager, "with").await, 2, "what changes nothing makes no revision");
 
-    let (status, used) = delete(&manager, "es").await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(used["message"].as_str().unwrap().contains("used by agent policy with (with)"), "{used}");
     let health = manager.get(&format!("{OUTPUTS}/es/health")).await;
     assert_eq!(health["state"], "UNKNOWN");
+    let integration = json!({
+        "name": "lines", "policy_ids": ["without"], "output_id": "es",
+        "package": {"name": "filestream", "version": "1.0.0"},
+        "inputs": {"filestream-filestream": {"streams": {"filestream.filestream": {"vars": {"paths": ["/a"]}}}}},
+    });
+    let made = manager.post("/api/fleet/package_policies", &integration).await["item"].take();
+    assert_eq!(full(&manager, "without").await["inputs"][0]["use_output"], "es");
+
+    // What named an output that is removed uses the default.
+    assert_eq!(delete(&manager, "es").await.0, StatusCode::OK);
+    let (with, without) = (full(&manager, "with").await, full(&manager, "without").await);
+    assert_eq!(with["agent"]["monitoring"]["use_output"], "default");
+    assert_eq!(without["inputs"][0]["use_output"], "default");
+    assert_eq!((with["outputs"].get("es"), without["outputs"].get("es")), (None, None));
+    let path = format!("/api/fleet/package_policies/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(manager.get(&path).await["item"].get("output_id"), None);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::Cursor;
 
-use super::{Archive, ArchiveError, LARGEST_ARCHIVE, LARGEST_FILE, MOST_FILES, Unpacked};
+use super::{Archive, ArchiveError, LARGEST_ARCHIVE, LARGEST_CONTENT, LARGEST_FILE, MOST_FILES, Unpacked};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     let mut unpacked = Unpacked::new("zip");
@@ -17,6 +17,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     let start = usize::try_from(zip.central_directory_start()).unwrap_or(usize::MAX);
     if let Some(path) = duplicate(bytes.get(start..).unwrap_or_default()) {
         return Err(ArchiveError::Duplicate { path });
+    }
+    // What an archive says of itself may be too much already: then nothing of it is unpacked. (It may lie: what is
+    // unpacked is counted too.)
+    if zip.decompressed_size().is_some_and(|size| size > 2 * u128::from(LARGEST_CONTENT)) {
+        return Err(ArchiveError::ContentTooLarge);
     }
     for index in 0..zip.len() {
         let file = zip.by_index(index).map_err(|error| unpacked.damaged(error))?;

@@ -17,7 +17,6 @@ pub struct AgentPolicy {
     /// Where its data goes by default.
     pub namespace: String,
     /// What it is for.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Whether people are kept from changing it.
     pub is_managed: bool,

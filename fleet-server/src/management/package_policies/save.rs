@@ -96,6 +96,30 @@ impl Management {
         Ok(())
     }
 
+    /// Takes an output that is about to be removed off an integration, which sends where its policies do then.
+    pub(in crate::management) async fn forget_output(
+        &self,
+        id: &str,
+        output: &str,
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
+        loop {
+            let Some(before) = self.fleet.integrations.documents.get(id).await? else { return Ok(()) };
+            if before.value.output_id.as_deref() != Some(output) {
+                return Ok(());
+            }
+            let policy = PackagePolicy { output_id: None, ..before.value.clone() };
+            let of = policy.package.clone().unwrap_or_default();
+            let package = self.find_package(&of.name, &of.version).await?;
+            let agent_policies = self.agent_policies(&policy.policy_ids).await?;
+            let sent = Sent { policy, package, agent_policies };
+            match self.keep(sent, Some(before), true, caller).await {
+                Err(ApiError::Changed { .. }) => {}
+                kept => return kept.map(drop),
+            }
+        }
+    }
+
     /// Keeps an integration and ships the policies that have it, or had it. What is as it was makes no revision.
     pub(super) async fn keep(
         &self,

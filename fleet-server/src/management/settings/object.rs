@@ -81,9 +81,14 @@ pub(in crate::management) trait Object:
     fn check_beside(&self, _others: &[&Self]) -> Result<(), ApiError> {
         Ok(())
     }
-    /// What uses it.
-    fn users(management: &Management, id: &str)
-    -> impl Future<Output = Result<Vec<String>, ApiError>> + Send;
+    /// What uses it and keeps it from being removed.
+    fn users(_: &Management, _: &str) -> impl Future<Output = Result<Vec<String>, ApiError>> + Send {
+        async { Ok(Vec::new()) }
+    }
+    /// Takes it off what names it, which uses the default then: it is about to be removed.
+    fn detach(_: &Management, _: &Caller, _: &str) -> impl Future<Output = Result<(), ApiError>> + Send {
+        async { Ok(()) }
+    }
     /// Which policies a change of it touches.
     fn touched(&self, management: &Management) -> Touched;
     /// What takes the place of this default before it is removed. `None`: nothing does, so that it stays.
@@ -206,13 +211,11 @@ async fn update<T: Object>(
     let mut made: T = edited(base, &body, &[T::IGNORED, &["id"]].concat())?;
     made.set_id(id.clone());
     check(&management, &mut made, Some(&found.value), &body).await?;
-    for flag in T::FLAGS {
-        if (flag.get)(&found.value) && !(flag.get)(&made) {
-            let text =
-                format!("{} {id} is the only one: set it on another one, which takes it from here", T::TITLE);
-            return Err(bad(flag.field, text));
-        }
-    }
+    let left = left(&management, &found.value, |flag| !(flag.get)(&made)).map_err(|flag| {
+        let text =
+            format!("{} {id} is the only one: set it on another one, which takes it from here", T::TITLE);
+        bad(flag.field, text)
+    })?;
     let kept = secrets::keep(&management.fleet, Some(&found.value), &mut made).await?;
     if made == found.value {
         return Ok(Json(Item { item: made }));
@@ -229,6 +232,7 @@ async fn update<T: Object>(
         Err(error) => return Err(error.into()),
     };
     tell(&caller, &id, Some(&found.value), Some(&made.value));
+    give_up(&management, &caller, &id, left).await?;
     follow_up(&management, &caller, Some(&found.value), &made.value).await?;
     kept.done(&management.fleet).await;
     Ok(Json(Item { item: made.value.clone() }))
@@ -244,36 +248,55 @@ async fn remove<T: Object>(
     require_unused(&what, &T::users(&management, &id).await?)?;
     let is_default = T::FLAGS.iter().any(|flag| (flag.get)(&found.value));
     let touched = is_default.then(|| found.value.touched(&management));
-    let mut vacant = Vec::new();
-    for flag in T::FLAGS.iter().filter(|flag| (flag.get)(&found.value)) {
-        let all = T::table(&management.fleet.settings).all();
-        let others: Vec<&T> = all.values().filter(|one| one.id != id).map(|one| &one.value).collect();
-        match found.value.successor(&others) {
-            None => {
-                let text =
-                    format!("{what} is the default ({}): make another one the default first", flag.field);
-                return Err(ApiError::BadRequest(text));
-            }
-            Some(Successor::Object(next)) => hand_over(&management, &caller, flag, &next).await?,
-            Some(Successor::Nobody) => vacant.push(flag),
-        }
-    }
+    let left = left(&management, &found.value, |_| true).map_err(|flag| {
+        let text = format!("{what} is the default ({}): make another one the default first", flag.field);
+        ApiError::BadRequest(text)
+    })?;
+    T::detach(&management, &caller, &id).await?;
     T::table(&management.fleet.settings).delete(&id, Expect::Revision(found.revision)).await?;
     tell(&caller, &id, Some(&found.value), None);
-    for flag in vacant {
-        let vacate = |defaults: &mut SettingDefaults| {
-            let place = (flag.place)(defaults);
-            if place.as_deref() == Some(id.as_str()) {
-                *place = None;
-            }
-        };
-        management.change_defaults(vacate).await?;
-    }
+    give_up(&management, &caller, &id, left).await?;
     if let Some(touched) = touched {
         management.redeploy(caller.name(), touched).await?;
     }
     secrets::forget_all(&management.fleet, &found.value).await;
     Ok(Json(Removed { id }))
+}
+
+/// The flags that an object has and is to lose, and what takes each. An error: the one that it cannot lose.
+fn left<T: Object>(
+    management: &Management,
+    object: &T,
+    loses: impl Fn(&Flag<T>) -> bool,
+) -> Result<Vec<(&'static Flag<T>, Successor)>, &'static Flag<T>> {
+    let all = T::table(&management.fleet.settings).all();
+    let others: Vec<&T> = all.values().filter(|one| one.id != object.id()).map(|one| &one.value).collect();
+    let flags = T::FLAGS.iter().filter(|flag| (flag.get)(object) && loses(flag));
+    flags.map(|flag| object.successor(&others).map(|next| (flag, next)).ok_or(flag)).collect()
+}
+
+/// Gives flags that an object had to what takes its place.
+async fn give_up<T: Object>(
+    management: &Management,
+    caller: &Caller,
+    id: &str,
+    left: Vec<(&'static Flag<T>, Successor)>,
+) -> Result<(), ApiError> {
+    for (flag, successor) in left {
+        match successor {
+            Successor::Object(next) => hand_over(management, caller, flag, &next).await?,
+            Successor::Nobody => {
+                let vacate = |defaults: &mut SettingDefaults| {
+                    let place = (flag.place)(defaults);
+                    if place.as_deref() == Some(id) {
+                        *place = None;
+                    }
+                };
+                management.change_defaults(vacate).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives the flag to another object.

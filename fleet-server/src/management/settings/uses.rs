@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_policy::documents::AgentPolicy;
 use fleet_policy::settings::Snapshot;
+use serde_json::json;
 
+use crate::deployment::DeployError;
 use crate::integrations::Row;
 use crate::management::Management;
+use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 
+/// What the audit trail calls an agent policy.
+const POLICY: &str = "agent-policy";
 /// The most users that are told by name.
 const MOST_NAMED: usize = 5;
 
@@ -94,27 +99,48 @@ impl Management {
         found.map(|(id, row)| (id.clone(), row.value.name.to_string())).collect()
     }
 
-    /// Policies and integrations that use an output.
-    pub(in crate::management) async fn users_of_output(&self, id: &str) -> Result<Vec<String>, ApiError> {
-        let named = |field: &Option<String>| field.as_deref() == Some(id);
-        let mut users = self
-            .policies_that(|policy| named(&policy.data_output_id) || named(&policy.monitoring_output_id))
-            .await?;
-        let integrations = self.integrations_with(&BTreeSet::from([id.to_owned()]));
-        users.extend(integrations.into_iter().map(|(id, name)| format!("integration {id} ({name})")));
-        Ok(users)
+    /// Changes every policy in which `forget` finds something to forget, and ships it.
+    pub(in crate::management) async fn forget_in_policies(
+        &self,
+        caller: &Caller,
+        forget: impl Fn(&mut AgentPolicy) -> bool + Send + Sync,
+    ) -> Result<(), ApiError> {
+        // As the store has them: another server may just have saved one.
+        for policy in self.deployer.policies().refresh().await?.values() {
+            if !forget(&mut policy.value.clone()) {
+                continue;
+            }
+            match self.deployer.renew(&policy.id, caller.name(), &forget).await {
+                Ok(after) => {
+                    caller.changed(POLICY, &policy.id, Some(json!(policy.value)), Some(json!(after)));
+                }
+                Err(DeployError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
-    /// The policies of which this is true, to be told.
-    pub(in crate::management) async fn policies_that(
+    /// Takes an output off every integration that names it.
+    pub(in crate::management) async fn forget_output_in_integrations(
         &self,
-        is: impl Fn(&AgentPolicy) -> bool + Send,
-    ) -> Result<Vec<String>, ApiError> {
-        // As the store has them: another server may just have saved one.
-        let policies = self.deployer.policies().refresh().await?;
-        let users = policies.values().filter(|policy| is(&policy.value));
-        Ok(users.map(|policy| format!("agent policy {} ({})", policy.id, policy.value.name)).collect())
+        caller: &Caller,
+        id: &str,
+    ) -> Result<(), ApiError> {
+        for integration in self.integrations_with(&BTreeSet::from([id.to_owned()])).into_keys() {
+            self.forget_output(&integration, id, caller).await?;
+        }
+        Ok(())
     }
+}
+
+/// Whether it named this, which it does no more.
+pub(in crate::management) fn forget(field: &mut Option<String>, id: &str) -> bool {
+    let named = field.as_deref() == Some(id);
+    if named {
+        *field = None;
+    }
+    named
 }
 
 /// Whether nobody uses it.
