@@ -9,13 +9,15 @@
 //! |---|---|
 //! | `collector` | what integrations say for a collector, joined |
 //! | `gather` | reads what a policy is composed of |
+//! | `membership` | which policies have an integration |
 //! | [`revisions`] | every revision as it was, for ever: who made it, when, and of what |
 
 mod collector;
 mod gather;
+mod membership;
 pub mod revisions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ use fleet_policy::compose::{NotSigned, Sign, compose};
 use fleet_policy::documents::{AgentPolicy, DeployedPolicy, POLICIES};
 use fleet_policy::settings::{MissingSetting, Table};
 use fleet_store::{Error, Expect, Typed, WriteError};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use tracing::warn;
 
 use crate::fleet::Fleet;
@@ -93,6 +95,10 @@ impl Announced {
             Announced::Next(policy) | Announced::Unchanged(policy) => policy,
         }
     }
+}
+
+fn tell(policy: &str, error: &DeployError) {
+    warn!(policy, error = error as &dyn std::error::Error, "a policy that was saved cannot be shipped yet");
 }
 
 struct Signing<'a>(&'a Signer);
@@ -274,9 +280,9 @@ impl Deployer {
         let ids: Vec<String> = touched.map(|policy| policy.id.clone()).collect();
         let (deployer, author) = (self.clone(), author.to_owned());
         let task = tokio::spawn(async move {
+            // One that cannot be shipped holds up no other.
             stream::iter(ids)
-                .map(Ok)
-                .try_for_each_concurrent(AT_A_TIME, |id| {
+                .map(|id| {
                     let (deployer, author) = (deployer.clone(), author.clone());
                     async move {
                         match deployer.renew(&id, &author, |_| true).await {
@@ -285,6 +291,8 @@ impl Deployer {
                         }
                     }
                 })
+                .buffer_unordered(AT_A_TIME)
+                .fold(Ok(()), async |all, one| all.and(one))
                 .await
         });
         match tokio::time::timeout(WAIT, task).await {
@@ -296,28 +304,18 @@ impl Deployer {
 
     /// Looks from time to time for what was saved and not shipped, for ever.
     pub async fn keep_mending(&self) {
-        let mut suspects = HashMap::new();
+        let (mut suspects, mut unsettled) = (HashMap::new(), BTreeSet::new());
         loop {
-            let mended = async {
-                self.mend().await?;
-                suspects = self.renew_outdated(&suspects).await?;
-                Ok::<(), DeployError>(())
-            };
-            if let Err(error) = mended.await {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a policy that was saved cannot be shipped yet"
-                );
-            }
+            self.mend().await;
+            suspects = self.renew_outdated(&suspects).await;
+            unsettled = self.settle_again(&unsettled).await;
             tokio::time::sleep(MEND_EVERY).await;
         }
     }
 
-    /// Deploys what was saved and not shipped, because a server ended in between.
-    ///
-    /// # Errors
-    /// [`DeployError`] of the first that cannot be deployed.
-    pub async fn mend(&self) -> Result<(), DeployError> {
+    /// Deploys what was saved and not shipped, because a server ended in between. One that cannot be deployed
+    /// holds up no other.
+    pub async fn mend(&self) {
         for policy in self.policies().all().values() {
             let head = self.fleet.policies.head(&policy.id);
             if head.is_none_or(|head| head.rendered.revision < policy.value.revision) {
@@ -330,19 +328,17 @@ impl Deployer {
                     revision = policy.value.revision,
                     "was saved and is not out: it is shipped now"
                 );
-                self.ship(&policy.value).await?;
+                if let Err(error) = self.ship(&policy.value).await {
+                    tell(&policy.id, &error);
+                }
             }
         }
-        Ok(())
     }
 
     /// Renews policies that are made of something else than there is now, if that was so the last time too: what
     /// this server knows may be behind for a moment. Each is renewed once for what there is. Answers those that
     /// are so now.
-    async fn renew_outdated(
-        &self,
-        before: &HashMap<String, Suspect>,
-    ) -> Result<HashMap<String, Suspect>, DeployError> {
+    async fn renew_outdated(&self, before: &HashMap<String, Suspect>) -> HashMap<String, Suspect> {
         let mut outdated = HashMap::new();
         for policy in self.policies().all().values() {
             let Some(head) = self.fleet.policies.head(&policy.id) else { continue };
@@ -362,11 +358,11 @@ impl Deployer {
                 });
                 match renewed.await {
                     Ok(_) | Err(DeployError::NotFound(_)) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => tell(&policy.id, &error),
                 }
             }
         }
-        Ok(outdated)
+        outdated
     }
 
     fn was_saved_just_now(&self, policy: &AgentPolicy) -> bool {

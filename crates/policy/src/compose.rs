@@ -3,7 +3,7 @@
 mod advanced;
 mod monitoring;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub collector: Map<String, Value>,
     /// What the token that lifts an agent's protection is checked against.
     pub uninstall_token_hash: String,
+    /// The secrets that agents of the policy may have: those that its integrations and settings brought.
+    pub secrets: BTreeSet<String>,
     /// What all of this was read from: revisions in the store, by kind and id. Whoever finds another revision
     /// knows that the policy must be composed again.
     pub made_of: BTreeMap<String, u64>,
@@ -106,6 +108,7 @@ pub fn compose(policy: &AgentPolicy, parts: Parts, signer: &dyn Sign) -> Result<
         default_fleet_server: has_fleet_server,
         unenroll_timeout: policy.unenroll_timeout,
         inactivity_timeout: Some(policy.inactivity_timeout),
+        secrets: Some(parts.secrets),
         made_of: parts.made_of,
         data,
     })

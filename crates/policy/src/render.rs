@@ -89,25 +89,32 @@ fn clone_entry((key, value): (&String, &Value)) -> (String, Value) {
     (key.clone(), value.clone())
 }
 
-/// The ids of the secrets that a policy refers to, in either form.
+/// The ids of the secrets that a policy refers to, in either form, and that its agents may have.
 #[must_use]
 pub fn secret_ids(policy: &DeployedPolicy) -> Vec<String> {
-    let mut ids: Vec<String> = match policy.data.get("secret_references") {
-        Some(Value::Array(references)) => references
-            .iter()
-            .filter_map(|reference| reference.get("id")?.as_str().map(str::to_owned))
-            .collect(),
-        _ => Vec::new(),
-    };
-    let nothing = BTreeMap::new();
-    let mut collecting = Replacing { secrets: &nothing, replaced: Vec::new(), missing: BTreeMap::new() };
-    for (key, value) in &policy.data {
-        collecting.walk(key, &mut value.clone());
+    let mut ids = named_in(&policy.data);
+    if let Some(Value::Array(references)) = policy.data.get("secret_references") {
+        ids.extend(
+            references.iter().filter_map(|reference| reference.get("id")?.as_str().map(str::to_owned)),
+        );
     }
-    ids.extend(collecting.missing.into_values());
+    if let Some(allowed) = &policy.secrets {
+        ids.retain(|id| allowed.contains(id));
+    }
     ids.sort();
     ids.dedup();
     ids
+}
+
+/// The ids of the secrets that something refers to, in either form.
+#[must_use]
+pub fn named_in(data: &Map<String, Value>) -> Vec<String> {
+    let nothing = BTreeMap::new();
+    let mut collecting = Replacing { secrets: &nothing, replaced: Vec::new(), missing: BTreeMap::new() };
+    for (key, value) in data {
+        collecting.walk(key, &mut value.clone());
+    }
+    collecting.missing.into_values().collect()
 }
 
 struct Replacing<'a> {
@@ -272,5 +279,7 @@ mod tests {
             "outputs": {"default": {"secrets": {"ssl": {"key": {"id": "placed"}}}}},
         }));
         assert_eq!(secret_ids(&policy), ["inline", "listed", "placed"]);
+        let policy = DeployedPolicy { secrets: Some(["placed".to_owned()].into()), ..policy };
+        assert_eq!(secret_ids(&policy), ["placed"], "the others are not for its agents");
     }
 }

@@ -1,12 +1,14 @@
 //! What a policy is composed of, as the store has it now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet_integration::policy::DataTag;
+use fleet_integration::secrets::references;
 use fleet_integration::{Compiled, Context, PackagePolicy, compile};
 use fleet_policy::compose::Parts;
 use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
+use fleet_policy::render::named_in;
 use fleet_policy::settings::{MissingSetting, SettingsParts};
 use fleet_store::{Error, Typed};
 use serde_json::{Map, Value};
@@ -46,6 +48,8 @@ enum NotCompiled {
     Missing(String),
     #[error("its package cannot be read")]
     Package(#[source] PackagesError),
+    #[error("the server ends")]
+    Stopped,
     #[error("its package cannot render it")]
     Compile(#[source] fleet_integration::CompileError),
 }
@@ -89,6 +93,12 @@ pub(super) async fn gather(
         gathering.add(integration).await;
     }
     let mut parts = gathering.parts;
+    let of_settings = Map::from_iter([
+        ("outputs".to_owned(), Value::Object(settings.outputs.clone())),
+        ("fleet".to_owned(), settings.fleet.clone().unwrap_or_default()),
+        ("download".to_owned(), settings.download.clone()),
+    ]);
+    parts.secrets.extend(named_in(&of_settings));
     parts.uninstall_token_hash = uninstall_token_hash;
     parts.outputs = settings.outputs;
     parts.data_output = settings.data_output;
@@ -126,7 +136,8 @@ impl Gathering<'_> {
     async fn add(&mut self, integration: &Integration) {
         self.parts.made_of.insert(of_integration(&integration.id), integration.revision);
         match self.compile(integration).await {
-            Ok((output, compiled)) => {
+            Ok((output, compiled, secrets)) => {
+                self.parts.secrets.extend(secrets);
                 self.parts.inputs.extend(compiled.inputs);
                 let named = self.settings.outputs.get(&output).unwrap_or(&Value::Null);
                 collector::join(&mut self.parts.collector, compiled.otel, &output, named);
@@ -144,31 +155,44 @@ impl Gathering<'_> {
                     "an integration cannot be compiled: agents keep what they have of it"
                 );
                 self.keep_before(&integration.id);
+                if let Ok(document) = serde_json::from_value::<PackagePolicy>(integration.document.clone()) {
+                    self.parts.secrets.extend(references(&document));
+                }
             }
         }
     }
 
-    async fn compile(&self, integration: &Integration) -> Result<(String, Compiled), NotCompiled> {
+    async fn compile(
+        &self,
+        integration: &Integration,
+    ) -> Result<(String, Compiled, BTreeSet<String>), NotCompiled> {
         let document: PackagePolicy =
             serde_json::from_value(integration.document.clone()).map_err(NotCompiled::Document)?;
         let of = document.package.as_ref().ok_or(NotCompiled::NoPackage)?;
         let found = self.fleet.packages.get(&of.name, &of.version).await.map_err(NotCompiled::Package)?;
         let package = found.ok_or_else(|| NotCompiled::Missing(format!("{}-{}", of.name, of.version)))?;
         let named = document.output_id.as_deref().and_then(|id| self.settings.output_names.get(id));
-        let output = named.unwrap_or(&self.settings.data_output);
-        let output_type = self.settings.outputs.get(output).and_then(|output| output["type"].as_str());
-        let tags = data_tags(self.policy);
-        let context = Context {
-            output,
-            output_id: document.output_id.as_deref().unwrap_or(output),
-            output_type: output_type.unwrap_or_default(),
-            agent_policy_id: &self.policy.id,
-            agent_policy_name: &self.policy.name,
-            agent_policy_namespace: &self.policy.namespace,
-            global_data_tags: &tags,
-        };
-        let compiled = compile(&package, &document, &context).map_err(NotCompiled::Compile)?;
-        Ok((output.clone(), compiled))
+        let output = named.unwrap_or(&self.settings.data_output).clone();
+        let output_type = self.settings.outputs.get(&output).and_then(|output| output["type"].as_str());
+        let output_type = output_type.unwrap_or_default().to_owned();
+        let (id, name) = (self.policy.id.clone(), self.policy.name.clone());
+        let (namespace, tags) = (self.policy.namespace.clone(), data_tags(self.policy));
+        // A large integration takes a while, in which others must be served.
+        let compiling = tokio::task::spawn_blocking(move || {
+            let context = Context {
+                output: &output,
+                output_id: document.output_id.as_deref().unwrap_or(&output),
+                output_type: &output_type,
+                agent_policy_id: &id,
+                agent_policy_name: &name,
+                agent_policy_namespace: &namespace,
+                global_data_tags: &tags,
+            };
+            let compiled = compile(&package, &document, &context).map_err(NotCompiled::Compile)?;
+            let secrets = references(&document);
+            Ok((output, compiled, secrets))
+        });
+        compiling.await.map_err(|_| NotCompiled::Stopped)?
     }
 
     fn keep_before(&mut self, id: &str) {

@@ -28,7 +28,7 @@ use super::Management;
 use super::caller::Caller;
 use super::catalogue::{DocumentPage, Item, Items};
 use super::error::ApiError;
-use super::input::{Input, Params};
+use super::input::{Input, Params, several};
 use super::routes::{Routes, get, post, put};
 
 pub(super) use edit::ensure_first;
@@ -189,9 +189,10 @@ async fn bulk_get(
     Input(asked): Input<BulkGet>,
 ) -> Answer<Items<Shown>> {
     let counts = management.count_agents();
-    let found = management.deployer.policies().read_many(&asked.ids).await?;
+    let ids = several("ids", asked.ids)?;
+    let found = management.deployer.policies().read_many(&ids).await?;
     let mut items = Vec::with_capacity(found.len());
-    for (id, policy) in asked.ids.iter().zip(found) {
+    for (id, policy) in ids.iter().zip(found) {
         let policy = policy.filter(|_| caller.may_on(Right::ReadPolicies, id));
         match policy {
             Some(policy) => {

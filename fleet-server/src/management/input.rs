@@ -42,6 +42,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// The most objects that are asked for by their ids at a time.
+const MOST_IDS: usize = 1000;
+
+/// Ids of a body, each once and not too many: what is answered is held in memory.
+pub(super) fn several(field: &str, mut ids: Vec<String>) -> Result<Vec<String>, ApiError> {
+    let mut seen = std::collections::HashSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    if ids.len() > MOST_IDS {
+        return Err(ApiError::BadRequest(format!(
+            "[request body.{field}]: at most {MOST_IDS} ids at a time"
+        )));
+    }
+    Ok(ids)
+}
+
 fn bad(place: &str, path: &str, error: &dyn std::fmt::Display) -> ApiError {
     let dot = if path == "." { "" } else { "." };
     let path = if path == "." { "" } else { path };

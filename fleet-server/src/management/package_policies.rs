@@ -29,7 +29,7 @@ use super::Management;
 use super::caller::Caller;
 use super::catalogue::{DocumentPage, Item, Items};
 use super::error::ApiError;
-use super::input::{Input, Params};
+use super::input::{Input, Params, several};
 use super::routes::{Routes, delete, get, post, put};
 
 /// What the audit trail calls an integration.
@@ -239,9 +239,10 @@ async fn bulk_get(
     Params(Shape { format }): Params<Shape>,
     Input(asked): Input<BulkGet>,
 ) -> Answer<Value> {
-    let found = management.fleet.integrations.documents.get_many(&asked.ids).await?;
+    let ids = several("ids", asked.ids)?;
+    let found = management.fleet.integrations.documents.get_many(&ids).await?;
     let mut items = Vec::with_capacity(found.len());
-    for (id, found) in asked.ids.iter().zip(found) {
+    for (id, found) in ids.iter().zip(found) {
         match found.filter(|found| caller.may_on_any(Right::ReadPolicies, &found.value.policy_ids)) {
             Some(found) => items.push(shown(&found.value, format)),
             None if asked.ignore_missing == Some(true) => {}

@@ -214,3 +214,59 @@ async fn a_policy_can_watch_its_machines_from_the_beginning() {
     let system = manager.get("/api/fleet/epm/packages/system").await["item"].take();
     assert_eq!(system["status"], "installed");
 }
+
+#[tokio::test]
+async fn of_editors_at_the_same_time_one_wins_and_agents_get_what_that_one_said() {
+    let server = Server::start(&[]);
+    let (manager, _) = with_policy(&server).await;
+    let db = json!({"id": "db", "name": "DB", "namespace": "default"});
+    manager.post("/api/fleet/agent_policies", &db).await;
+    let mut body = lines("moved", &["/a"]);
+    body["id"] = "moved".into();
+    manager.post(INTEGRATIONS, &body).await;
+    let path = format!("{INTEGRATIONS}/moved");
+    for round in 0..10 {
+        let to = if round % 2 == 0 { "db" } else { "web" };
+        let moves = json!({"policy_ids": [to]});
+        let describes = json!({"description": format!("round {round}")});
+        tokio::join!(manager.ask("PUT", &path, Some(&moves)), manager.ask("PUT", &path, Some(&describes)),);
+        let says = manager.get(&path).await["item"]["policy_ids"].take();
+        for policy in ["web", "db"] {
+            let full = manager.get(&format!("/api/fleet/agent_policies/{policy}/full")).await;
+            let inputs = full["item"]["inputs"].as_array().map_or(0, Vec::len);
+            let expected = usize::from(says == json!([policy]));
+            assert_eq!(inputs, expected, "round {round}: {says}, and {policy} has {inputs}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_others_are_not_to_be_had_by_naming_them() {
+    let server = Server::start(&[]);
+    let (manager, key) = with_policy(&server).await;
+    let output = json!({
+        "id": "vault", "name": "vault", "type": "logstash", "hosts": ["logs:5044"],
+        "secrets": {"ssl": {"key": "TOP-SECRET-KEY"}},
+    });
+    let made = manager.post("/api/fleet/outputs", &output).await["item"].take();
+    let id = made.pointer("/secrets/ssl/key/id").and_then(Value::as_str).expect("an id").to_owned();
+    let inline = format!("$co.elastic.secret{{{id}}}");
+    let overrides = json!({"agent": {"stolen": inline, "secrets": {"too": {"id": id}}},
+        "secret_references": [{"id": id}]});
+    let body = json!({"name": "Web", "namespace": "prod", "overrides": overrides});
+    let (status, answer) = manager.ask("PUT", "/api/fleet/agent_policies/web", Some(&body)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    manager.post(INTEGRATIONS, &lines("thief", &[&format!("/x/{inline}")])).await;
+
+    let way = Way::to(&server);
+    let mut agent = Agent::enrol(&way, &key, "web-1").await;
+    let answer = agent.checkin(&way).await;
+    let sent = answer.body["actions"][0]["data"]["policy"].to_string();
+    assert!(sent.contains("stolen") && !sent.contains("TOP-SECRET-KEY"), "{sent}");
+    // Where the output is used, its agents need it.
+    manager.ask("PUT", "/api/fleet/agent_policies/web", Some(&json!({"data_output_id": "vault"}))).await;
+    agent.running = Some(("web".to_owned(), 3));
+    let answer = agent.checkin(&way).await;
+    let sent = &answer.body["actions"][0]["data"]["policy"]["outputs"]["vault"];
+    assert_eq!(sent["ssl"]["key"], "TOP-SECRET-KEY", "{sent}");
+}

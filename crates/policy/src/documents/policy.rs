@@ -1,6 +1,6 @@
 //! A policy as it was deployed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,11 @@ pub struct DeployedPolicy {
     /// After so many seconds without a word an agent is inactive. 0: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactivity_timeout: Option<u64>,
+    /// The secrets that its agents may have. A text that looks like a reference to another one stays as it is: who
+    /// edits a policy cannot read the secrets of others by naming them. Absent: those that `secret_references`
+    /// in its data names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeSet<String>>,
     /// What it was composed of: revisions in the store, by kind and id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub made_of: BTreeMap<String, u64>,

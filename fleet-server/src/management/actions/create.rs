@@ -75,6 +75,17 @@ pub(in crate::management) async fn create(
         return Err(wrong(format!("{kind} is not sent to agents")));
     }
     let picked = management.pick_one(&id, &caller, |_| Ok(()))?;
+    match kind {
+        // What is secret in these is kept apart, and agents that cannot do them are told of: by their own routes.
+        ActionType::Migrate => return Err(wrong("use POST /api/fleet/agents/{id}/migrate".to_owned())),
+        ActionType::PrivilegeLevelChange => {
+            return Err(wrong("use POST /api/fleet/agents/{id}/privilege_level_change".to_owned()));
+        }
+        ActionType::Unenroll | ActionType::Upgrade | ActionType::PolicyReassign => {
+            require_unmanaged(&management, &id, kind).await?;
+        }
+        _ => {}
+    }
     let asked = Asked {
         start_time: action.start_time,
         expiration: action.expiration,
@@ -87,4 +98,17 @@ pub(in crate::management) async fn create(
     let action_id = management.ask(asked, vec![id.clone()], &caller).await?;
     let item = CreatedAction { id: action_id, kind, data: action.data, created_at, agents: vec![id] };
     Ok(Json(CreateAnswer { item }))
+}
+
+/// Agents of a managed policy leave it, and change their version, only by a route that can be forced.
+async fn require_unmanaged(management: &Management, agent: &str, kind: ActionType) -> Result<(), ApiError> {
+    let Some(agent) = management.fleet.agents.get(agent) else { return Ok(()) };
+    let policy = management.deployer.policies().read(&agent.agent.policy_id).await?;
+    if policy.is_some_and(|policy| policy.value.is_managed) {
+        return Err(ApiError::BadRequest(format!(
+            "[request body.action.type]: agent policy {} is managed: ask for {kind} by its own route, with force",
+            agent.agent.policy_id
+        )));
+    }
+    Ok(())
 }

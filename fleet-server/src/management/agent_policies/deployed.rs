@@ -53,8 +53,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
 struct Which {
     /// For an agent that knows no server.
     standalone: Option<bool>,
-    /// An older revision than the newest.
-    revision: Option<u64>,
 }
 
 impl Management {

@@ -134,7 +134,7 @@ fn stamp(management: &Management, policy: &mut AgentPolicy, author: &str) {
 }
 
 /// Two policies of one name are told apart by nobody.
-fn check_name(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
+pub(super) fn check_name(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
     let all = management.deployer.policies().all();
     let taken = all.values().find(|other| other.value.name == policy.name && other.id != policy.id);
     match taken {
@@ -268,7 +268,7 @@ pub(super) async fn remove(
     Ok(Json(Removed { id, name: found.value.name }))
 }
 
-fn require_unmanaged(policy: &AgentPolicy, force: bool) -> Result<(), ApiError> {
+pub(super) fn require_unmanaged(policy: &AgentPolicy, force: bool) -> Result<(), ApiError> {
     if policy.is_managed && !force {
         let text = format!("agent policy {} is managed: say \"force\": true to change it", policy.id);
         return Err(ApiError::BadRequest(text));

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Item};
 use crate::management::Management;
 use crate::management::caller::Caller;
-use crate::management::input::Input;
+use crate::management::input::{self, Input};
 use crate::management::routes::{Routes, get, post};
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -157,6 +157,7 @@ async fn several(
     caller: Caller,
     Input(Ids { ids }): Input<Ids>,
 ) -> Answer<Several> {
+    let ids = input::several("ids", ids)?;
     let found = management.deployer.policies().read_many(&ids).await?;
     let seen = found.iter().flatten().filter(|policy| caller.may_on(Right::ReadPolicies, &policy.id));
     Ok(Json(Several { items: seen.map(|policy| management.outputs_of(&policy.value)).collect() }))

@@ -52,6 +52,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 WritePolicies,
                 "Makes a new revision that is as an old one was",
             )
+            .query::<Force>()
             .answers::<Item<Shown>>()
             .scoped(),
             roll_back,
@@ -84,6 +85,13 @@ struct Whole {
 struct Against {
     /// The other revision; absent: the one before.
     against: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Force {
+    /// Also if the policy is managed.
+    force: bool,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -168,10 +176,14 @@ async fn roll_back(
     State(management): State<Management>,
     caller: Caller,
     Path((id, revision)): Path<(String, u64)>,
+    Params(Force { force }): Params<Force>,
 ) -> Answer<Item<Shown>> {
     caller.require_on(Right::WritePolicies, &id)?;
     let before = management.find_policy(&id).await?.value;
+    super::edit::require_unmanaged(&before, force)?;
     let (old, integrations) = whole(&management, &id, revision).await?;
+    management.require_rights_to_restore(&before, &integrations, &caller).await?;
+    super::edit::check_name(&management, &old.agent_policy)?;
     let listed = management.restore_integrations(&old, integrations, &caller).await?;
     let wanted = old.agent_policy;
     let policy = management

@@ -128,8 +128,10 @@ impl Management {
             }
         }
         // Its secrets stay: older revisions refer to them.
-        let gone = self.fleet.integrations.documents.delete(id, Expect::Revision(revision), None).await?;
-        self.fleet.integrations.rows.forget(id, gone);
+        let gone = self.fleet.integrations.documents.delete(id, Expect::Revision(revision), None).await;
+        // Whoever changed it meanwhile keeps it, in the policies that it says.
+        self.deployer.settle(id, &policy.policy_ids, caller.name()).await?;
+        self.fleet.integrations.rows.forget(id, gone?);
         caller.changed(KIND, id, Some(json!(policy)), None);
         Ok(policy)
     }

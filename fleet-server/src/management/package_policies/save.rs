@@ -129,7 +129,10 @@ impl Management {
         caller: &Caller,
     ) -> Result<PackagePolicy, ApiError> {
         let Sent { mut policy, package, agent_policies } = sent;
-        if let Some(managed) = agent_policies.iter().find(|policy| policy.is_managed && !force) {
+        let left = before.iter().flat_map(|before| &before.value.policy_ids).cloned().collect::<Vec<_>>();
+        let left = self.deployer.policies().read_many(&left).await?;
+        let users = agent_policies.iter().chain(left.iter().flatten().map(|found| &found.value));
+        if let Some(managed) = users.into_iter().find(|policy| policy.is_managed && !force) {
             let text = format!("agent policy {} is managed: say \"force\": true to change it", managed.id);
             return Err(ApiError::BadRequest(text));
         }
@@ -154,10 +157,12 @@ impl Management {
         let expect = before.as_ref().map_or(Expect::Absent, |before| Expect::Revision(before.revision));
         let documents = &self.fleet.integrations.documents;
         let written = documents.put(&policy.id, &policy, expect, None, None).await;
-        // Also if it was not written: what was announced must be shipped.
+        // Also if it was not written: what was announced must be shipped, and lists say what who was faster said.
         for agent_policy in &announced {
             self.deployer.complete(agent_policy).await?;
         }
+        let touched: Vec<String> = announced.iter().map(|agent_policy| agent_policy.id.clone()).collect();
+        self.deployer.settle(&policy.id, &touched, caller.name()).await?;
         match written {
             Ok(_) => {}
             Err(WriteError::Conflict { .. }) => {

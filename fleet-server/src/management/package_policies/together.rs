@@ -64,6 +64,23 @@ impl Management {
         Ok(renewed.await?)
     }
 
+    /// Asks for the right to change every policy that shares what is taken back, or is taken off.
+    pub(in crate::management) async fn require_rights_to_restore(
+        &self,
+        policy: &AgentPolicy,
+        documents: &[Value],
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
+        let mut ids = policy.package_policies.clone();
+        ids.extend(documents.iter().filter_map(|document| document["id"].as_str().map(str::to_owned)));
+        let known = self.integrations().get_many(&ids).await?;
+        let shared = known.iter().flatten().flat_map(|found| policy_ids(&found.value));
+        shared
+            .collect::<std::collections::BTreeSet<_>>()
+            .iter()
+            .try_for_each(|id| caller.require_on(fleet_access::rights::Right::WritePolicies, id))
+    }
+
     /// Makes integrations what they were at a revision. Other policies that share them get a new revision too.
     pub(in crate::management) async fn restore_integrations(
         &self,
