@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::event::{Event, EventId};
+use crate::agents::Agents;
 use crate::status::Status;
 use crate::timestamp::Timestamp;
 
@@ -127,7 +128,8 @@ fn name(number: usize) -> String {
 }
 
 impl Ledger {
-    pub(super) async fn load(store: &Arc<dyn Store>) -> Result<Ledger, Error> {
+    /// What is in the store. The ids of agents that are known are shared with them: there are many.
+    pub(super) async fn load(store: &Arc<dyn Store>, agents: &Agents) -> Result<Ledger, Error> {
         let shards: Typed<Shard> = Typed::new(Arc::clone(store), &EVENT_LEDGER);
         let heads: Typed<Head> = Typed::new(Arc::clone(store), &EVENT_LEDGER);
         let head = heads.get(HEAD).await?.map(|found| found.value);
@@ -146,8 +148,14 @@ impl Ledger {
                 ledger.place(&malformed.id, unknown);
             }
             for found in listing.values {
-                let adopts = head.is_none();
-                ledger.place(&found.id, Shard { revision: found.revision, adopts, ..found.value });
+                let shared = |(id, seen): (Arc<str>, Seen)| {
+                    (agents.get(&id).map_or(id, |agent| Arc::clone(&agent.id)), seen)
+                };
+                let Shard { agents: known, policies, outbox, .. } = found.value;
+                let mut shard = Shard { policies, outbox, revision: found.revision, ..Shard::default() };
+                shard.agents = known.into_iter().map(shared).collect();
+                shard.adopts = head.is_none();
+                ledger.place(&found.id, shard);
             }
             let Some(next) = next else { return Ok(ledger) };
             request.page = Some(next);

@@ -57,7 +57,7 @@ impl<'a> Term<'a> {
     /// Takes over: what the keeper before may have left unwritten is written.
     pub(super) async fn begin(watcher: &'a Watcher<'a>, lease: LeaseId) -> Result<Term<'a>, WriteError> {
         let store = watcher.agents.store();
-        let ledger = Ledger::load(store).await.map_err(WriteError::NotDone)?;
+        let ledger = Ledger::load(store, watcher.agents).await.map_err(WriteError::NotDone)?;
         let now = (watcher.now)();
         let gap = ledger.head.map_or(Duration::MAX, |head| head.watched_until.until(now));
         let settle = if gap > GAP { OFFLINE_AFTER } else { SETTLE };
