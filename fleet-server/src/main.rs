@@ -1,5 +1,7 @@
 //! `fleet-server`: see the library.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
@@ -10,5 +12,6 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    allocator::configure();
     fleet_server::command::main()
 }
