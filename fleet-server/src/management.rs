@@ -1,7 +1,7 @@
 //! The API of people and scripts, under `/api/fleet`.
 //!
 //! Paths and shapes are those that scripts and the Terraform provider for Fleet know. Whoever asks proves who
-//! they are by name and password.
+//! they are by name and password, by a session, or by an API key.
 //!
 //! | module | what |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `auth` | how somebody proves who they are |
 //! | `people` | sign-in, users, API keys, the audit trail |
 //! | `caller` | who asks, and what they changed |
-//! | `input`, `list`, `error` | what comes with a request, pages, and what is told when something cannot be done |
+//! | `input`, `catalogue`, `error` | what comes with a request, pages, and what is told when something cannot be done |
 //! | `serve` | connections |
 //! | the others | the routes, by groups: each has a function `routes` that adds its own |
 
@@ -32,7 +32,6 @@ mod gate;
 mod health;
 mod hosts;
 mod input;
-mod list;
 mod openapi;
 mod origin;
 mod outputs;

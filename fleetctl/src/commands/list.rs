@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::cli::{Format, ListOptions};
 use crate::context::{Context, Failure};
-use crate::output::{align, to_yaml};
+use crate::output::align;
+use crate::yaml::to_text;
 
 /// The columns that a list is to print.
 pub(super) struct Columns {
@@ -49,7 +50,7 @@ pub(super) fn print_data(context: &Context, format: Format, data: &impl Serializ
         .map_err(|error| Failure::new(format!("Error writing the list: {error}")))?;
     match format {
         Format::Json => context.console.line(format_args!("{value:#}")),
-        Format::Yaml => context.console.data(to_yaml(&value).as_bytes()),
+        Format::Yaml => context.console.data(to_text(&value).as_bytes()),
     }
     Ok(())
 }

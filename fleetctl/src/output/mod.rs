@@ -2,9 +2,7 @@
 
 mod console;
 mod tabwriter;
-mod yaml;
 
 pub(crate) use console::Console;
 pub use console::Streams;
 pub(crate) use tabwriter::{align, printable};
-pub(crate) use yaml::to_yaml;

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::users::{GrantBody, RoleName};
 use crate::management::caller::Caller;
+use crate::management::catalogue::{DocumentPage, Items};
 use crate::management::error::ApiError;
 use crate::management::input::{Input, Params};
-use crate::management::list::Page;
 use crate::management::routes::{Routes, delete, get, post};
 use crate::management::{Answer, Management};
 
@@ -26,7 +26,9 @@ pub(in super::super) fn routes(routes: Routes) -> Routes {
     let path = "/api/fleet/api_keys";
     routes
         .add(
-            get(path, SignedIn, "Lists your API keys; everybody's for who manages access").query::<Page>(),
+            get(path, SignedIn, "Lists your API keys; everybody's for who manages access")
+                .query::<DocumentPage>()
+                .answers::<Items<Value>>(),
             list,
         )
         .add(
@@ -63,12 +65,15 @@ fn shown(id: &str, key: &ApiKeyDocument) -> Value {
     })
 }
 
-async fn list(State(management): State<Management>, caller: Caller, Params(page): Params<Page>) -> Answer {
+async fn list(
+    State(management): State<Management>,
+    caller: Caller,
+    Params(page): Params<DocumentPage>,
+) -> Result<Json<Items<Value>>, ApiError> {
     let owner = (!caller.principal.allows(Right::ManageAccess)).then(|| caller.name());
     let keys = management.people.keys.list(owner).await?;
-    let total = keys.len();
-    let items: Vec<Value> = page.of(&keys).into_iter().map(|key| shown(&key.id, &key.value)).collect();
-    Ok(Json(page.answer(&items, total)))
+    let items = keys.iter().map(|key| shown(&key.id, &key.value)).collect();
+    Ok(Json(page.select(items)?))
 }
 
 async fn create(State(management): State<Management>, caller: Caller, Input(asked): Input<Create>) -> Answer {

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::management::caller::Caller;
+use crate::management::catalogue::{DocumentPage, Items};
 use crate::management::error::ApiError;
 use crate::management::input::{Input, Params};
-use crate::management::list::Page;
 use crate::management::routes::{Routes, delete, get, post, put};
 use crate::management::{Answer, Management, auth};
 
@@ -25,7 +25,7 @@ pub(in super::super) fn routes(routes: Routes) -> Routes {
     use Right::{ManageAccess, SignedIn};
     let (all, one) = ("/api/fleet/users", "/api/fleet/users/{username}");
     routes
-        .add(get(all, ManageAccess, "Lists users").query::<Page>(), list)
+        .add(get(all, ManageAccess, "Lists users").query::<DocumentPage>().answers::<Items<Value>>(), list)
         .add(post(all, ManageAccess, "Makes a user").body::<Create>(), create)
         // Everybody sees and changes themselves: the handlers ask for the right where it is somebody else.
         .add(get(one, SignedIn, "Gets a user; everybody may get themselves"), show)
@@ -97,11 +97,13 @@ pub(in super::super) fn shown(user: &User) -> Value {
     })
 }
 
-async fn list(State(management): State<Management>, Params(page): Params<Page>) -> Answer {
+async fn list(
+    State(management): State<Management>,
+    Params(page): Params<DocumentPage>,
+) -> Result<Json<Items<Value>>, ApiError> {
     let users = management.people.users.list().await?;
-    let total = users.len();
-    let items: Vec<Value> = page.of(&users).into_iter().map(|user| shown(&user.value)).collect();
-    Ok(Json(page.answer(&items, total)))
+    let items = users.iter().map(|user| shown(&user.value)).collect();
+    Ok(Json(page.select(items)?))
 }
 
 async fn create(State(management): State<Management>, caller: Caller, Input(asked): Input<Create>) -> Answer {
