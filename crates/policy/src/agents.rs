@@ -28,6 +28,9 @@ use view::{AgentsView, StatesView};
 /// A change is tried so often when others change the same document.
 const ATTEMPTS: usize = 8;
 
+/// So many agents are read in one call of the store.
+const READ_TOGETHER: usize = 500;
+
 /// So many agents are changed in one call of the store.
 const CHANGED_TOGETHER: usize = 500;
 
@@ -96,6 +99,24 @@ impl Agents {
             Some(snapshot) => Ok(Some(snapshot)),
             None => self.refresh(id).await,
         }
+    }
+
+    /// Asks the store about those of `ids` that are not known here: they may just have enrolled elsewhere.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn learn(&self, ids: impl IntoIterator<Item = &str>) -> Result<(), Error> {
+        let unknown: Vec<String> = {
+            let known = self.read();
+            ids.into_iter().filter(|id| known.get(id).is_none()).map(str::to_owned).collect()
+        };
+        for ids in unknown.chunks(READ_TOGETHER) {
+            let (agents, states) = tokio::try_join!(self.agents.get_many(ids), self.states.get_many(ids))?;
+            let mut known = self.write();
+            agents.into_iter().flatten().for_each(|agent| _ = known.put_agent(agent));
+            states.into_iter().flatten().for_each(|state| _ = known.put_state(state));
+        }
+        Ok(())
     }
 
     /// The agent whose key has this id, as far as is known here.

@@ -94,8 +94,13 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 impl Management {
     /// The agent with this id, if the caller may know of it.
-    pub(super) fn find_agent(&self, id: &str, caller: &Caller, right: Right) -> Result<Snapshot, ApiError> {
-        let found = self.fleet.agents.get(id);
+    pub(super) async fn find_agent(
+        &self,
+        id: &str,
+        caller: &Caller,
+        right: Right,
+    ) -> Result<Snapshot, ApiError> {
+        let found = self.fleet.agents.find(id).await?;
         let found = found.filter(|agent| caller.may_on(Right::ReadAgents, &agent.agent.policy_id));
         let agent = found.ok_or_else(|| ApiError::not_found("Agent", id))?;
         caller.require_on(right, &agent.agent.policy_id)?;

@@ -137,7 +137,7 @@ async fn uploads(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Uploads>, ApiError> {
-    management.find_agent(&id, &caller, Right::ReadAgents)?;
+    management.find_agent(&id, &caller, Right::ReadAgents).await?;
     let files = management.fleet.files.of_agent(&id).await?;
     let now = management.fleet.clock.now();
     Ok(Json(Uploads { items: files.iter().map(|file| shown(file, now)).collect() }))
@@ -228,7 +228,7 @@ async fn put(
     }
     if !caller.principal.allows(Right::ControlAgents) {
         for id in &targets {
-            management.find_agent(id, &caller, Right::ControlAgents)?;
+            management.find_agent(id, &caller, Right::ControlAgents).await?;
         }
     }
     let told = json!({"name": put.name, "size": size, "agents": targets.len()});

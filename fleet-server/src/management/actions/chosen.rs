@@ -76,13 +76,16 @@ impl<T> Picked<T> {
 
 impl Management {
     /// Those of the chosen agents that pass `check`, which says why one does not. It must not ask for agents.
-    pub(super) fn pick<T>(
+    pub(super) async fn pick<T>(
         &self,
         chosen: &Chosen,
         with_inactive: bool,
         caller: &Caller,
         mut check: impl FnMut(&Seen<'_>) -> Result<T, String>,
     ) -> Result<Picked<T>, ApiError> {
+        if let Chosen::Ids(ids) = chosen {
+            self.fleet.agents.learn(ids.iter().map(String::as_str)).await?;
+        }
         let mut picked = Picked { agents: Vec::new(), refused: Refused::default() };
         let mut take = |seen: &Seen<'_>| match check(seen) {
             Ok(found) => {
@@ -128,15 +131,15 @@ impl Management {
     }
 
     /// One agent, if it passes `check`.
-    pub(super) fn pick_one<T>(
+    pub(super) async fn pick_one<T>(
         &self,
         id: &str,
         caller: &Caller,
         check: impl FnMut(&Seen<'_>) -> Result<T, String>,
     ) -> Result<Picked<T>, ApiError> {
-        self.find_agent(id, caller, Right::ControlAgents)?;
+        self.find_agent(id, caller, Right::ControlAgents).await?;
         let chosen = Chosen::Ids([id.to_owned()].into());
-        self.pick(&chosen, true, caller, check)?.single()
+        self.pick(&chosen, true, caller, check).await?.single()
     }
 
     /// Refuses the agents of whose policy `why` says why.

@@ -74,7 +74,7 @@ pub(in crate::management) async fn create(
     if !kind.is_delivered() || kind == ActionType::PolicyChange {
         return Err(wrong(format!("{kind} is not sent to agents")));
     }
-    let picked = management.pick_one(&id, &caller, |_| Ok(()))?;
+    let picked = management.pick_one(&id, &caller, |_| Ok(())).await?;
     match kind {
         // What is secret in these is kept apart, and agents that cannot do them are told of: by their own routes.
         ActionType::Migrate => return Err(wrong("use POST /api/fleet/agents/{id}/migrate".to_owned())),

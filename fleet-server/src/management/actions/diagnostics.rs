@@ -60,7 +60,7 @@ pub(in crate::management) async fn one(
     Path(id): Path<String>,
     Input(asked): Input<Diagnostics>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
-    let picked = management.pick_one(&id, &caller, |_| Ok(()))?;
+    let picked = management.pick_one(&id, &caller, |_| Ok(())).await?;
     let asked = Asked::new(ActionType::RequestDiagnostics, Some(asked.data()), picked.refused);
     Ok(Json(ActionAnswer { action_id: management.ask(asked, vec![id], &caller).await? }))
 }
@@ -71,7 +71,7 @@ pub(in crate::management) async fn many(
     caller: Caller,
     Input(asked): Input<BulkDiagnostics>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
-    let picked = management.pick(&asked.agents, false, &caller, |_| Ok(()))?;
+    let picked = management.pick(&asked.agents, false, &caller, |_| Ok(())).await?;
     let BulkDiagnostics { additional_metrics, exclude_events_log, .. } = asked;
     let data = Diagnostics { additional_metrics, exclude_events_log }.data();
     let agents = picked.ids();

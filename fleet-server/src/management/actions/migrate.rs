@@ -57,7 +57,7 @@ pub(in crate::management) async fn one(
     Input(asked): Input<Migrate>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
     asked.check()?;
-    let mut picked = management.pick_one(&id, &caller, may_migrate)?;
+    let mut picked = management.pick_one(&id, &caller, may_migrate).await?;
     management.refuse_by_policy(&mut picked, speaks_against).await?;
     Ok(Json(ActionAnswer { action_id: management.migrate(picked.single()?, asked, &caller).await? }))
 }
@@ -71,7 +71,7 @@ pub(in crate::management) async fn many(
     let BulkMigrate { agents, uri, enrollment_token, settings, include_inactive } = asked;
     let asked = Migrate { uri, enrollment_token, settings };
     asked.check()?;
-    let mut picked = management.pick(&agents, include_inactive, &caller, may_migrate)?;
+    let mut picked = management.pick(&agents, include_inactive, &caller, may_migrate).await?;
     management.refuse_by_policy(&mut picked, speaks_against).await?;
     Ok(Json(ActionAnswer { action_id: management.migrate(picked, asked, &caller).await? }))
 }

@@ -56,7 +56,7 @@ pub(in crate::management) async fn one(
     Path(id): Path<String>,
     Input(asked): Input<Change>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
-    let mut picked = management.pick_one(&id, &caller, may_change)?;
+    let mut picked = management.pick_one(&id, &caller, may_change).await?;
     management.refuse_servers(&mut picked).await?;
     let id = management.change_privileges(picked.single()?, asked.user_info, &caller).await?;
     Ok(Json(ActionAnswer { action_id: id }))
@@ -68,7 +68,7 @@ pub(in crate::management) async fn many(
     caller: Caller,
     Input(asked): Input<BulkChange>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
-    let mut picked = management.pick(&asked.agents, asked.include_inactive, &caller, may_change)?;
+    let mut picked = management.pick(&asked.agents, asked.include_inactive, &caller, may_change).await?;
     management.refuse_servers(&mut picked).await?;
     let id = management.change_privileges(picked, asked.user_info, &caller).await?;
     Ok(Json(ActionAnswer { action_id: id }))

@@ -41,7 +41,7 @@ pub(in crate::management) async fn one(
     Path(id): Path<String>,
     Input(Reassign { policy_id }): Input<Reassign>,
 ) -> Result<Json<Done>, ApiError> {
-    let mut picked = management.pick_one(&id, &caller, |seen| has_left(seen.status, seen.id))?;
+    let mut picked = management.pick_one(&id, &caller, |seen| has_left(seen.status, seen.id)).await?;
     management.refuse_hosted(&mut picked, "to give it another policy").await?;
     management.reassign(picked.single()?, &policy_id, &caller).await?;
     Ok(Json(Done {}))
@@ -54,7 +54,8 @@ pub(in crate::management) async fn many(
     Input(asked): Input<BulkReassign>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
     let mut picked = management
-        .pick(&asked.agents, asked.include_inactive, &caller, |seen| has_left(seen.status, seen.id))?;
+        .pick(&asked.agents, asked.include_inactive, &caller, |seen| has_left(seen.status, seen.id))
+        .await?;
     management.refuse_hosted(&mut picked, "to give it another policy").await?;
     Ok(Json(ActionAnswer { action_id: management.reassign(picked, &asked.policy_id, &caller).await? }))
 }

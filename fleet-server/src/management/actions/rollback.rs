@@ -35,7 +35,7 @@ pub(in crate::management) async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
     let now = management.now();
-    let mut picked = management.pick_one(&id, &caller, |seen| version_before(seen, now))?;
+    let mut picked = management.pick_one(&id, &caller, |seen| version_before(seen, now)).await?;
     management.refuse_hosted(&mut picked, "to take it back").await?;
     let mut ids = management.roll_back(picked.single()?, &caller).await?;
     let action_id = ids.pop().ok_or_else(|| ApiError::not_found("Agent", &id))?;
@@ -49,8 +49,9 @@ pub(in crate::management) async fn many(
     Input(asked): Input<BulkRollback>,
 ) -> Result<Json<ActionsAnswer>, ApiError> {
     let now = management.now();
-    let mut picked =
-        management.pick(&asked.agents, asked.include_inactive, &caller, |seen| version_before(seen, now))?;
+    let mut picked = management
+        .pick(&asked.agents, asked.include_inactive, &caller, |seen| version_before(seen, now))
+        .await?;
     management.refuse_hosted(&mut picked, "to take it back").await?;
     Ok(Json(ActionsAnswer { action_ids: management.roll_back(picked, &caller).await? }))
 }

@@ -62,7 +62,7 @@ pub(in crate::management) async fn many(
         let text = || format!("agent {} would have {count} tags: at most {MOST_TAGS}", seen.id);
         if count > MOST_TAGS { Err(text()) } else { Ok(()) }
     };
-    let mut picked = management.pick(&asked.agents, asked.include_inactive, &caller, check)?;
+    let mut picked = management.pick(&asked.agents, asked.include_inactive, &caller, check).await?;
     management.refuse_hosted(&mut picked, "to change its tags").await?;
     let agents = picked.ids();
     let data = json!({"tagsToAdd": asked.tags_to_add, "tagsToRemove": asked.tags_to_remove});

@@ -49,7 +49,7 @@ pub(in crate::management) async fn one(
     Path(id): Path<String>,
     Input(asked): Input<Unenroll>,
 ) -> Result<Json<Done>, ApiError> {
-    let mut picked = management.pick_one(&id, &caller, |seen| may_leave(seen, asked.revoke))?;
+    let mut picked = management.pick_one(&id, &caller, |seen| may_leave(seen, asked.revoke)).await?;
     if !asked.force {
         management.refuse_hosted(&mut picked, "to unenrol it").await?;
     }
@@ -64,7 +64,8 @@ pub(in crate::management) async fn many(
     Input(asked): Input<BulkUnenroll>,
 ) -> Result<Json<ActionAnswer>, ApiError> {
     let mut picked = management
-        .pick(&asked.agents, asked.include_inactive, &caller, |seen| may_leave(seen, asked.revoke))?;
+        .pick(&asked.agents, asked.include_inactive, &caller, |seen| may_leave(seen, asked.revoke))
+        .await?;
     if !asked.force {
         management.refuse_hosted(&mut picked, "to unenrol it").await?;
     }

@@ -98,12 +98,14 @@ pub(in crate::management) async fn one(
 ) -> Result<Json<Done>, ApiError> {
     let wanted = management.wanted(&asked.version, asked.force, asked.skip_rate_limit_check)?;
     let mut needs_rest = false;
-    let picked = management.pick_one(&id, &caller, |seen| {
-        wanted.check(seen).map_err(|against| {
-            needs_rest = matches!(against, Against::Rest(_));
-            against.into_text()
+    let picked = management
+        .pick_one(&id, &caller, |seen| {
+            wanted.check(seen).map_err(|against| {
+                needs_rest = matches!(against, Against::Rest(_));
+                against.into_text()
+            })
         })
-    });
+        .await;
     let mut picked = match picked {
         Err(ApiError::BadRequest(text)) if needs_rest => {
             return Err(ApiError::Body(StatusCode::TOO_MANY_REQUESTS, text));
@@ -127,9 +129,11 @@ pub(in crate::management) async fn many(
 ) -> Result<Json<ActionAnswer>, ApiError> {
     let wanted = management.wanted(&asked.version, asked.force, asked.skip_rate_limit_check)?;
     let timed = Timed::new(asked.start_time, asked.rollout_duration_seconds, wanted.now)?;
-    let mut picked = management.pick(&asked.agents, asked.include_inactive, &caller, |seen| {
-        wanted.check(seen).map_err(Against::into_text)
-    })?;
+    let mut picked = management
+        .pick(&asked.agents, asked.include_inactive, &caller, |seen| {
+            wanted.check(seen).map_err(Against::into_text)
+        })
+        .await?;
     if !asked.force {
         management.refuse_hosted(&mut picked, "to upgrade it").await?;
     }

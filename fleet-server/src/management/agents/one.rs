@@ -60,7 +60,7 @@ pub(super) async fn show(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<AgentAnswer>, ApiError> {
-    let agent = management.find_agent(&id, &caller, Right::ReadAgents)?;
+    let agent = management.find_agent(&id, &caller, Right::ReadAgents).await?;
     Ok(Json(AgentAnswer { item: management.whole(&agent).await? }))
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn update(
     Path(id): Path<String>,
     Input(Update { tags, user_provided_metadata }): Input<Update>,
 ) -> Result<Json<AgentAnswer>, ApiError> {
-    let mut agent = management.find_agent(&id, &caller, Right::ControlAgents)?;
+    let mut agent = management.find_agent(&id, &caller, Right::ControlAgents).await?;
     if tags.is_none() && user_provided_metadata.is_none() {
         let text = "[request body.tags]: tags or user_provided_metadata are needed";
         return Err(ApiError::BadRequest(text.to_owned()));
@@ -107,7 +107,7 @@ pub(super) async fn delete(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Deleted>, ApiError> {
-    let agent = management.find_agent(&id, &caller, Right::ControlAgents)?;
+    let agent = management.find_agent(&id, &caller, Right::ControlAgents).await?;
     management.fleet.agents.delete(&agent).await?;
     let before = json!({"policy_id": &*agent.agent.policy_id, "hostname": &*agent.agent.host.hostname});
     caller.changed("agent", &id, Some(before), None);

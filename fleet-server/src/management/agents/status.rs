@@ -137,7 +137,7 @@ pub(super) async fn data(
         return Err(ApiError::BadRequest("[request query.agentsIds]: ids of agents are needed".to_owned()));
     }
     for id in &asked.agents_ids {
-        management.find_agent(id, &caller, fleet_access::rights::Right::ReadAgents)?;
+        management.find_agent(id, &caller, fleet_access::rights::Right::ReadAgents).await?;
     }
     Ok(Json(DataAnswer { items: Vec::new(), data_preview: Vec::new() }))
 }

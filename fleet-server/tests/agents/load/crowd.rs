@@ -116,8 +116,9 @@ impl Crowd {
             let wanted = expected.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
             let missing: Vec<&&str> =
                 wanted.iter().filter(|action| !diary.acked.contains(**action)).collect();
-            (diary.running != revision || !missing.is_empty())
-                .then(|| format!("{id} runs {} of {revision}, has not done {missing:?}", diary.running))
+            (diary.running != revision || !missing.is_empty()).then(|| {
+                format!("{id} runs {} of {revision}, has not done {missing:?}: {diary:?}", diary.running)
+            })
         };
         self.each(of).into_iter().flatten().collect()
     }
