@@ -1,0 +1,300 @@
+//! Asking a component to do something at once, and waiting for what came of it.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::unit::UnitKey;
+use crate::wire;
+
+/// So many actions of a component may wait for their answers.
+const MOST_PENDING: usize = 64;
+
+/// Why an action was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// There is no such component, or none that runs.
+    #[error("there is no component {component} that could do it")]
+    NoComponent {
+        /// The component.
+        component: String,
+    },
+    /// It has not asked for actions (yet).
+    #[error("the component {component} takes no actions at the moment")]
+    NotListening {
+        /// The component.
+        component: String,
+    },
+    /// Too many wait for it already.
+    #[error("the component {component} has too much to do at the moment: try again")]
+    Busy {
+        /// The component.
+        component: String,
+    },
+    /// It has not answered.
+    #[error("the component {component} has not answered within {after:?}")]
+    Timeout {
+        /// The component.
+        component: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// It says that it could not do it.
+    #[error("the component {component} could not do it: {reason}")]
+    Failed {
+        /// The component.
+        component: String,
+        /// In its own words.
+        reason: String,
+    },
+    /// Its answer is not a JSON object.
+    #[error("the component {component} has answered something that is no JSON object")]
+    Answer {
+        /// The component.
+        component: String,
+    },
+}
+
+/// A file for whoever looks for the reason of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its name for people.
+    pub name: String,
+    /// Its name as a file; may be anything, even hostile: `..` and slashes are taken out.
+    pub filename: String,
+    /// What is in it.
+    pub description: String,
+    /// Its media type.
+    pub content_type: String,
+    /// It.
+    pub content: Vec<u8>,
+    /// When it was made.
+    pub generated: SystemTime,
+}
+
+/// What is asked of a component.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    Custom { unit: UnitKey, name: String, params: Map<String, Value> },
+    ComponentDiagnostics { metrics: Vec<String> },
+    UnitDiagnostics { unit: UnitKey },
+}
+
+pub(super) type Reply = oneshot::Sender<Result<wire::ActionResponse, ActionError>>;
+
+/// The actions that a component is doing.
+#[derive(Debug)]
+pub(super) struct Actions {
+    component: String,
+    stream: Option<(u64, mpsc::Sender<wire::ActionRequest>)>,
+    pending: HashMap<String, Reply>,
+}
+
+impl Actions {
+    pub(super) fn new(component: &str) -> Actions {
+        Actions { component: component.to_owned(), stream: None, pending: HashMap::new() }
+    }
+
+    pub(super) fn opened(&mut self, stream: u64, requests: mpsc::Sender<wire::ActionRequest>) {
+        self.stream = Some((stream, requests));
+    }
+
+    /// What was asked may still be answered on the next stream of the same process.
+    pub(super) fn closed(&mut self, stream: u64) {
+        self.stream.take_if(|(open, _)| *open == stream);
+    }
+
+    /// The process is gone, and with it what it was doing.
+    pub(super) fn lost(&mut self) {
+        self.stream = None;
+        for (_, reply) in self.pending.drain() {
+            // Who asked may have gone.
+            let _ = reply.send(Err(ActionError::NotListening { component: self.component.clone() }));
+        }
+    }
+
+    pub(super) fn ask(&mut self, asked: &Asked, reply: Reply) {
+        self.pending.retain(|_, reply| !reply.is_closed());
+        let component = || self.component.clone();
+        let Some((_, requests)) = &self.stream else {
+            let _ = reply.send(Err(ActionError::NotListening { component: component() }));
+            return;
+        };
+        let request = to_request(asked);
+        let id = request.id.clone();
+        if self.pending.len() >= MOST_PENDING || requests.try_send(request).is_err() {
+            let _ = reply.send(Err(ActionError::Busy { component: component() }));
+            return;
+        }
+        self.pending.insert(id, reply);
+    }
+
+    pub(super) fn answered(&mut self, response: wire::ActionResponse) {
+        // One that nobody waits for any more is late.
+        if let Some(reply) = self.pending.remove(&response.id) {
+            let _ = reply.send(Ok(response));
+        }
+    }
+}
+
+fn to_request(asked: &Asked) -> wire::ActionRequest {
+    let id = Uuid::new_v4().to_string();
+    match asked {
+        Asked::Custom { unit, name, params } => wire::ActionRequest {
+            id,
+            name: name.clone(),
+            params: Value::Object(params.clone()).to_string().into_bytes(),
+            unit_id: unit.id.clone(),
+            unit_type: unit.kind.to_wire(),
+            r#type: wire::ActionType::Custom.into(),
+            level: wire::ActionLevel::All.into(),
+        },
+        Asked::ComponentDiagnostics { metrics } => {
+            let metrics = if metrics.is_empty() { Value::Null } else { json!(metrics) };
+            wire::ActionRequest {
+                id,
+                params: json!({"additional_metrics": metrics}).to_string().into_bytes(),
+                r#type: wire::ActionType::Diagnostics.into(),
+                level: wire::ActionLevel::Component.into(),
+                ..wire::ActionRequest::default()
+            }
+        }
+        Asked::UnitDiagnostics { unit } => wire::ActionRequest {
+            id,
+            unit_id: unit.id.clone(),
+            unit_type: unit.kind.to_wire(),
+            r#type: wire::ActionType::Diagnostics.into(),
+            level: wire::ActionLevel::Unit.into(),
+            ..wire::ActionRequest::default()
+        },
+    }
+}
+
+/// What a component has answered, as JSON.
+pub(super) fn result(
+    component: &str,
+    response: &wire::ActionResponse,
+) -> Result<Map<String, Value>, ActionError> {
+    let result: Option<Map<String, Value>> = match response.result.as_slice() {
+        [] => Some(Map::new()),
+        bytes => serde_json::from_slice(bytes).ok(),
+    };
+    if response.status == i32::from(wire::ActionStatus::Success) {
+        return result.ok_or_else(|| ActionError::Answer { component: component.to_owned() });
+    }
+    let reason = result.as_ref().and_then(|result| result.get("error")?.as_str());
+    let reason = reason.unwrap_or("it does not say why");
+    Err(ActionError::Failed {
+        component: component.to_owned(),
+        reason: super::tracker::shorten(reason, 4096),
+    })
+}
+
+/// The files that a component has answered with.
+pub(super) fn diagnostics(response: wire::ActionResponse) -> Vec<Diagnostic> {
+    let files = response.diagnostics.into_iter().enumerate();
+    files
+        .map(|(index, file)| Diagnostic {
+            filename: plain_name(&file.filename, index),
+            generated: file
+                .generated
+                .and_then(|at| SystemTime::try_from(at).ok())
+                .unwrap_or_else(SystemTime::now),
+            name: file.name,
+            description: file.description,
+            content_type: file.content_type,
+            content: file.content,
+        })
+        .collect()
+}
+
+/// The name of a file in a folder, whatever the component has said.
+fn plain_name(name: &str, index: usize) -> String {
+    const LONGEST: usize = 128;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let plain: String = name.chars().take(LONGEST).map(|c| if is_plain(c) { c } else { '_' }).collect();
+    if plain.trim_matches('.').is_empty() { format!("file-{index}") } else { plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit() -> Asked {
+        Asked::Custom { unit: UnitKey::input("u"), name: "n".to_owned(), params: Map::new() }
+    }
+
+    fn open() -> (Actions, mpsc::Receiver<wire::ActionRequest>) {
+        let mut actions = Actions::new("c");
+        let (requests, waiting) = mpsc::channel(200);
+        actions.opened(1, requests);
+        (actions, waiting)
+    }
+
+    #[test]
+    fn answers_find_who_asked_in_any_order() {
+        let (mut actions, mut waiting) = open();
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let (reply, answer) = oneshot::channel();
+            actions.ask(&unit(), reply);
+            asked.push((waiting.try_recv().expect("a request").id, answer));
+        }
+        for (id, _) in asked.iter().rev() {
+            actions.answered(wire::ActionResponse { id: id.clone(), ..wire::ActionResponse::default() });
+        }
+        actions
+            .answered(wire::ActionResponse { id: "unknown".to_owned(), ..wire::ActionResponse::default() });
+        for (id, mut answer) in asked {
+            assert_eq!(answer.try_recv().expect("an answer").expect("done").id, id);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_fails_at_once() {
+        let (mut actions, _waiting) = open();
+        let mut kept = Vec::new();
+        for _ in 0..MOST_PENDING {
+            let (reply, answer) = oneshot::channel();
+            actions.ask(&unit(), reply);
+            kept.push(answer);
+        }
+        let (reply, mut answer) = oneshot::channel();
+        actions.ask(&unit(), reply);
+        assert!(matches!(answer.try_recv(), Ok(Err(ActionError::Busy { .. }))));
+        kept.clear();
+        let (reply, mut answer) = oneshot::channel();
+        actions.ask(&unit(), reply);
+        assert!(answer.try_recv().is_err());
+        actions.lost();
+        assert!(matches!(answer.try_recv(), Ok(Err(ActionError::NotListening { .. }))));
+    }
+
+    #[test]
+    fn a_failure_has_the_words_of_the_component() {
+        let failed = |result: &[u8]| wire::ActionResponse {
+            status: wire::ActionStatus::Failed.into(),
+            result: result.to_vec(),
+            ..wire::ActionResponse::default()
+        };
+        let reason = |result: &[u8]| match self::result("c", &failed(result)) {
+            Err(ActionError::Failed { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason(br#"{"error":"action undefined"}"#), "action undefined");
+        assert_eq!(reason(b"garbage"), "it does not say why");
+        let done = wire::ActionResponse { result: b"[]".to_vec(), ..wire::ActionResponse::default() };
+        assert!(matches!(result("c", &done), Err(ActionError::Answer { .. })));
+    }
+
+    #[test]
+    fn names_of_files_stay_in_their_folder() {
+        assert_eq!(plain_name("a.yml", 0), "a.yml");
+        assert_eq!(plain_name("../../etc/passwd", 0), ".._.._etc_passwd");
+        assert_eq!(plain_name("..", 3), "file-3");
+        assert_eq!(plain_name("", 4), "file-4");
+    }
+}

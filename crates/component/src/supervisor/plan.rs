@@ -1,0 +1,248 @@
+//! From the inputs and outputs of a policy to components and their units.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::spec::{CommandSpec, Found, InputSpec, Spec, Specs};
+use super::unit_config;
+use crate::unit::{LogLevel, UnitKey};
+use crate::value::text;
+use crate::wire;
+
+/// The output of inputs that name none.
+const DEFAULT_OUTPUT: &str = "default";
+
+/// What a policy asks for: variables are replaced and conditions decided already.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Its inputs.
+    pub inputs: Vec<Value>,
+    /// Its outputs, by name.
+    pub outputs: Map<String, Value>,
+    /// Its revision, for the inputs.
+    pub revision: Option<u64>,
+    /// How much units log that do not say it themselves.
+    pub log_level: LogLevel,
+    /// Switches of the agent (`agent.features`).
+    pub features: Map<String, Value>,
+    /// What components may use (`agent.limits`).
+    pub limits: Map<String, Value>,
+}
+
+/// A component that there should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Component {
+    /// Its id.
+    pub id: String,
+    /// The type of its inputs.
+    pub kind: String,
+    /// The name of its output.
+    pub output: String,
+    /// What is run; or why nothing can be.
+    pub program: Result<Arc<Program>, String>,
+    /// Its units.
+    pub units: Vec<Unit>,
+    /// Switches of the agent.
+    pub features: Map<String, Value>,
+    /// What it may use.
+    pub limits: Map<String, Value>,
+}
+
+/// What is run for a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The name of its file.
+    pub name: String,
+    /// Its file.
+    pub binary: std::path::PathBuf,
+    /// How it is run.
+    pub command: CommandSpec,
+    /// Actions of the agent that its input units want to hear of.
+    pub proxied_actions: Vec<String>,
+}
+
+/// A unit that there should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// What it is called.
+    pub key: UnitKey,
+    /// How much it logs.
+    pub level: LogLevel,
+    /// Its configuration; or why there is none.
+    pub config: Result<Arc<wire::UnitConfig>, String>,
+}
+
+impl Specs {
+    /// The components for these inputs and outputs. An input that cannot be run is a component with the reason.
+    #[must_use]
+    pub fn components(&self, wanted: &Wanted) -> Vec<Component> {
+        let mut groups: BTreeMap<(String, String), Vec<&Map<String, Value>>> = BTreeMap::new();
+        for input in wanted.inputs.iter().filter_map(Value::as_object) {
+            if !is_enabled(input) {
+                continue;
+            }
+            let kind = match self.find(text(input, "type")) {
+                Found::Component(spec, index) => spec.inputs[index].name.clone(),
+                Found::OtherPlatform | Found::Nothing => text(input, "type").to_owned(),
+            };
+            let output = match text(input, "use_output") {
+                "" => DEFAULT_OUTPUT,
+                name => name,
+            };
+            // What goes to an output that is switched off is switched off.
+            let is_off =
+                wanted.outputs.get(output).and_then(Value::as_object).is_some_and(|o| !is_enabled(o));
+            if !is_off {
+                groups.entry((kind, output.to_owned())).or_default().push(input);
+            }
+        }
+        groups
+            .iter()
+            .flat_map(|((kind, output), inputs)| {
+                Group { specs: self, wanted, kind, output }.components(inputs)
+            })
+            .collect()
+    }
+
+    fn input(&self, kind: &str) -> Result<(Arc<Spec>, InputSpec), String> {
+        match self.find(kind) {
+            Found::Component(spec, index) => {
+                let input = spec.inputs[index].clone();
+                Ok((spec, input))
+            }
+            Found::OtherPlatform => {
+                Err(format!("input {kind} is not supported on this platform ({})", self.platform()))
+            }
+            Found::Nothing => Err(format!("input {kind} is not supported: no component is for it")),
+        }
+    }
+}
+
+fn is_enabled(map: &Map<String, Value>) -> bool {
+    map.get("enabled").and_then(Value::as_bool).unwrap_or(true)
+}
+
+/// Inputs of one type with one output.
+struct Group<'a> {
+    specs: &'a Specs,
+    wanted: &'a Wanted,
+    kind: &'a str,
+    output: &'a str,
+}
+
+impl Group<'_> {
+    fn components(&self, inputs: &[&Map<String, Value>]) -> Vec<Component> {
+        let id = format!("{}-{}", self.kind, self.output);
+        let spec = self.specs.input(self.kind);
+        let is_isolated = spec.as_ref().is_ok_and(|(_, input)| input.isolate_units);
+        let program = spec.and_then(|(spec, input)| self.program(&spec, &input));
+        if !is_isolated {
+            let mut seen = BTreeSet::new();
+            let units = inputs.iter().map(|input| self.input_unit(&id, input, &mut seen)).collect();
+            return vec![self.component(id, program, units)];
+        }
+        let mut seen = BTreeSet::new();
+        let isolated = inputs.iter().map(|input| {
+            let id = unique(format!("{id}-{}", input_id(input)), &mut seen).0;
+            let unit = self.unit(UnitKey::input(format!("{id}-unit")), input, None);
+            self.component(id, program.clone(), vec![unit])
+        });
+        isolated.collect()
+    }
+
+    fn component(
+        &self,
+        id: String,
+        program: Result<Arc<Program>, String>,
+        mut units: Vec<Unit>,
+    ) -> Component {
+        if let Some(output) = self.wanted.outputs.get(self.output).and_then(Value::as_object) {
+            units.push(Unit {
+                key: UnitKey::output(id.clone()),
+                level: self.level(output),
+                config: Ok(Arc::new(unit_config::output(output))),
+            });
+        }
+        let Wanted { features, limits, .. } = self.wanted;
+        Component {
+            id,
+            kind: self.kind.to_owned(),
+            output: self.output.to_owned(),
+            program,
+            units,
+            features: features.clone(),
+            limits: limits.clone(),
+        }
+    }
+
+    fn program(&self, spec: &Spec, input: &InputSpec) -> Result<Arc<Program>, String> {
+        let output = self.wanted.outputs.get(self.output).and_then(Value::as_object);
+        let Some(output) = output else {
+            return Err(format!("output {} is not there: the policy has no such output", self.output));
+        };
+        let kind = text(output, "type");
+        if !input.outputs.iter().any(|known| known == kind) {
+            return Err(format!(
+                "output not supported: input {} can have an output of {:?}, and {} is of the type {kind:?}",
+                self.kind, input.outputs, self.output
+            ));
+        }
+        super::prevention::check(&input.runtime.preventions, self.specs.platform())?;
+        let Some(command) = &input.command else {
+            return Err(format!(
+                "input {} is run by a service of the system, which is not supported",
+                self.kind
+            ));
+        };
+        Ok(Arc::new(Program {
+            name: spec.name.clone(),
+            binary: spec.binary.clone(),
+            command: command.clone(),
+            proxied_actions: input.proxied_actions.clone(),
+        }))
+    }
+
+    fn input_unit(&self, component: &str, input: &Map<String, Value>, seen: &mut BTreeSet<String>) -> Unit {
+        let (id, is_first) = unique(format!("{component}-{}", input_id(input)), seen);
+        let problem = (!is_first).then(|| format!("the policy has two inputs of the id {}", input_id(input)));
+        self.unit(UnitKey::input(id), input, problem)
+    }
+
+    fn unit(&self, key: UnitKey, input: &Map<String, Value>, problem: Option<String>) -> Unit {
+        let config = match problem {
+            Some(problem) => Err(problem),
+            None => Ok(Arc::new(unit_config::input(input, self.kind, self.wanted.revision))),
+        };
+        Unit { key, level: self.level(input), config }
+    }
+
+    fn level(&self, map: &Map<String, Value>) -> LogLevel {
+        LogLevel::parse(text(map, "log_level")).unwrap_or(self.wanted.log_level)
+    }
+}
+
+fn input_id(input: &Map<String, Value>) -> &str {
+    match text(input, "id") {
+        "" => text(input, "type"),
+        id => id,
+    }
+}
+
+/// The id, with a number behind it if there is one of it already; and whether it is the first.
+fn unique(id: String, seen: &mut BTreeSet<String>) -> (String, bool) {
+    if seen.insert(id.clone()) {
+        return (id, true);
+    }
+    for number in 2_u64.. {
+        let other = format!("{id} ({number})");
+        if seen.insert(other.clone()) {
+            return (other, false);
+        }
+    }
+    (id, false)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! What a component should have, against what it says it has: decisions alone, without a clock or a connection.
+//!
+//! A component is told what it should have when that changes, at the first message of each of its streams, and when it
+//! says something new and has not got it all. It is *not* told again only because it is not well: a component that
+//! answered each such message would be asked and answered without end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::plan::{Component, Unit};
+use super::states::{ComponentVersion, UnitStatus};
+use crate::unit::{LogLevel, State, UnitKey, UnitKind};
+use crate::value::{from_struct, to_struct};
+use crate::wire;
+
+/// The longest message of a unit that is kept, in bytes.
+const LONGEST_MESSAGE: usize = 4096;
+/// The largest payload of a unit that is kept, in bytes.
+const LARGEST_PAYLOAD: usize = 256 * 1024;
+/// More units that it should not have are not told of.
+const MOST_UNKNOWN: usize = 16;
+/// The most that is kept of what a component says it is.
+const MOST_META: usize = 32;
+/// Indices of switches and limits begin here: a component that knows none says 0.
+const FIRST_INDEX: u64 = 2;
+
+/// One component.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    units: BTreeMap<UnitKey, Tracked>,
+    /// What it has and should not.
+    unknown: BTreeMap<UnitKey, UnitStatus>,
+    agent: wire::AgentInfo,
+    features: wire::Features,
+    features_idx: u64,
+    component: wire::ComponentConfig,
+    component_idx: u64,
+    version: Option<ComponentVersion>,
+    /// What it said last on this stream.
+    last: Option<wire::Observed>,
+    /// Whether the next message is the first of its stream.
+    is_first: bool,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    /// Healthy, or stopped: then it is on its way out.
+    is_wanted: bool,
+    level: LogLevel,
+    config: Arc<wire::UnitConfig>,
+    config_idx: u64,
+    /// The index that the component has said it has; 0: none.
+    observed_idx: u64,
+    status: UnitStatus,
+    /// Why it has no configuration: then the component is not told of it.
+    problem: Option<String>,
+}
+
+impl Tracker {
+    pub(super) fn new(agent: wire::AgentInfo) -> Tracker {
+        Tracker {
+            units: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            agent,
+            features: wire::Features::default(),
+            features_idx: FIRST_INDEX,
+            component: wire::ComponentConfig::default(),
+            component_idx: FIRST_INDEX,
+            version: None,
+            last: None,
+            is_first: false,
+        }
+    }
+
+    /// Takes what the component should have from now on. Returns whether it must be told.
+    pub(super) fn want(&mut self, component: &Component) -> bool {
+        let mut changed = self.want_settings(component);
+        let keys: BTreeSet<&UnitKey> = component.units.iter().map(|unit| &unit.key).collect();
+        let gone: Vec<UnitKey> = self.units.keys().filter(|key| !keys.contains(key)).cloned().collect();
+        for key in gone {
+            changed |= self.unwant(&key);
+        }
+        for unit in &component.units {
+            changed |= self.want_unit(unit);
+        }
+        changed
+    }
+
+    fn want_settings(&mut self, component: &Component) -> bool {
+        let features = features(component);
+        let config = component_config(component);
+        let is_new = (features != self.features, config != self.component);
+        if is_new.0 {
+            self.features = features;
+            self.features_idx += 1;
+        }
+        if is_new.1 {
+            self.component = config;
+            self.component_idx += 1;
+        }
+        is_new.0 || is_new.1
+    }
+
+    fn unwant(&mut self, key: &UnitKey) -> bool {
+        let Some(unit) = self.units.get_mut(key) else { return false };
+        let is_known_there = unit.problem.is_none();
+        // Nobody has it: there is nothing to stop.
+        if !is_known_there {
+            self.units.remove(key);
+            return false;
+        }
+        let changed = unit.is_wanted;
+        unit.is_wanted = false;
+        changed
+    }
+
+    fn want_unit(&mut self, wanted: &Unit) -> bool {
+        let config = match &wanted.config {
+            Ok(config) => Arc::clone(config),
+            Err(problem) => {
+                let changed = self.units.get(&wanted.key).is_some_and(|unit| unit.problem.is_none());
+                self.units.insert(wanted.key.clone(), Tracked::broken(wanted, problem));
+                return changed;
+            }
+        };
+        match self.units.get_mut(&wanted.key) {
+            Some(unit) if unit.problem.is_none() => {
+                let is_same = unit.is_wanted && unit.config == config;
+                if !is_same {
+                    unit.config = config;
+                    unit.config_idx += 1;
+                    unit.is_wanted = true;
+                }
+                let is_level_new = unit.level != wanted.level;
+                unit.level = wanted.level;
+                !is_same || is_level_new
+            }
+            _ => {
+                self.units.insert(wanted.key.clone(), Tracked::new(wanted, config));
+                true
+            }
+        }
+    }
+
+    /// Takes what the agent is now. Returns whether the component must be told.
+    pub(super) fn set_agent(&mut self, agent: wire::AgentInfo) -> bool {
+        let changed = self.agent != agent;
+        self.agent = agent;
+        changed
+    }
+
+    /// A process starts: it has nothing yet.
+    pub(super) fn process_started(&mut self, message: &str) {
+        self.last = None;
+        self.unknown.clear();
+        self.version = None;
+        self.units.retain(|_, unit| unit.is_wanted);
+        for unit in self.units.values_mut().filter(|unit| unit.problem.is_none()) {
+            unit.observed_idx = 0;
+            unit.status = UnitStatus::new(State::Starting, message);
+        }
+    }
+
+    /// All units are in this state, whatever the component said of them.
+    pub(super) fn force(&mut self, state: State, message: &str) {
+        self.unknown.clear();
+        for unit in self.units.values_mut().filter(|unit| unit.problem.is_none()) {
+            unit.status = UnitStatus::new(state, message);
+        }
+    }
+
+    /// A stream of check-ins was opened: its first message is always answered. A component that opens one while it
+    /// has all it should have would hear of no change otherwise.
+    pub(super) fn stream_opened(&mut self) {
+        self.is_first = true;
+        self.last = None;
+    }
+
+    /// Takes what the component says. Returns whether it must be told what it should have.
+    pub(super) fn observed(&mut self, observed: wire::Observed) -> bool {
+        let is_first = std::mem::take(&mut self.is_first);
+        if let Some(version) = &observed.version {
+            self.version = Some(to_version(version));
+        }
+        let is_new = self.last.as_ref() != Some(&observed);
+        let is_settled = self.take_units(&observed)
+            && observed.features_idx == self.features_idx
+            && observed.component_idx == self.component_idx;
+        self.last = Some(observed);
+        is_first || (is_new && !is_settled)
+    }
+
+    /// Returns whether the component has each unit as it should.
+    fn take_units(&mut self, observed: &wire::Observed) -> bool {
+        let mut is_settled = true;
+        let mut listed = BTreeSet::new();
+        self.unknown.clear();
+        for unit in &observed.units {
+            let Some(kind) = UnitKind::from_wire(unit.r#type) else { continue };
+            let key = UnitKey { kind, id: unit.id.clone() };
+            match self.units.get_mut(&key).filter(|unit| unit.problem.is_none()) {
+                Some(tracked) => {
+                    is_settled &= tracked.take(unit);
+                    listed.insert(key);
+                }
+                // It was told to stop it, and has: no more is to be said about it.
+                None if State::from_wire(unit.state) == State::Stopped => is_settled = false,
+                None => {
+                    is_settled = false;
+                    if self.unknown.len() < MOST_UNKNOWN {
+                        let status = UnitStatus::new(State::Failed, "Failed: reported unit is unknown");
+                        self.unknown.insert(key, status);
+                    }
+                }
+            }
+        }
+        self.units.retain(|key, unit| {
+            unit.is_wanted || (listed.contains(key) && unit.status.state != State::Stopped)
+        });
+        for (key, unit) in &mut self.units {
+            if unit.problem.is_none() && !listed.contains(key) {
+                is_settled = false;
+                unit.miss();
+            }
+        }
+        is_settled
+    }
+
+    /// What the component should have.
+    pub(super) fn expected(&self) -> wire::Expected {
+        let units = self.units.iter().filter(|(_, unit)| unit.problem.is_none());
+        wire::Expected {
+            units: units.map(|(key, unit)| unit.expected(key)).collect(),
+            agent: (!self.agent.id.is_empty()).then(|| self.agent.clone()),
+            features: Some(self.features.clone()),
+            features_idx: self.features_idx,
+            component: Some(self.component.clone()),
+            component_idx: self.component_idx,
+            units_timestamp: None,
+        }
+    }
+
+    /// How its units are.
+    pub(super) fn units(&self) -> BTreeMap<UnitKey, UnitStatus> {
+        let tracked = self.units.iter().map(|(key, unit)| (key.clone(), unit.status.clone()));
+        let mut all: BTreeMap<_, _> = tracked.collect();
+        for (key, status) in &self.unknown {
+            all.entry(key.clone()).or_insert_with(|| status.clone());
+        }
+        all
+    }
+
+    pub(super) fn version(&self) -> Option<&ComponentVersion> {
+        self.version.as_ref()
+    }
+
+    /// How much its units log, each for itself.
+    pub(super) fn levels(&self) -> BTreeMap<String, LogLevel> {
+        self.units.iter().map(|(key, unit)| (key.id.clone(), unit.level)).collect()
+    }
+}
+
+impl Tracked {
+    fn new(wanted: &Unit, config: Arc<wire::UnitConfig>) -> Tracked {
+        Tracked {
+            is_wanted: true,
+            level: wanted.level,
+            config,
+            config_idx: 1,
+            observed_idx: 0,
+            status: UnitStatus::new(State::Starting, "Starting"),
+            problem: None,
+        }
+    }
+
+    fn broken(wanted: &Unit, problem: &str) -> Tracked {
+        let status = UnitStatus::new(State::Failed, format!("Failed: {problem}"));
+        let config = Arc::new(wire::UnitConfig::default());
+        Tracked { problem: Some(problem.to_owned()), status, ..Tracked::new(wanted, config) }
+    }
+
+    /// Returns whether the component has it as it should.
+    fn take(&mut self, observed: &wire::UnitObserved) -> bool {
+        self.observed_idx = observed.config_idx;
+        self.status = to_status(observed);
+        if self.is_wanted {
+            self.observed_idx == self.config_idx
+        } else {
+            self.status.state != State::Stopped
+        }
+    }
+
+    /// The component did not list it: it has not got it.
+    fn miss(&mut self) {
+        self.observed_idx = 0;
+        let is_not_there_yet = matches!(self.status.state, State::Starting | State::Stopped);
+        if self.is_wanted && !is_not_there_yet {
+            self.status = UnitStatus::new(State::Failed, "Failed: not reported in check-in");
+        }
+    }
+
+    fn expected(&self, key: &UnitKey) -> wire::UnitExpected {
+        let state = if self.is_wanted { State::Healthy } else { State::Stopped };
+        let has_config = self.observed_idx == self.config_idx;
+        wire::UnitExpected {
+            id: key.id.clone(),
+            r#type: key.kind.to_wire(),
+            state: state.to_wire(),
+            config_idx: self.config_idx,
+            config: (!has_config).then(|| wire::UnitConfig::clone(&self.config)),
+            log_level: self.level.to_wire(),
+        }
+    }
+}
+
+fn features(component: &Component) -> wire::Features {
+    let fqdn = component.features.get("fqdn").and_then(|fqdn| fqdn.get("enabled"));
+    let mut source = serde_json::Map::new();
+    if !component.features.is_empty() {
+        source.insert("agent".to_owned(), serde_json::json!({"features": component.features}));
+    }
+    wire::Features {
+        source: Some(to_struct(&source)),
+        fqdn: Some(wire::FullName {
+            is_enabled: fqdn.and_then(serde_json::Value::as_bool).unwrap_or_default(),
+        }),
+    }
+}
+
+fn component_config(component: &Component) -> wire::ComponentConfig {
+    let processors = component.limits.get("go_max_procs").and_then(serde_json::Value::as_u64);
+    wire::ComponentConfig {
+        limits: Some(wire::Limits {
+            source: Some(to_struct(&component.limits)),
+            go_max_procs: processors.unwrap_or_default(),
+        }),
+        tracing: None,
+    }
+}
+
+fn to_status(observed: &wire::UnitObserved) -> UnitStatus {
+    let payload = observed.payload.as_ref();
+    let is_small = payload.is_none_or(|payload| payload.encoded_len() <= LARGEST_PAYLOAD);
+    UnitStatus {
+        state: State::from_wire(observed.state),
+        message: shorten(&observed.message, LONGEST_MESSAGE),
+        payload: payload.filter(|_| is_small).map(from_struct),
+    }
+}
+
+fn to_version(version: &wire::VersionInfo) -> ComponentVersion {
+    let meta = version.meta.iter().take(MOST_META);
+    ComponentVersion {
+        name: shorten(&version.name, LONGEST_MESSAGE),
+        build_hash: shorten(&version.build_hash, LONGEST_MESSAGE),
+        meta: meta
+            .map(|(key, value)| (shorten(key, LONGEST_MESSAGE), shorten(value, LONGEST_MESSAGE)))
+            .collect(),
+    }
+}
+
+/// At most so many bytes of it.
+pub(super) fn shorten(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! A component that misbehaves when told to.
+
+fn main() {}
