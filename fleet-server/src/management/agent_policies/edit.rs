@@ -259,7 +259,7 @@ pub(super) async fn remove(
         return Err(ApiError::BadRequest(text));
     }
     management.deployer.policies().delete(&id, Expect::Revision(found.revision)).await?;
-    management.deployer.deployed().delete(&id, Expect::Any, None).await?;
+    management.deployer.deployed().delete(&id).await?;
     management.remove_integrations_of(&found.value).await?;
     enrollment_keys::revoke_all_of(&management, &id).await?;
     uninstall_tokens::forget(&management.fleet, &id).await?;
