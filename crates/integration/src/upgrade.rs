@@ -127,7 +127,8 @@ impl Work {
         for stream in &old.streams {
             of_dataset.entry(&stream.data_stream.dataset).or_insert(stream);
         }
-        let only = if layout.streams.len() == 1 && old.streams.len() == 1 { old.streams.first() } else { None };
+        let only =
+            if layout.streams.len() == 1 && old.streams.len() == 1 { old.streams.first() } else { None };
         for declared in &layout.streams {
             let field = format!("{field}.streams.{}", declared.dataset);
             input.streams.push(match of_dataset.get(declared.dataset.as_str()).copied().or(only) {
