@@ -154,3 +154,19 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
         (None, None) => Ordering::Equal,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Collected, LARGEST_ANSWER};
+
+    #[test]
+    fn an_answer_is_bounded_by_its_bytes() {
+        let mut collected = Collected::new("request body.ids");
+        let item = "x".repeat(LARGEST_ANSWER / 4);
+        for _ in 0..3 {
+            collected.add(&item).unwrap();
+        }
+        let refused = collected.add(&item).unwrap_err().to_string();
+        assert_eq!(refused, "[request body.ids]: these come to more than 64 MiB: ask for fewer at a time");
+    }
+}
