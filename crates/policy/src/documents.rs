@@ -26,7 +26,7 @@ pub use action::{
     Action, ActionResult, ActionTargets, INLINE_TARGETS, Outcome, Refusal, SecretReference,
     TARGETS_PER_DOCUMENT, targets_id,
 };
-pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, Host};
+pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, AutoUpgrade, Host};
 pub use agent_policy::{
     AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT, GlobalDataTag, MonitoringDiagnostics,
     MonitoringHttp, RequiredVersion,

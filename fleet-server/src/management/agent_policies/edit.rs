@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
 use fleet_policy::documents::{AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
+use fleet_policy::version::Version;
 use fleet_store::{Expect, WriteError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -342,6 +343,12 @@ fn check(policy: &AgentPolicy) -> Result<(), ApiError> {
         }
         if !(tag.value.is_string() || tag.value.is_number()) {
             return bad(&format!("{field}.value"), "a text or a number is needed");
+        }
+    }
+    for (index, required) in policy.required_versions.iter().flatten().enumerate() {
+        if Version::parse(&required.version).is_none() {
+            let field = format!("required_versions.{index}.version");
+            return bad(&field, "a version such as 9.6.0 is needed");
         }
     }
     let versions = policy.required_versions.iter().flatten();

@@ -132,3 +132,51 @@ async fn agents_go_back_to_the_version_that_they_kept() {
         (&json!("9.3.0"), &json!(2), &json!(1))
     );
 }
+
+#[tokio::test]
+async fn a_policy_sends_its_agents_to_the_versions_that_it_requires() {
+    let crowd = Crowd::new().await;
+    let mut agents = crowd.enrol_many(2).await;
+    for agent in &mut agents {
+        let answer = agent.checkin(&crowd.way).await;
+        agent.apply(&crowd.way, &answer).await;
+    }
+    let path = format!("/api/fleet/agent_policies/{}", crowd.policy);
+    let message = crowd
+        .refused("PUT", &path, &json!({"required_versions": [{"version": "new", "percentage": 1}]}), 400)
+        .await;
+    assert!(message.starts_with("[request body.required_versions.0.version]"), "{message}");
+    let required = json!({"required_versions": [{"version": "9.6.0", "percentage": 100}]});
+    let (status, saved) = crowd.manager.ask("PUT", &path, Some(&required)).await;
+    assert_eq!(status, 200, "{saved}");
+    for agent in &agents {
+        let asked =
+            crowd.manager.await_agent(&agent.id, "asked", |one| one["upgrade_attempts"].is_array()).await;
+        assert_eq!(asked["upgrade_attempts"].as_array().map(Vec::len), Some(1), "{asked}");
+    }
+    let mut given = Vec::new();
+    while given.is_empty() {
+        let answer = agents[0].checkin(&crowd.way).await;
+        given = answer.body["actions"].as_array().cloned().unwrap_or_default();
+        given.retain(|action| action["type"] == "UPGRADE");
+    }
+    assert_eq!(given[0]["data"], json!({"version": "9.6.0"}));
+    let row = crowd.row(given[0]["id"].as_str().unwrap()).await;
+    assert_eq!((&row["is_automatic"], &row["policyId"]), (&json!(true), &json!(crowd.policy)));
+    let mut body = agents[1].checkin_body();
+    body["upgrade_details"] = json!({"target_version": "9.6.0", "state": "UPG_FAILED", "action_id": given[0]["id"],
+        "metadata": {"failed_state": "UPG_DOWNLOADING", "error_msg": "no"}});
+    crowd.way.send(request("POST", &agents[1].path("checkin"), &agents[1].key, &body)).await;
+    crowd.manager.await_agent(&agents[1].id, "failed", |one| one["upgrade_details"].is_object()).await;
+    let status = crowd.manager.get(&format!("{path}/auto_upgrade_agents_status")).await;
+    assert_eq!(status["totalAgents"], 2);
+    let of = |version: &str| {
+        let all = status["currentVersions"].as_array().unwrap();
+        all.iter()
+            .find(|one| one["version"] == version)
+            .cloned()
+            .unwrap_or_else(|| panic!("{version}: {status}"))
+    };
+    assert_eq!(of("9.5.0")["agents"], 2);
+    assert_eq!((&of("9.6.0")["failedUpgradeAgents"], &of("9.6.0")["agents"]), (&json!(1), &json!(0)));
+}
