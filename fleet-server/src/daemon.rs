@@ -27,6 +27,7 @@ use fleet_access::timestamp::Timestamp;
 use fleet_access::users::UserError;
 use fleet_policy::events::Watcher;
 use fleet_policy::keeper::{Duty, Realm, keep};
+use fleet_policy::version::Version;
 use fleet_service::drain::Drain;
 use fleet_service::notify;
 use fleet_service::signals::Signals;
@@ -45,6 +46,7 @@ use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
 use crate::management::{self, Health, Management, People};
 use crate::packages::registry::RegistryError;
+use crate::upkeep::{Leavers, Upgrades};
 use log::Terminal;
 use tls::Listening;
 
@@ -170,12 +172,14 @@ impl Server {
         drain.spawn("keeper", {
             let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
             let keep_expired = config.server.gc.cleanup_after_expired;
+            let own = Version::parse(&config.version).unwrap_or_default();
             async move {
                 let Fleet { agents, policies, actions, files, happenings, clock, .. } = &*fleet;
                 let now = || clock.now();
                 let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
                 let delivery = Delivery::new(Arc::clone(&fleet));
-                let duties: &[&dyn Duty] = &[&watcher, &delivery];
+                let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
+                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers];
                 let realm = Realm { agents, policies, actions, files, keep_expired, duties };
                 let name = welcome::hostname().unwrap_or_default();
                 keep(realm, &name, || clock.now(), token.cancelled()).await;

@@ -23,9 +23,10 @@ use std::time::Duration;
 
 use fleet_access::signer::Signer;
 use fleet_policy::compose::{NotSigned, Sign, compose};
-use fleet_policy::documents::{AgentPolicy, DeployedPolicy, POLICIES};
+use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
+use fleet_policy::policies::DeployedPolicies;
 use fleet_policy::settings::{MissingSetting, Table};
-use fleet_store::{Error, Expect, Typed, WriteError};
+use fleet_store::{Error, Expect, WriteError};
 use futures_util::{StreamExt, stream};
 use tracing::warn;
 
@@ -126,14 +127,14 @@ struct Suspect {
 #[derive(Clone, Debug)]
 pub struct Deployer {
     fleet: Arc<Fleet>,
-    deployed: Typed<DeployedPolicy>,
+    deployed: DeployedPolicies,
 }
 
 impl Deployer {
     /// Deploys to `fleet`.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>) -> Deployer {
-        Deployer { deployed: Typed::new(Arc::clone(&fleet.store), &POLICIES), fleet }
+        Deployer { deployed: DeployedPolicies::new(&fleet.store), fleet }
     }
 
     /// The policies as people edit them.
@@ -144,7 +145,7 @@ impl Deployer {
 
     /// The policies as agents get them.
     #[must_use]
-    pub fn deployed(&self) -> &Typed<DeployedPolicy> {
+    pub fn deployed(&self) -> &DeployedPolicies {
         &self.deployed
     }
 
@@ -183,8 +184,7 @@ impl Deployer {
                 let is_same = found.value.made_of == next.made_of;
                 return Ok(if is_same { Shipped::Out } else { Shipped::Overtaken });
             }
-            let expect = found.map_or(Expect::Absent, |found| Expect::Revision(found.revision));
-            match self.deployed.put(id, &next, expect, None, None).await {
+            match self.deployed.put(id, &next, found.as_ref()).await {
                 Ok(_) => return Ok(Shipped::Out),
                 Err(WriteError::Conflict { .. } | WriteError::Unknown(_)) => {}
                 Err(error) => return Err(DeployError::Write(id.clone(), error)),

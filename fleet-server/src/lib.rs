@@ -20,6 +20,7 @@
 //! | [`packages`] | integration packages, kept and read |
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
+//! | [`upkeep`] | what the keeper does for all: upgrades that policies ask for, agents that are gone |
 //! | `upstream` | fetching something small from another server |
 //! | `daemon` | the parts put together, from start to drain |
 
@@ -40,6 +41,7 @@ pub mod management;
 pub mod packages;
 pub mod secrets;
 pub mod sessions;
+pub mod upkeep;
 mod upstream;
 
 /// The version of this program. What it tells agents is [`config::Config::version`].

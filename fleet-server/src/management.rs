@@ -16,6 +16,7 @@
 
 mod actions;
 mod agent_policies;
+mod agentless;
 mod agents;
 mod artifacts;
 mod auth;
@@ -32,17 +33,20 @@ mod gate;
 mod health;
 mod hosts;
 mod input;
+mod numbers;
 mod openapi;
 mod origin;
 mod outputs;
 mod package_policies;
 mod people;
 mod proxies;
+mod references;
 mod routes;
 mod serve;
 mod service_tokens;
 mod settings;
 mod setup;
+mod spaces;
 pub(crate) mod uninstall_tokens;
 mod webhooks;
 
@@ -83,6 +87,14 @@ pub struct Management {
 }
 
 type Answer = Result<Json<Value>, ApiError>;
+
+/// Does what takes a while where it holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ApiError::Internal(Box::new(error)))?
+}
 
 impl Management {
     /// Makes what every policy needs, and a first policy, if there is none. Returns the policy's enrolment key.
@@ -132,6 +144,8 @@ impl Management {
             .group(artifacts::routes)
             .group(events::routes)
             .group(webhooks::routes)
+            .group(agentless::routes)
+            .group(spaces::routes)
             .group(health::routes)
     }
 }
@@ -140,17 +154,21 @@ impl Management {
 #[derive(Clone, Debug)]
 struct Space(Arc<str>);
 
-/// Takes `/s/<space>` off the path: every space is served alike.
+/// Takes `/s/<space>` off the path: every space is served alike. So is a path with a slash at its end, which clients
+/// make of a name and a version that they leave out.
 fn leave_space(mut request: Request) -> Request {
     let uri = request.uri();
     let parts = uri.path().strip_prefix("/s/").and_then(|rest| Some(rest.split_at(rest.find('/')?)));
-    if let Some((space, rest)) = parts {
-        let space = Space(space.into());
+    let (space, rest) = parts.map_or((None, uri.path()), |(space, rest)| (Some(Space(space.into())), rest));
+    let path = rest.strip_suffix('/').filter(|path| path.starts_with("/api/")).unwrap_or(rest);
+    if path.len() != uri.path().len() {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         // What was a path is one still.
-        if let Ok(stripped) = format!("{rest}{query}").parse() {
+        if let Ok(stripped) = format!("{path}{query}").parse() {
             *request.uri_mut() = stripped;
-            request.extensions_mut().insert(space);
+            if let Some(space) = space {
+                request.extensions_mut().insert(space);
+            }
         }
     }
     request

@@ -90,10 +90,9 @@ fn check_input(package: &Package, layout: &LayoutInput, input: &PolicyInput, fin
 /// The stream of an input that a policy's stream is. An input package has one, whatever a policy calls it.
 pub(crate) fn find_stream<'a>(layout: &'a LayoutInput, stream: &PolicyStream) -> Option<&'a LayoutStream> {
     let only = if layout.streams.len() == 1 { layout.streams.first() } else { None };
-    let same_dataset = |known: &&LayoutStream| known.dataset == stream.data_stream.dataset;
-    // Logs and metrics of one dataset are two streams.
-    let same = |known: &&LayoutStream| same_dataset(known) && known.kind == stream.data_stream.kind;
-    layout.streams.iter().find(same).or_else(|| layout.streams.iter().find(same_dataset)).or(only)
+    let of_dataset = || layout.of_dataset(&stream.data_stream.dataset).map(|(_, known)| known);
+    let same = of_dataset().find(|known| known.kind == stream.data_stream.kind);
+    same.or_else(|| of_dataset().next()).or(only)
 }
 
 fn check_vars(declared: &[Variable], vars: &Vars, prefix: &str, findings: &mut Vec<Finding>) {

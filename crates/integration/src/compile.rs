@@ -155,10 +155,7 @@ fn layout_of<'a>(package: &'a Package, input: &PolicyInput) -> Result<&'a Layout
 
 /// The input of a package that a policy's input is. Older policies do not name the policy template.
 pub(crate) fn find_input<'a>(package: &'a Package, input: &PolicyInput) -> Option<&'a LayoutInput> {
-    package.layout().iter().find(|layout| {
-        layout.kind == input.kind
-            && input.policy_template.as_ref().is_none_or(|template| *template == layout.policy_template)
-    })
+    package.layout().get(package.input_of(&input.kind, input.policy_template.as_deref())?)
 }
 
 fn title(package: &Package) -> String {

@@ -23,7 +23,7 @@ impl Finding {
 
 /// How an input is named in findings: by its type, where that tells which one it is.
 pub(crate) fn input_field(package: &Package, layout: &LayoutInput) -> String {
-    let is_only = package.layout().iter().filter(|other| other.kind == layout.kind).count() < 2;
+    let is_only = package.inputs_of_kind(&layout.kind) < 2;
     if is_only { format!("inputs.{}", layout.kind) } else { format!("inputs.{}", layout.key()) }
 }
 

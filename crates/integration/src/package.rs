@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use self::changelog::{Change, ChangelogEntry};
 pub use self::data_stream::{DataStream, Stream, StreamElasticsearch};
+use self::layout::LayoutIndex;
 pub use self::layout::{DATASET_VAR, LayoutInput, LayoutStream, TYPE_VAR};
 use self::reader::Files;
 pub use self::variable::{SelectOption, VarType, Variable};
@@ -216,6 +217,7 @@ pub struct Package {
     /// The rest of its files.
     pub archive: Archive,
     layout: Vec<LayoutInput>,
+    index: LayoutIndex,
     templates: BTreeMap<String, Result<Arc<Template>, TemplateError>>,
 }
 
@@ -229,6 +231,7 @@ impl Package {
         let mut package = manifest::read(&mut files)?;
         package.data_streams = data_stream::read_all(&mut files, &package.name)?;
         package.layout = layout::lay_out(&package)?;
+        package.index = LayoutIndex::of(&package.layout);
         package.templates = read_templates(archive);
         Ok(package)
     }
@@ -237,6 +240,21 @@ impl Package {
     #[must_use]
     pub fn layout(&self) -> &[LayoutInput] {
         &self.layout
+    }
+
+    /// Where in the layout the input is that the simplified shape calls so.
+    pub(crate) fn input_of_key(&self, key: &str) -> Option<usize> {
+        self.index.by_key(key)
+    }
+
+    /// Where in the layout an input of this type and policy template is.
+    pub(crate) fn input_of(&self, kind: &str, template: Option<&str>) -> Option<usize> {
+        self.index.find(kind, template)
+    }
+
+    /// How many inputs are of a type.
+    pub(crate) fn inputs_of_kind(&self, kind: &str) -> usize {
+        self.index.count(kind)
     }
 
     /// The templates that cannot be used, which concerns only those who use them.

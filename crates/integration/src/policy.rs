@@ -3,24 +3,68 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Variables by name.
 pub type Vars = BTreeMap<String, PolicyVar>;
 
 /// A variable's value.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
 pub struct PolicyVar {
     /// Null where it is empty. A secret is `{"isSecretRef": true, "id"}`, or `"ids"` for a list of them.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[serde(default)]
     pub value: Value,
+    /// Whether somebody said that it is null: that is told again. What nobody has set is left out.
+    #[schemars(skip)]
+    pub says_null: bool,
     /// The variable's type, as the package's manifest has it.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Whether people may not change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<bool>,
+}
+
+/// [`PolicyVar`], as it is sent.
+#[derive(Deserialize)]
+struct SentVar {
+    #[serde(default, deserialize_with = "some")]
+    value: Option<Value>,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    frozen: Option<bool>,
+}
+
+/// Also for null: only what is not there is nothing.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl<'de> Deserialize<'de> for PolicyVar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PolicyVar, D::Error> {
+        let SentVar { value, kind, frozen } = SentVar::deserialize(deserializer)?;
+        let says_null = value == Some(Value::Null);
+        Ok(PolicyVar { value: value.unwrap_or_default(), says_null, kind, frozen })
+    }
+}
+
+impl Serialize for PolicyVar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if self.is_said() {
+            map.serialize_entry("value", &self.value)?;
+        }
+        if let Some(kind) = &self.kind {
+            map.serialize_entry("type", kind)?;
+        }
+        if let Some(frozen) = &self.frozen {
+            map.serialize_entry("frozen", frozen)?;
+        }
+        map.end()
+    }
 }
 
 /// The package that a policy is of.
@@ -268,10 +312,22 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 }
 
 impl PolicyVar {
-    /// A value of a variable of this type.
+    /// A value of a variable of this type; null where nobody has set it.
     #[must_use]
     pub fn new(kind: &str, value: Value) -> PolicyVar {
-        PolicyVar { value, kind: Some(kind.to_owned()), frozen: None }
+        PolicyVar { value, says_null: false, kind: Some(kind.to_owned()), frozen: None }
+    }
+
+    /// What somebody says of a variable of this type.
+    #[must_use]
+    pub fn said(kind: &str, value: Value) -> PolicyVar {
+        PolicyVar { says_null: value.is_null(), ..PolicyVar::new(kind, value) }
+    }
+
+    /// Whether there is something to tell of it.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        !self.value.is_null() || self.says_null
     }
 }
 

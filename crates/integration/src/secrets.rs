@@ -88,8 +88,8 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// Puts a reference where a secret was taken out, one id for each of its values, and brings
-/// `secret_references` up to date.
+/// Puts a reference where a secret was taken out, one id for each of its values. [`name_references`] brings
+/// `secret_references` up to date after the last one.
 pub fn refer(policy: &mut PackagePolicy, taken: &Taken, ids: &[String]) {
     let place = &taken.place;
     let vars = match (place.input, place.stream) {
@@ -107,7 +107,6 @@ pub fn refer(policy: &mut PackagePolicy, taken: &Taken, ids: &[String]) {
             ids => json!({ "isSecretRef": true, "ids": ids }),
         };
     }
-    name_references(policy);
 }
 
 /// Brings `secret_references` up to date.

@@ -3,7 +3,7 @@
 //! *Simplified* names inputs `<policy template>-<input type>`, streams by their dataset, and says values alone;
 //! what it leaves out is as the package has it. *Full* says everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ pub fn full(simplified: SimplifiedPolicy, package: &Package) -> Result<PackagePo
             break;
         }
         let field = format!("inputs.{key}");
-        let Some(index) = package.layout().iter().position(|layout| layout.key() == key) else {
+        let Some(index) = package.input_of_key(&key) else {
             let known: Vec<String> = package.layout().iter().map(LayoutInput::key).collect();
             let hint = suggestion(&key, known.iter().map(String::as_str));
             findings
@@ -58,7 +58,7 @@ pub fn full(simplified: SimplifiedPolicy, package: &Package) -> Result<PackagePo
                 break;
             }
             let field = format!("{field}.streams.{dataset}");
-            let Some(index) = layout.streams.iter().position(|layout| layout.dataset == dataset) else {
+            let Some(index) = layout.of_dataset(&dataset).next().map(|(index, _)| index) else {
                 let hint = suggestion(&dataset, layout.streams.iter().map(|layout| layout.dataset.as_str()));
                 findings.push(Finding::new(field, format!("the input {key} has no such stream{hint}")));
                 continue;
@@ -80,17 +80,18 @@ fn set(
     prefix: &str,
     findings: &mut Vec<Finding>,
 ) {
+    let by_name: HashMap<&str, &Variable> = declared.iter().map(|var| (var.name.as_str(), var)).collect();
     for (name, value) in values {
         if findings.len() >= MOST_FINDINGS {
             break;
         }
         // Some clients say it as the full shape does.
         let value = unwrapped(value);
-        if let Some(var) = declared.iter().find(|var| var.name == name) {
-            vars.insert(name, PolicyVar::new(var.kind.name(), value));
+        if let Some(var) = by_name.get(name.as_str()) {
+            vars.insert(name, PolicyVar::said(var.kind.name(), value));
         } else if UNDECLARED.contains(&name.as_str()) {
             let kind = if value.is_boolean() { "bool" } else { "text" };
-            vars.insert(name, PolicyVar::new(kind, value));
+            vars.insert(name, PolicyVar::said(kind, value));
         } else {
             let hint = suggestion(&name, declared.iter().map(|var| var.name.as_str()));
             findings.push(Finding::new(
@@ -137,10 +138,10 @@ pub fn simplified(policy: &PackagePolicy) -> SimplifiedPolicy {
     policy.clone().with(values(&policy.vars), inputs.collect())
 }
 
-/// Values alone. What is empty is left out: it would be sent back as a value.
+/// Values alone. What nobody has set is left out: it would be sent back as a value.
 fn values(vars: &Vars) -> BTreeMap<String, Value> {
     vars.iter()
-        .filter(|(_, var)| !var.value.is_null())
+        .filter(|(_, var)| var.is_said())
         .map(|(name, var)| (name.clone(), var.value.clone()))
         .collect()
 }

@@ -1,10 +1,13 @@
 //! A package policy, brought to another version of its package.
 
+use std::collections::{HashMap, HashSet};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::check::check;
+use crate::compile::find_input;
 use crate::defaults;
 use crate::finding::{Finding, input_field};
 use crate::package::{LayoutInput, LayoutStream, Package, Variable};
@@ -55,9 +58,10 @@ pub fn upgrade(old: &PackagePolicy, package: &Package) -> Upgraded {
     of.experimental_data_stream_features = features;
     policy.package = Some(of);
     policy.vars = work.vars(&package.vars, &old.vars, "");
+    let inputs = OldInputs::of(old);
     for layout in package.layout() {
         let field = input_field(package, layout);
-        policy.inputs.push(match old.inputs.iter().find(|input| is_of(input, layout)) {
+        policy.inputs.push(match inputs.find(layout) {
             Some(input) => work.input(layout, input, &field, &old.id),
             None => {
                 work.note(field, Change::Added);
@@ -65,7 +69,7 @@ pub fn upgrade(old: &PackagePolicy, package: &Package) -> Upgraded {
             }
         });
     }
-    let is_gone = |input: &&PolicyInput| !package.layout().iter().any(|layout| is_of(input, layout));
+    let is_gone = |input: &&PolicyInput| find_input(package, input).is_none();
     for input in old.inputs.iter().filter(is_gone) {
         work.note(format!("inputs.{}", input.key()), Change::Removed);
     }
@@ -75,9 +79,25 @@ pub fn upgrade(old: &PackagePolicy, package: &Package) -> Upgraded {
     Upgraded { policy, conflicts, changes: work.changes }
 }
 
-fn is_of(input: &PolicyInput, layout: &LayoutInput) -> bool {
-    input.kind == layout.kind
-        && input.policy_template.as_ref().is_none_or(|template| *template == layout.policy_template)
+/// The inputs of the policy that is upgraded, by type and policy template. Older ones do not name the template.
+struct OldInputs<'a>(HashMap<(&'a str, Option<&'a str>), (usize, &'a PolicyInput)>);
+
+impl<'a> OldInputs<'a> {
+    fn of(policy: &'a PackagePolicy) -> OldInputs<'a> {
+        let mut all = HashMap::new();
+        for (index, input) in policy.inputs.iter().enumerate() {
+            all.entry((input.kind.as_str(), input.policy_template.as_deref())).or_insert((index, input));
+        }
+        OldInputs(all)
+    }
+
+    /// The first one that is of the layout's.
+    fn find(&self, layout: &LayoutInput) -> Option<&'a PolicyInput> {
+        let kind = layout.kind.as_str();
+        let known = [Some(layout.policy_template.as_str()), None];
+        let found = known.into_iter().filter_map(|template| self.0.get(&(kind, template)));
+        found.min_by_key(|(index, _)| *index).map(|(_, input)| *input)
+    }
 }
 
 struct Work {
@@ -103,9 +123,15 @@ impl Work {
             compiled_input: None,
             ..old.clone()
         };
+        let mut of_dataset: HashMap<&str, &PolicyStream> = HashMap::new();
+        for stream in &old.streams {
+            of_dataset.entry(&stream.data_stream.dataset).or_insert(stream);
+        }
+        let only =
+            if layout.streams.len() == 1 && old.streams.len() == 1 { old.streams.first() } else { None };
         for declared in &layout.streams {
             let field = format!("{field}.streams.{}", declared.dataset);
-            input.streams.push(match find_old(layout, declared, old) {
+            input.streams.push(match of_dataset.get(declared.dataset.as_str()).copied().or(only) {
                 Some(stream) => self.stream(declared, stream, &field, &layout.kind, policy_id),
                 None => {
                     self.note(field, Change::Added);
@@ -114,8 +140,7 @@ impl Work {
             });
         }
         let is_gone = |stream: &&PolicyStream| {
-            layout.streams.len() != 1
-                && !layout.streams.iter().any(|declared| declared.dataset == stream.data_stream.dataset)
+            layout.streams.len() != 1 && layout.of_dataset(&stream.data_stream.dataset).next().is_none()
         };
         for stream in old.streams.iter().filter(is_gone) {
             self.note(format!("{field}.streams.{}", stream.data_stream.dataset), Change::Removed);
@@ -157,41 +182,32 @@ impl Work {
                     continue;
                 }
             };
-            let (value, is_reshaped) = reshaped(&value.value, var, value.frozen);
+            let (value, is_reshaped) = reshaped(value, var);
             if is_reshaped {
                 self.note(field(), Change::Reshaped);
             }
             vars.insert(var.name.clone(), value);
         }
-        let is_kept = |name: &str| {
-            declared.iter().any(|var| var.name == name || var.migrate_from.as_deref() == Some(name))
-        };
-        for name in old.keys().filter(|name| !is_kept(name)) {
+        let names = declared.iter().flat_map(|var| [Some(var.name.as_str()), var.migrate_from.as_deref()]);
+        let kept: HashSet<&str> = names.flatten().collect();
+        for name in old.keys().filter(|name| !kept.contains(name.as_str())) {
             self.note(format!("{prefix}vars.{name}"), Change::Removed);
         }
         vars
     }
 }
 
-fn find_old<'a>(
-    layout: &LayoutInput,
-    declared: &LayoutStream,
-    old: &'a PolicyInput,
-) -> Option<&'a PolicyStream> {
-    let same = old.streams.iter().find(|stream| stream.data_stream.dataset == declared.dataset);
-    let is_single = layout.streams.len() == 1 && old.streams.len() == 1;
-    same.or_else(|| if is_single { old.streams.first() } else { None })
-}
-
 /// A value in the form that the variable has now; whether it had another one.
-fn reshaped(value: &Value, var: &Variable, frozen: Option<bool>) -> (PolicyVar, bool) {
-    let (value, is_reshaped) = match (value, var.multi) {
-        (Value::Array(_) | Value::Null | Value::Object(_), true) => (value.clone(), false),
+fn reshaped(old: &PolicyVar, var: &Variable) -> (PolicyVar, bool) {
+    let (value, is_reshaped) = match (&old.value, var.multi) {
+        (value @ (Value::Array(_) | Value::Null | Value::Object(_)), true) => (value.clone(), false),
         (Value::String(text), true) if text.is_empty() => (Value::Array(Vec::new()), true),
         (value, true) => (Value::Array(vec![value.clone()]), true),
         (Value::Array(items), false) if items.is_empty() => (Value::Null, true),
         (Value::Array(items), false) if items.len() == 1 && !items[0].is_array() => (items[0].clone(), true),
         (value, false) => (value.clone(), false),
     };
-    (PolicyVar { value, kind: Some(var.kind.name().to_owned()), frozen }, is_reshaped)
+    let says_null = old.says_null && value.is_null();
+    let reshaped = PolicyVar { says_null, frozen: old.frozen, ..PolicyVar::new(var.kind.name(), value) };
+    (reshaped, is_reshaped)
 }

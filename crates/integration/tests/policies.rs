@@ -237,6 +237,7 @@ fn secrets_are_taken_out_and_referred_to() {
     assert!(!format!("{taken:?}").contains("hunter2"));
     assert!(!pretty(&policy).contains("hunter2"));
     secrets::refer(&mut policy, &taken[0], &["s-1".to_owned()]);
+    secrets::name_references(&mut policy);
     assert_eq!(policy.inputs[1].vars["password"].value, json!({"isSecretRef": true, "id": "s-1"}));
     assert_eq!(serde_json::to_value(&policy.secret_references).unwrap(), json!([{"id": "s-1"}]));
     assert!(secrets::take(&package, &mut policy).is_empty(), "a reference is no secret");
@@ -253,6 +254,23 @@ fn secrets_are_taken_out_and_referred_to() {
 }
 
 #[test]
+fn what_somebody_set_to_null_stays_null() {
+    let manifest = "name: x\nversion: 1.0.0\nvars:\n  - {name: proxy, type: text, default: none}\n  \
+                    - {name: other, type: text}\n";
+    let package = made(&[("manifest.yml", manifest)]).unwrap();
+    let sent = json!({"name": "p", "vars": {"proxy": null}});
+    let policy = fleet_integration::shapes::full(serde_json::from_value(sent).unwrap(), &package).unwrap();
+    let stored = serde_json::to_value(&policy).unwrap();
+    assert_eq!(stored["vars"], json!({"other": {"type": "text"}, "proxy": {"value": null, "type": "text"}}));
+    let read: PackagePolicy = serde_json::from_value(stored).unwrap();
+    assert_eq!(read, policy);
+    let shown = serde_json::to_value(fleet_integration::shapes::simplified(&read)).unwrap();
+    assert_eq!(shown["vars"], json!({"proxy": null}), "what nobody has set is left out");
+    let upgraded = fleet_integration::upgrade(&read, &package).policy;
+    assert_eq!(upgraded.vars, policy.vars);
+}
+
+#[test]
 fn lists_of_secrets_have_an_id_each() {
     let manifest =
         "name: x\nversion: 1.0.0\nvars:\n  - {name: keys, type: text, multi: true, secret: true}\n";
@@ -261,11 +279,13 @@ fn lists_of_secrets_have_an_id_each() {
     policy.vars.get_mut("keys").unwrap().value = json!(["one"]);
     let taken = secrets::take(&package, &mut policy);
     secrets::refer(&mut policy, &taken[0], &["a".to_owned()]);
+    secrets::name_references(&mut policy);
     assert_eq!(policy.vars["keys"].value, json!({"isSecretRef": true, "ids": ["a"]}));
     policy.vars.get_mut("keys").unwrap().value = json!(["one", 2]);
     let taken = secrets::take(&package, &mut policy);
     assert_eq!(taken[0].values, ["one", "2"]);
     secrets::refer(&mut policy, &taken[0], &["b".to_owned(), "c".to_owned()]);
+    secrets::name_references(&mut policy);
     assert_eq!(secrets::references(&policy).len(), 2);
 }
 

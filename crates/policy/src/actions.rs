@@ -74,8 +74,19 @@ impl Actions {
     pub async fn create(
         &self,
         document_id: &str,
+        action: Action,
+        agents: Vec<String>,
+    ) -> Result<(), WriteError> {
+        self.create_while(document_id, action, agents, None).await
+    }
+
+    /// The same; only while the lease is held, if one is given.
+    pub async fn create_while(
+        &self,
+        document_id: &str,
         mut action: Action,
         agents: Vec<String>,
+        lease: Option<LeaseId>,
     ) -> Result<(), WriteError> {
         action.total = agents.len() as u64;
         if agents.len() <= INLINE_TARGETS {
@@ -92,14 +103,14 @@ impl Actions {
             }
             action.agents = Vec::new();
             action.target_documents = u32::try_from(writes.len()).ok();
-            for answer in self.targets.write_many(writes, None).await {
+            for answer in self.targets.write_many(writes, lease).await {
                 answer?;
             }
         }
         // Its revision is its place in the order of actions and must be its alone: a store that gathers single
         // writes would give one to several actions, so this is a batch by itself.
         let write = self.actions.encode(document_id, &action, Expect::Absent, None);
-        let answers = self.actions.write_many(vec![write.map_err(WriteError::NotDone)?], None).await;
+        let answers = self.actions.write_many(vec![write.map_err(WriteError::NotDone)?], lease).await;
         answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 

@@ -378,6 +378,38 @@ impl Agents {
         self.details.delete(id, Expect::Any, None).await.map(drop)
     }
 
+    /// Removes agents and all that they reported, as long as nobody changes them; only while the lease is held.
+    /// Returns how many are gone.
+    pub async fn delete_many(&self, gone: &[Snapshot], lease: LeaseId) -> Result<usize, WriteError> {
+        let mut count = 0;
+        for chunk in gone.chunks(CHANGED_TOGETHER) {
+            // The agent last: what is left of a removal that was cut short is found again.
+            let any = |snapshot: &Snapshot| Write::delete(&*snapshot.id, Expect::Any);
+            for answer in self.details.write_many(chunk.iter().map(any).collect(), Some(lease)).await {
+                answer?;
+            }
+            let answers = self.states.write_many(chunk.iter().map(any).collect(), Some(lease)).await;
+            for (snapshot, answer) in chunk.iter().zip(answers) {
+                self.write().delete_state(&snapshot.id, answer?);
+            }
+            let unchanged =
+                |snapshot: &Snapshot| Write::delete(&*snapshot.id, Expect::Revision(snapshot.agent_revision));
+            let answers = self.agents.write_many(chunk.iter().map(unchanged).collect(), Some(lease)).await;
+            for (snapshot, answer) in chunk.iter().zip(answers) {
+                match answer {
+                    Ok(revision) => {
+                        self.write().delete_agent(&snapshot.id, revision);
+                        (self.listener)(&snapshot.id);
+                        count += 1;
+                    }
+                    Err(WriteError::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(count)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -110,6 +110,7 @@ pub fn compose(policy: &AgentPolicy, parts: Parts, signer: &dyn Sign) -> Result<
         inactivity_timeout: Some(policy.inactivity_timeout),
         secrets: Some(parts.secrets),
         made_of: parts.made_of,
+        parts: None,
         data,
     })
 }

@@ -26,7 +26,7 @@ pub use action::{
     Action, ActionResult, ActionTargets, INLINE_TARGETS, Outcome, Refusal, SecretReference,
     TARGETS_PER_DOCUMENT, targets_id,
 };
-pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, Host};
+pub use agent::{Agent, AgentDetails, AgentKind, AgentVersion, AuditReason, AutoUpgrade, Host};
 pub use agent_policy::{
     AgentFeature, AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT, GlobalDataTag, MonitoringDiagnostics,
     MonitoringHttp, RequiredVersion,
@@ -44,7 +44,7 @@ pub use kafka::{
     KafkaMechanism, KafkaPartition, KafkaSasl, KafkaTopic, KafkaWhen,
 };
 pub use output::{Output, OutputKind, OutputPreset, OutputSecrets};
-pub use policy::DeployedPolicy;
+pub use policy::{DeployedPolicy, PolicyParts};
 pub use proxy::Proxy;
 pub use secret::{SecretField, Tls, TlsSecrets, VerificationMode};
 pub use state::{
@@ -65,6 +65,8 @@ pub static AGENT_DETAILS: Collection = Collection { name: "agent-details", index
 pub static AGENT_POLICIES: Collection = Collection { name: "agent-policies", indexed: &[] };
 /// [`DeployedPolicy`] by the policy's id: the newest revision.
 pub static POLICIES: Collection = Collection { name: "policies", indexed: &[] };
+/// Policies that are too large for a document, in parts.
+pub static POLICY_PARTS: Collection = Collection { name: "policy-parts", indexed: &[] };
 /// [`Action`] by a document id of its own: one action may be several documents.
 pub static ACTIONS: Collection = Collection { name: "actions", indexed: &[] };
 /// [`ActionTargets`] by [`targets_id`].

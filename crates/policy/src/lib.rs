@@ -28,6 +28,7 @@
 //! | [`keeper`] | what one server does for all: silent agents are unenrolled, what is over is removed |
 //! | [`status`] | how an agent is, by the rules that people know |
 //! | [`version`] | versions of agents, in their order |
+//! | [`upgrades`] | which agents are upgraded by themselves |
 
 pub mod actions;
 pub mod agents;
@@ -46,6 +47,7 @@ pub mod render;
 pub mod session;
 pub mod settings;
 pub mod status;
+pub mod upgrades;
 pub mod version;
 mod yaml;
 pub use fleet_store::timestamp;

@@ -1,16 +1,23 @@
 //! The newest revision of every policy, rendered.
+//!
+//! | module | what |
+//! |---|---|
+//! | `deployed` | the documents, and the parts of policies that are larger than a document |
+
+mod deployed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use fleet_store::{Error, Listing, Revision, Store, Typed, TypedChange, Versioned};
+use fleet_store::{Error, ErrorKind, Listing, Revision, Store, TypedChange, Versioned};
 use tracing::{error, info, warn};
 
 use crate::artifacts;
-use crate::documents::{DeployedPolicy, POLICIES};
+use crate::documents::DeployedPolicy;
 use crate::feed::{View, feed};
 use crate::render::{Rendered, render, secret_ids};
+pub use deployed::{DeployedPolicies, LARGEST_POLICY};
 
 /// Is told of each policy that has a new revision.
 pub type Listener = Box<dyn Fn(&str) + Send + Sync>;
@@ -41,7 +48,7 @@ pub struct Head {
 
 /// The policies.
 pub struct Policies {
-    policies: Typed<DeployedPolicy>,
+    policies: DeployedPolicies,
     secrets: Box<dyn Secrets>,
     heads: RwLock<HashMap<String, Head>>,
     malformed: RwLock<BTreeMap<String, String>>,
@@ -53,7 +60,7 @@ impl Policies {
     #[must_use]
     pub fn new(store: &Arc<dyn Store>, secrets: Box<dyn Secrets>, listener: Listener) -> Policies {
         Policies {
-            policies: Typed::new(Arc::clone(store), &POLICIES),
+            policies: DeployedPolicies::new(store),
             secrets,
             heads: RwLock::default(),
             malformed: RwLock::default(),
@@ -63,7 +70,7 @@ impl Policies {
 
     /// Follows the policies in the store, for ever.
     pub async fn follow(&self, ready: impl FnOnce() + Send) {
-        feed(self.policies.clone(), &PoliciesView(self), ready).await;
+        feed(self.policies.heads().clone(), &PoliciesView(self), ready).await;
     }
 
     /// The newest revision of a policy.
@@ -94,7 +101,7 @@ impl Policies {
 
     /// The newest revision that the store has: another server may have it already, and have handed it out.
     pub async fn refresh(&self, policy_id: &str) -> Result<Option<Head>, Error> {
-        if let Some(found) = self.policies.get(policy_id).await? {
+        if let Some(found) = self.policies.heads().get(policy_id).await? {
             self.admit(found).await?;
         }
         Ok(self.head(policy_id))
@@ -107,8 +114,18 @@ impl Policies {
         malformed.iter().map(|(id, error)| (id.clone(), error.clone())).collect()
     }
 
-    async fn admit(&self, versioned: Versioned<DeployedPolicy>) -> Result<(), Error> {
-        let Versioned { id, revision, value: policy } = versioned;
+    async fn admit(&self, head: Versioned<DeployedPolicy>) -> Result<(), Error> {
+        let name = head.id.clone();
+        let Versioned { id, revision, value: policy } = match self.policies.whole(head).await {
+            Ok(Some(whole)) => whole,
+            // It was removed since: the watch tells that too.
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                self.set_aside(name, error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let ids = secret_ids(&policy);
         let secrets = if ids.is_empty() { BTreeMap::new() } else { self.secrets.open(&ids).await? };
         let rendered = render(&policy, &secrets);

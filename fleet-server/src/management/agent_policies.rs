@@ -23,10 +23,11 @@ use fleet_store::Versioned;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::Management;
 use super::caller::Caller;
-use super::catalogue::{DocumentPage, Item, Items};
+use super::catalogue::{Collected, DocumentPage, Item, Items};
 use super::error::ApiError;
 use super::input::{Input, Params, several};
 use super::routes::{Routes, get, post, put};
@@ -170,16 +171,17 @@ async fn list(
     caller: Caller,
     Params(page): Params<DocumentPage>,
     Params(query): Params<ListQuery>,
-) -> Answer<Items<Shown>> {
+) -> Answer<Items<Box<RawValue>>> {
     let all = management.deployer.policies().all();
     let seen = all.values().filter(|policy| caller.may_on(Right::ReadPolicies, &policy.id));
     let listed = page.select(seen.map(|policy| &policy.value).collect())?;
     let counts = management.count_agents();
-    let mut items = Vec::with_capacity(listed.items.len());
+    let mut items = Collected::new("request query.perPage");
     for policy in listed.items {
         let agents = counts.get(policy.id.as_str()).copied().unwrap_or(0);
-        items.push(management.shown(policy.clone(), agents, query.full == Some(true)).await?);
+        items.add(&management.shown(policy.clone(), agents, query.full == Some(true)).await?)?;
     }
+    let items = items.items();
     Ok(Json(Items { items, total: listed.total, page: listed.page, per_page: listed.per_page }))
 }
 
@@ -187,22 +189,24 @@ async fn bulk_get(
     State(management): State<Management>,
     caller: Caller,
     Input(asked): Input<BulkGet>,
-) -> Answer<Items<Shown>> {
+) -> Answer<Items<Box<RawValue>>> {
     let counts = management.count_agents();
     let ids = several("ids", asked.ids)?;
     let found = management.deployer.policies().read_many(&ids).await?;
-    let mut items = Vec::with_capacity(found.len());
+    let mut items = Collected::new("request body.ids");
     for (id, policy) in ids.iter().zip(found) {
         let policy = policy.filter(|_| caller.may_on(Right::ReadPolicies, id));
         match policy {
             Some(policy) => {
                 let agents = counts.get(id.as_str()).copied().unwrap_or(0);
-                items.push(management.shown(policy.value.clone(), agents, asked.full == Some(true)).await?);
+                items
+                    .add(&management.shown(policy.value.clone(), agents, asked.full == Some(true)).await?)?;
             }
             None if asked.ignore_missing == Some(true) => {}
             None => return Err(ApiError::not_found("Agent policy", id)),
         }
     }
+    let items = items.items();
     let total = items.len();
     Ok(Json(Items { items, total, page: 1, per_page: total }))
 }

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use fleet_policy::timestamp::Timestamp;
 
@@ -43,6 +44,47 @@ pub(super) struct Items<T> {
     pub(super) total: usize,
     pub(super) page: usize,
     pub(super) per_page: usize,
+}
+
+/// The most bytes of JSON that the items of one answer come to: they are held in memory until they are sent.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// So many documents are read from the store at a time where they may be large.
+pub(super) const READ_TOGETHER: usize = 50;
+
+/// The items of an answer as JSON, within a bound.
+#[derive(Debug)]
+pub(super) struct Collected {
+    items: Vec<Box<RawValue>>,
+    bytes: usize,
+    /// What in the request says how many there are.
+    field: &'static str,
+}
+
+impl Collected {
+    /// None yet. `field`: what in the request says how many there are, such as `request body.ids`.
+    pub(super) fn new(field: &'static str) -> Collected {
+        Collected { items: Vec::new(), bytes: 0, field }
+    }
+
+    /// One more.
+    pub(super) fn add<T: Serialize>(&mut self, item: &T) -> Result<(), ApiError> {
+        let item = to_raw_value(item).map_err(|error| ApiError::Internal(Box::new(error)))?;
+        self.bytes += item.get().len();
+        if self.bytes > LARGEST_ANSWER {
+            return Err(ApiError::BadRequest(format!(
+                "[{}]: these come to more than {} MiB: ask for fewer at a time",
+                self.field,
+                LARGEST_ANSWER >> 20
+            )));
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// All of them.
+    pub(super) fn items(self) -> Vec<Box<RawValue>> {
+        self.items
+    }
 }
 
 /// One item.
@@ -110,5 +152,21 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => Ordering::Equal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Collected, LARGEST_ANSWER};
+
+    #[test]
+    fn an_answer_is_bounded_by_its_bytes() {
+        let mut collected = Collected::new("request body.ids");
+        let item = "x".repeat(LARGEST_ANSWER / 4);
+        for _ in 0..3 {
+            collected.add(&item).unwrap();
+        }
+        let refused = collected.add(&item).unwrap_err().to_string();
+        assert_eq!(refused, "[request body.ids]: these come to more than 64 MiB: ask for fewer at a time");
     }
 }

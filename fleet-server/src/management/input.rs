@@ -6,6 +6,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::numbers::without_fractions;
 
 /// A body of JSON, whatever its `Content-Type` says. No body is an empty object.
 #[derive(Debug)]
@@ -18,7 +19,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|rejection| ApiError::Body(rejection.status(), rejection.body_text()))?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let text = without_fractions(text);
+        let mut deserializer = serde_json::Deserializer::from_slice(&text);
         let value: T = serde_path_to_error::deserialize(&mut deserializer)
             .map_err(|error| bad("request body", &error.path().to_string(), error.inner()))?;
         deserializer.end().map_err(|error| bad("request body", ".", &error))?;

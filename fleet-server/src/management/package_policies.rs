@@ -22,12 +22,13 @@ use fleet_access::rights::Right;
 use fleet_integration::{PackagePolicy, shapes};
 use fleet_store::Versioned;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Management;
 use super::caller::Caller;
-use super::catalogue::{DocumentPage, Item, Items};
+use super::catalogue::{Collected, DocumentPage, Item, Items, READ_TOGETHER};
 use super::error::ApiError;
 use super::input::{Input, Params, several};
 use super::routes::{Routes, delete, get, post, put};
@@ -62,7 +63,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             post("/api/fleet/package_policies/_bulk_get", ReadPolicies, "Shows several integrations")
                 .query::<Shape>()
                 .body::<BulkGet>()
-                .answers::<Value>()
+                .answers::<BulkItems>()
                 .scoped()
                 .reads(),
             bulk_get,
@@ -153,6 +154,12 @@ struct BulkGet {
     ignore_missing: Option<bool>,
 }
 
+#[derive(Debug, Serialize, JsonSchema)]
+struct BulkItems {
+    #[schemars(with = "Vec<Value>")]
+    items: Vec<Box<RawValue>>,
+}
+
 impl Caller {
     /// Whether they have a right on one of these policies. What no policy has is for those who have it everywhere.
     fn may_on_any<T: AsRef<str>>(&self, right: Right, policy_ids: &[T]) -> bool {
@@ -198,7 +205,7 @@ async fn list(
     caller: Caller,
     Params(page): Params<DocumentPage>,
     Params(query): Params<ListQuery>,
-) -> Answer<Items<Value>> {
+) -> Answer<Items<Box<RawValue>>> {
     let integrations = &management.fleet.integrations;
     let all = integrations.rows.all();
     let rows: Vec<_> = all
@@ -209,14 +216,17 @@ async fn list(
     let listed = page.select(rows)?;
     let ids: Vec<String> = listed.items.iter().map(|row| row.id.to_string()).collect();
     let with_agents = query.with_agent_count.as_deref() == Some("true");
-    let mut items = Vec::with_capacity(ids.len());
-    for found in integrations.documents.get_many(&ids).await?.into_iter().flatten() {
-        let mut item = shown(&found.value, query.format);
-        if with_agents {
-            item["agents"] = management.count_agents_of_any(&found.value.policy_ids).into();
+    let mut items = Collected::new("request query.perPage");
+    for ids in ids.chunks(READ_TOGETHER) {
+        for found in integrations.documents.get_many(ids).await?.into_iter().flatten() {
+            let mut item = shown(&found.value, query.format);
+            if with_agents {
+                item["agents"] = management.count_agents_of_any(&found.value.policy_ids).into();
+            }
+            items.add(&item)?;
         }
-        items.push(item);
     }
+    let items = items.items();
     Ok(Json(Items { items, total: listed.total, page: listed.page, per_page: listed.per_page }))
 }
 
@@ -238,16 +248,18 @@ async fn bulk_get(
     caller: Caller,
     Params(Shape { format }): Params<Shape>,
     Input(asked): Input<BulkGet>,
-) -> Answer<Value> {
+) -> Answer<BulkItems> {
     let ids = several("ids", asked.ids)?;
-    let found = management.fleet.integrations.documents.get_many(&ids).await?;
-    let mut items = Vec::with_capacity(found.len());
-    for (id, found) in ids.iter().zip(found) {
-        match found.filter(|found| caller.may_on_any(Right::ReadPolicies, &found.value.policy_ids)) {
-            Some(found) => items.push(shown(&found.value, format)),
-            None if asked.ignore_missing == Some(true) => {}
-            None => return Err(ApiError::not_found("Package policy", id)),
+    let mut items = Collected::new("request body.ids");
+    for ids in ids.chunks(READ_TOGETHER) {
+        let found = management.fleet.integrations.documents.get_many(ids).await?;
+        for (id, found) in ids.iter().zip(found) {
+            match found.filter(|found| caller.may_on_any(Right::ReadPolicies, &found.value.policy_ids)) {
+                Some(found) => items.add(&shown(&found.value, format))?,
+                None if asked.ignore_missing == Some(true) => {}
+                None => return Err(ApiError::not_found("Package policy", id)),
+            }
         }
     }
-    Ok(Json(json!({"items": items})))
+    Ok(Json(BulkItems { items: items.items() }))
 }

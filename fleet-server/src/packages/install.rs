@@ -206,7 +206,10 @@ impl Packages {
             let Some(key) = key.filter(|_| is_kept) else {
                 return Err(PackagesError::NotInstalled(name.to_owned()));
             };
-            refuse_used(name, uses.iter().filter(|one| used_version(one) == version))?;
+            // An archive that integrations need stays until they do not: as a version it is not installed all the same.
+            if uses.iter().any(|one| used_version(one) == version) {
+                return Err(PackagesError::NotInstalled(name.to_owned()));
+            }
             self.stored.remove(&key).await?;
             return Ok(());
         }

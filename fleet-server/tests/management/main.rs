@@ -27,8 +27,11 @@ mod packages;
 mod people;
 mod policies;
 mod receiver;
+mod references;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod server;
+mod sizes;
+mod terraform;
 mod uninstall_tokens;
 mod webhooks;

@@ -253,6 +253,8 @@ impl World {
             refused: 0,
             refusals: Vec::new(),
             outcome: None,
+            is_automatic: false,
+            policy_id: None,
         };
         self.manager.create(&action_id, action, chosen.clone()).await.unwrap();
         self.asked.push((action_id, chosen));

@@ -1,5 +1,7 @@
 //! What the agents of a package policy may do in the engine.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::package::{LayoutStream, Package};
@@ -12,11 +14,13 @@ const USUAL: [&str; 2] = ["auto_configure", "create_doc"];
 pub(super) struct Granted<'a> {
     namespace: &'a str,
     indices: Vec<Value>,
+    /// Names with their own privileges, which are granted once.
+    known: HashSet<(String, Option<Vec<String>>)>,
 }
 
 impl<'a> Granted<'a> {
     pub(super) fn new(namespace: &'a str) -> Granted<'a> {
-        Granted { namespace, indices: Vec::new() }
+        Granted { namespace, indices: Vec::new(), known: HashSet::new() }
     }
 
     /// Grants what a stream needs that writes to this type and dataset.
@@ -35,12 +39,11 @@ impl<'a> Granted<'a> {
     }
 
     fn grant(&mut self, name: &str, own: Option<&[String]>) {
-        let entry = match own {
-            Some(privileges) => json!({ "names": [name], "privileges": privileges }),
-            None => json!({ "names": [name], "privileges": USUAL }),
-        };
-        if !self.indices.contains(&entry) {
-            self.indices.push(entry);
+        if self.known.insert((name.to_owned(), own.map(<[String]>::to_vec))) {
+            self.indices.push(match own {
+                Some(privileges) => json!({ "names": [name], "privileges": privileges }),
+                None => json!({ "names": [name], "privileges": USUAL }),
+            });
         }
     }
 

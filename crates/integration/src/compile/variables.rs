@@ -1,5 +1,7 @@
 //! What templates see: the variables of a package, an input and a stream, the nearer one last.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::Context;
@@ -40,8 +42,9 @@ pub(super) fn add(variables: &mut Map<String, Value>, declared: &[Variable], set
         };
         insert(variables, &var.name, prepared(dataset_text(&var.name, value), var.kind));
     }
+    let known: HashSet<&str> = declared.iter().map(|var| var.name.as_str()).collect();
     for (name, var) in set {
-        if !declared.iter().any(|known| known.name == *name) {
+        if !known.contains(name.as_str()) {
             insert(
                 variables,
                 name,

@@ -1,6 +1,6 @@
 //! What can be set up with a package, in one shape for all types of package.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Package, PackageError, PackageType, PolicyTemplate, SelectOption, StreamElasticsearch, VarType, Variable,
@@ -28,6 +28,8 @@ pub struct LayoutInput {
     pub template: Option<String>,
     /// What it fills.
     pub streams: Vec<LayoutStream>,
+    /// The first stream of each type, by dataset: an input may have thousands.
+    by_dataset: HashMap<String, Vec<usize>>,
 }
 
 /// A stream of an input.
@@ -62,10 +64,75 @@ impl LayoutInput {
         format!("{}-{}", self.policy_template, self.kind)
     }
 
+    /// The streams of a dataset: logs and metrics of one dataset are two.
+    pub(crate) fn of_dataset(&self, dataset: &str) -> impl Iterator<Item = (usize, &LayoutStream)> {
+        let found = self.by_dataset.get(dataset).into_iter().flatten();
+        found.filter_map(|index| Some((*index, self.streams.get(*index)?)))
+    }
+
+    fn indexed(mut self) -> LayoutInput {
+        for (index, stream) in self.streams.iter().enumerate() {
+            let known = self.by_dataset.entry(stream.dataset.clone()).or_default();
+            let is_same = |other: &usize| self.streams[*other].kind == stream.kind;
+            if !known.iter().any(is_same) {
+                known.push(index);
+            }
+        }
+        self
+    }
+
     /// Whether it is on where nobody says otherwise.
     #[must_use]
     pub fn enabled(&self) -> bool {
         self.streams.is_empty() || self.streams.iter().any(|stream| stream.enabled)
+    }
+}
+
+/// Where the inputs of a package are, by what policies call them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LayoutIndex {
+    by_key: HashMap<String, usize>,
+    by_kind: HashMap<String, OfKind>,
+}
+
+/// The inputs of one type.
+#[derive(Debug, Clone, Default)]
+struct OfKind {
+    first: usize,
+    by_template: HashMap<String, usize>,
+}
+
+impl LayoutIndex {
+    pub(super) fn of(layout: &[LayoutInput]) -> LayoutIndex {
+        let mut all = LayoutIndex::default();
+        for (index, input) in layout.iter().enumerate() {
+            all.by_key.entry(input.key()).or_insert(index);
+            let of_kind = all
+                .by_kind
+                .entry(input.kind.clone())
+                .or_insert_with(|| OfKind { first: index, by_template: HashMap::new() });
+            of_kind.by_template.entry(input.policy_template.clone()).or_insert(index);
+        }
+        all
+    }
+
+    /// In the simplified shape.
+    pub(super) fn by_key(&self, key: &str) -> Option<usize> {
+        self.by_key.get(key).copied()
+    }
+
+    /// By type and policy template; the first one of the type where no template is named.
+    pub(super) fn find(&self, kind: &str, template: Option<&str>) -> Option<usize> {
+        let of_kind = self.by_kind.get(kind)?;
+        match template {
+            Some(template) => of_kind.by_template.get(template).copied(),
+            None => Some(of_kind.first),
+        }
+    }
+
+    /// How many inputs are of a type.
+    pub(super) fn count(&self, kind: &str) -> usize {
+        self.by_kind.get(kind).map_or(0, |of_kind| of_kind.by_template.len())
     }
 }
 
@@ -88,7 +155,7 @@ pub(super) fn lay_out(package: &Package) -> Result<Vec<LayoutInput>, PackageErro
             }
             // A key that is there twice could not be told apart: the first counts.
             if known.insert((input.policy_template.clone(), input.kind.clone())) {
-                all.push(input);
+                all.push(input.indexed());
             }
         }
     }
@@ -111,13 +178,15 @@ fn integration<'a>(
             vars,
             template: input.template_path.as_ref().map(|path| format!("agent/input/{path}")),
             streams: streams(package, template, &input.kind),
+            by_dataset: HashMap::new(),
         }
     };
     template.inputs.iter().map(build)
 }
 
 fn streams(package: &Package, template: &PolicyTemplate, kind: &str) -> Vec<LayoutStream> {
-    let belongs = |path: &String| template.data_streams.is_empty() || template.data_streams.contains(path);
+    let named: HashSet<&String> = template.data_streams.iter().collect();
+    let belongs = |path: &String| named.is_empty() || named.contains(path);
     let mut all = Vec::new();
     for data_stream in package.data_streams.iter().filter(|data_stream| belongs(&data_stream.path)) {
         // One dataset is one stream of an input.
@@ -165,6 +234,7 @@ fn input_package(package: &Package, template: &PolicyTemplate) -> Option<LayoutI
         vars: Vec::new(),
         template: None,
         streams: vec![stream],
+        by_dataset: HashMap::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::layout::LayoutIndex;
 use super::reader::{Files, Section};
 use super::{Conditions, Input, Package, PackageError, PackageType, PolicyTemplate, changelog, variable};
 
@@ -58,6 +59,7 @@ pub(super) fn read(files: &mut Files<'_>) -> Result<Package, PackageError> {
         changelog: changelog::read(files),
         archive: files.archive.clone(),
         layout: Vec::new(),
+        index: LayoutIndex::default(),
         templates: BTreeMap::new(),
         name,
         version,

@@ -72,6 +72,12 @@ pub struct Action {
     /// What came of an action that agents are not told of. Absent: it is still being done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Whether nobody asked for it: a policy did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_automatic: bool,
+    /// That policy.
+    #[serde(rename = "policyId", default, skip_serializing_if = "Option::is_none")]
+    pub policy_id: Option<String>,
 }
 
 /// A secret that stands in an action as `$co.elastic.secret{<id>}`.

@@ -64,6 +64,18 @@ pub struct Agent {
     /// When somebody asked it to become another version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_started_at: Option<Timestamp>,
+    /// To which version its policy sent it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_upgrade: Option<Box<AutoUpgrade>>,
+}
+
+/// An upgrade that a policy asked for by itself; see [`crate::upgrades`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoUpgrade {
+    /// The version.
+    pub version: Box<str>,
+    /// When it was asked, newest first.
+    pub attempts: Vec<Timestamp>,
 }
 
 /// What an agent is.

@@ -38,8 +38,21 @@ pub struct DeployedPolicy {
     /// What it was composed of: revisions in the store, by kind and id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub made_of: BTreeMap<String, u64>,
+    /// Where it lies, if it is too large for a document: then nothing else of it is here but what lists need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PolicyParts>,
     /// What agents get: `id`, `revision`, `inputs`, `outputs` and so on. Secrets stand in it as references.
+    #[serde(default)]
     pub data: Map<String, Value>,
+}
+
+/// The parts that hold a policy; see [`crate::policies::DeployedPolicies`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyParts {
+    /// Of what they hold together, in hexadecimal digits.
+    pub sha256: String,
+    /// How many there are.
+    pub count: usize,
 }
 
 impl DeployedPolicy {

@@ -16,6 +16,7 @@ use crate::jobs::Room;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
+use crate::upkeep::sign_action;
 
 /// No more agents than this are changed before it is answered. More are changed after that.
 const FEW: usize = 1_000;
@@ -102,6 +103,8 @@ impl Management {
             refused: asked.refused.count,
             refusals: asked.refused.first,
             outcome: asked.is_done.then_some(outcome),
+            is_automatic: false,
+            policy_id: None,
         };
         self.fleet.actions.create(&action_id, action, agents).await?;
         caller.changed("action", &action_id, None, Some(told));
@@ -192,13 +195,8 @@ impl Management {
         if !matches!(asked.kind, ActionType::Unenroll | ActionType::Upgrade | ActionType::Migrate) {
             return Ok(None);
         }
-        let text = json!({"action_id": action_id, "type": asked.kind, "data": asked.data}).to_string();
-        let signature = self.fleet.signer.sign(text.as_bytes());
-        let signature = signature.map_err(|error| ApiError::Internal(Box::new(error)))?;
-        Ok(Some(Signed {
-            data: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
-            signature,
-        }))
+        let signed = sign_action(&self.fleet.signer, asked.kind, action_id, asked.data.as_ref());
+        signed.map(Some).map_err(|error| ApiError::Internal(Box::new(error)))
     }
 }
 

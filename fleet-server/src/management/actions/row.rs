@@ -43,10 +43,13 @@ pub(super) struct ActionRow {
     /// Agents at which it failed, or that were not asked.
     pub(super) nb_agents_failed: u64,
     pub(super) has_rollout_period: bool,
+    /// Whether nobody asked for it: a policy did.
+    #[serde(rename = "is_automatic", skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_automatic: bool,
     /// Of an upgrade.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<String>,
-    /// Of a change of a policy.
+    /// Of a change of a policy, and of what a policy asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) policy_id: Option<String>,
     /// Of a change of a policy.
@@ -151,8 +154,9 @@ impl Parts {
             nb_agents_ack: progress.acked,
             nb_agents_failed: failed,
             has_rollout_period: action.rollout_duration_seconds.is_some(),
+            is_automatic: action.is_automatic,
             version: text("version").filter(|_| is(ActionType::Upgrade)),
-            policy_id: None,
+            policy_id: action.policy_id.clone(),
             revision: None,
             new_policy_id: text("policy_id").filter(|_| is(ActionType::PolicyReassign)),
             user: action.user_id.clone(),

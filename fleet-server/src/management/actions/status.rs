@@ -253,6 +253,7 @@ fn policy_row(policy: &Rendered, at: Timestamp, reached: Option<&Reached>) -> Ac
         nb_agents_ack: reached.runs,
         nb_agents_failed: reached.failed,
         has_rollout_period: false,
+        is_automatic: false,
         version: None,
         policy_id: Some(policy.policy_id.clone()),
         revision: Some(policy.revision),

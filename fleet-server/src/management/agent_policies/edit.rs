@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
 use fleet_policy::documents::{AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
+use fleet_policy::version::Version;
 use fleet_store::{Expect, WriteError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,13 @@ use crate::deployment::revisions;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::{Input, Params};
+use crate::management::references::name_nothing_by_empty_texts;
 use crate::management::{Management, enrollment_keys, uninstall_tokens};
 
 /// The id of the policy that is made at the first start.
 const FIRST: &str = "default";
+/// The largest policy in bytes of JSON, its integrations apart: the document of each revision holds it, and their ids.
+const LARGEST: usize = 512 * 1024;
 /// The longest name in bytes.
 const LONGEST_NAME: usize = 256;
 
@@ -101,6 +105,7 @@ pub(super) async fn create(
     }
     let empty = AgentPolicy { id, inactivity_timeout: DEFAULT_INACTIVITY_TIMEOUT, ..AgentPolicy::default() };
     let mut policy = edited(&empty, &body)?;
+    management.check_references(&policy, None).await?;
     check_name(&management, &policy)?;
     policy.revision = 1;
     stamp(&management, &mut policy, caller.name());
@@ -198,6 +203,7 @@ pub(super) async fn update(
     if policy == found.value {
         return Ok(Json(Item { item: management.shown(policy, agents, true).await? }));
     }
+    management.check_references(&policy, Some(&found.value)).await?;
     if policy.name != found.value.name {
         check_name(&management, &policy)?;
     }
@@ -259,7 +265,7 @@ pub(super) async fn remove(
         return Err(ApiError::BadRequest(text));
     }
     management.deployer.policies().delete(&id, Expect::Revision(found.revision)).await?;
-    management.deployer.deployed().delete(&id, Expect::Any, None).await?;
+    management.deployer.deployed().delete(&id).await?;
     management.remove_integrations_of(&found.value).await?;
     enrollment_keys::revoke_all_of(&management, &id).await?;
     uninstall_tokens::forget(&management.fleet, &id).await?;
@@ -294,6 +300,9 @@ pub(super) fn edited(before: &AgentPolicy, body: &Map<String, Value>) -> Result<
             value[key] = given.clone();
         }
     }
+    if let Value::Object(fields) = &mut value {
+        name_nothing_by_empty_texts(fields);
+    }
     let policy: AgentPolicy = serde_path_to_error::deserialize(value).map_err(|error| {
         ApiError::BadRequest(format!("[request body.{}]: {}", error.path(), error.inner()))
     })?;
@@ -309,6 +318,12 @@ fn is_field(key: &str) -> bool {
 
 fn check(policy: &AgentPolicy) -> Result<(), ApiError> {
     let bad = |field: &str, text: &str| Err(ApiError::BadRequest(format!("[request body.{field}]: {text}")));
+    let ids: usize = policy.package_policies.iter().map(|id| id.len() + 3).sum();
+    if serde_json::to_vec(policy).map_or(0, |text| text.len()) > LARGEST + ids {
+        let field = if policy.overrides.is_some() { ".overrides" } else { "" };
+        let text = format!("[request body{field}]: the policy comes to more than {} KiB", LARGEST / 1024);
+        return Err(ApiError::BadRequest(text));
+    }
     if policy.name.trim().is_empty() || policy.name.len() > LONGEST_NAME {
         return bad("name", "1 to 256 bytes are needed");
     }
@@ -328,6 +343,12 @@ fn check(policy: &AgentPolicy) -> Result<(), ApiError> {
         }
         if !(tag.value.is_string() || tag.value.is_number()) {
             return bad(&format!("{field}.value"), "a text or a number is needed");
+        }
+    }
+    for (index, required) in policy.required_versions.iter().flatten().enumerate() {
+        if Version::parse(&required.version).is_none() {
+            let field = format!("required_versions.{index}.version");
+            return bad(&field, "a version such as 9.6.0 is needed");
         }
     }
     let versions = policy.required_versions.iter().flatten();

@@ -92,13 +92,16 @@ struct Outputs {
     data: Data,
 }
 
-/// How many agents run a version.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// How many agents run a version, and how many are, or were, on their way there.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Version {
     version: String,
     agents: usize,
+    /// Agents that were to become this version, and could not.
     failed_upgrade_agents: usize,
+    /// Agents that are becoming this version.
+    in_progress_upgrade_agents: usize,
 }
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -170,23 +173,22 @@ async fn versions(
 ) -> Answer<Versions> {
     caller.require_on(Right::ReadPolicies, &id)?;
     management.find_policy(&id).await?;
-    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let mut counts: BTreeMap<String, Version> = BTreeMap::new();
     let mut total_agents = 0;
     management.fleet.agents.for_each(|agent| {
         if !agent.agent.active || *agent.agent.policy_id != *id {
             return;
         }
         total_agents += 1;
-        let (agents, failed) = counts.entry(agent.agent.agent.version.to_string()).or_default();
-        *agents += 1;
-        let details = agent.state.upgrade_details.as_ref();
-        let has_failed = details.is_some_and(|details| details.state == "UPG_FAILED");
-        *failed += usize::from(has_failed);
+        counts.entry(agent.agent.agent.version.to_string()).or_default().agents += 1;
+        if let Some(details) = &agent.state.upgrade_details {
+            let target = counts.entry(details.target_version.clone()).or_default();
+            match details.state.as_str() {
+                "UPG_FAILED" => target.failed_upgrade_agents += 1,
+                _ => target.in_progress_upgrade_agents += 1,
+            }
+        }
     });
-    let versions = counts.into_iter().map(|(version, (agents, failed_upgrade_agents))| Version {
-        version,
-        agents,
-        failed_upgrade_agents,
-    });
+    let versions = counts.into_iter().map(|(version, counted)| Version { version, ..counted });
     Ok(Json(Versions { current_versions: versions.collect(), total_agents }))
 }

@@ -183,6 +183,7 @@ async fn roll_back(
     super::edit::require_unmanaged(&before, force)?;
     let (old, integrations) = whole(&management, &id, revision).await?;
     management.require_rights_to_restore(&before, &integrations, &caller).await?;
+    management.check_restored(revision, &old.agent_policy, &integrations).await?;
     super::edit::check_name(&management, &old.agent_policy)?;
     let listed = management.restore_integrations(&old, integrations, &caller).await?;
     let wanted = old.agent_policy;

@@ -64,6 +64,10 @@ struct Reported {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
     upgrade_attempt: Option<Box<UpgradeAttempt>>,
+    /// When its policy sent it to another version by itself, newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    upgrade_attempts: Option<Vec<Timestamp>>,
     /// Versions that it could go back to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
@@ -166,6 +170,7 @@ impl Reported {
             unhealthy_reason: state.unhealthy_reason.clone(),
             upgrade_details: state.upgrade_details.clone(),
             upgrade_attempt: state.upgrade_attempt.clone(),
+            upgrade_attempts: agent.auto_upgrade.as_ref().map(|auto| auto.attempts.clone()),
             upgrade: (!rollbacks.is_empty()).then_some(Upgrade { rollbacks }),
             upgraded_at: state.upgraded_at,
             upgrade_started_at: agent.upgrade_started_at,

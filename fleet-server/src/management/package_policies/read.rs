@@ -8,8 +8,9 @@ use fleet_policy::documents::AgentPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::management::Management;
 use crate::management::error::ApiError;
+use crate::management::references::{is_there, missing};
+use crate::management::{Management, blocking};
 use crate::packages::PackagesError;
 
 /// Fields that the server sets, or that mean something to the original alone. What `GET` gives, `PUT` takes.
@@ -101,42 +102,25 @@ impl Management {
         }
         let (name, version) = package_of(&body)?;
         let package = self.use_package(&name, &version).await?;
-        let mut policy: PackagePolicy = if shapes::is_simplified(&Value::Object(body.clone())) {
-            let simplified: SimplifiedPolicy = parse(body)?;
-            let simplified = SimplifiedPolicy { id: id.to_owned(), ..simplified };
-            shapes::full(simplified, &package).map_err(|findings| invalid(&findings))?
-        } else {
-            let mut full: PackagePolicy = parse(body)?;
-            id.clone_into(&mut full.id);
-            full
-        };
-        if let Some(unknown) = policy.rest.keys().find(|field| !KEPT.contains(&field.as_str())) {
-            return Err(ApiError::BadRequest(format!("[request body.{unknown}]: there is no such field")));
-        }
-        shapes::complete(&mut policy, &package);
-        name_policies(&mut policy);
-        self.check_integration(&policy, &package, before)?;
+        let (of, id, earlier) = (Arc::clone(&package), id.to_owned(), before.cloned());
+        let policy = blocking(move || whole(&of, &id, body, earlier.as_ref())).await?;
+        self.check_beside(&policy, before).await?;
         let agent_policies = self.agent_policies(&policy.policy_ids).await?;
-        compile_for(&package, &mut policy, &agent_policies)?;
+        let policy = compile_for(&package, policy, &agent_policies).await?;
         Ok(Sent { policy, package, agent_policies })
     }
 
-    fn check_integration(
+    /// Whether it can be kept beside what there is.
+    async fn check_beside(
         &self,
         policy: &PackagePolicy,
-        package: &Package,
         before: Option<&PackagePolicy>,
     ) -> Result<(), ApiError> {
-        let mut findings = check(package, policy);
-        findings.extend(secrets::foreign(package, policy, before));
-        if !findings.is_empty() {
-            return Err(invalid(&findings));
-        }
         if let Some(output) = &policy.output_id
-            && self.fleet.settings.outputs.get(output).is_none()
+            && before.is_none_or(|before| before.output_id.as_ref() != Some(output))
+            && !is_there(&self.fleet.settings.outputs, output).await?
         {
-            let text = format!("[request body.output_id]: output {output} is not there");
-            return Err(ApiError::BadRequest(text));
+            return Err(missing("output_id", "output", output));
         }
         let rows = self.fleet.integrations.rows.all();
         let taken = rows.values().find(|row| *row.value.name == *policy.name && *row.value.id != *policy.id);
@@ -148,6 +132,34 @@ impl Management {
             ))),
         }
     }
+}
+
+/// What is sent, made whole and checked against its package.
+fn whole(
+    package: &Package,
+    id: &str,
+    body: Map<String, Value>,
+    before: Option<&PackagePolicy>,
+) -> Result<PackagePolicy, ApiError> {
+    let mut policy: PackagePolicy = if shapes::is_simplified(&Value::Object(body.clone())) {
+        let simplified: SimplifiedPolicy = parse(body)?;
+        let simplified = SimplifiedPolicy { id: id.to_owned(), ..simplified };
+        shapes::full(simplified, package).map_err(|findings| invalid(&findings))?
+    } else {
+        let mut full: PackagePolicy = parse(body)?;
+        id.clone_into(&mut full.id);
+        full
+    };
+    if let Some(unknown) = policy.rest.keys().find(|field| !KEPT.contains(&field.as_str())) {
+        return Err(ApiError::BadRequest(format!("[request body.{unknown}]: there is no such field")));
+    }
+    // Clients that know no null send an empty text.
+    policy.output_id = policy.output_id.filter(|id| !id.is_empty());
+    shapes::complete(&mut policy, package);
+    name_policies(&mut policy);
+    let mut findings = check(package, &policy);
+    findings.extend(secrets::foreign(package, &policy, before));
+    if findings.is_empty() { Ok(policy) } else { Err(invalid(&findings)) }
 }
 
 /// Fills in what a change does not say.
@@ -204,15 +216,39 @@ fn name_policies(policy: &mut PackagePolicy) {
     policy.policy_id = policy.policy_ids.first().cloned();
 }
 
+/// What templates are told of an agent policy.
+struct Of {
+    id: String,
+    name: String,
+    namespace: String,
+}
+
 /// Compiles an integration for each policy that has it: what cannot be shipped is not kept. What templates made
-/// for the first is kept for people to see.
-pub(super) fn compile_for(
-    package: &Package,
-    policy: &mut PackagePolicy,
+/// for the first is kept for people to see. A large one takes a while, in which others are served.
+pub(super) async fn compile_for(
+    package: &Arc<Package>,
+    policy: PackagePolicy,
     agent_policies: &[AgentPolicy],
-) -> Result<(), ApiError> {
-    let nobody = [AgentPolicy::default()];
-    let policies = if agent_policies.is_empty() { &nobody[..] } else { agent_policies };
+) -> Result<PackagePolicy, ApiError> {
+    let of = |policy: &AgentPolicy| Of {
+        id: policy.id.clone(),
+        name: policy.name.clone(),
+        namespace: policy.namespace.clone(),
+    };
+    let mut policies: Vec<Of> = agent_policies.iter().map(of).collect();
+    if policies.is_empty() {
+        policies.push(of(&AgentPolicy::default()));
+    }
+    let package = Arc::clone(package);
+    blocking(move || {
+        let mut policy = policy;
+        compile_now(&package, &mut policy, &policies)?;
+        Ok(policy)
+    })
+    .await
+}
+
+fn compile_now(package: &Package, policy: &mut PackagePolicy, policies: &[Of]) -> Result<(), ApiError> {
     for (index, agent_policy) in policies.iter().enumerate() {
         let context = Context {
             output: "default",

@@ -5,10 +5,11 @@ use axum::extract::{Path, State};
 use fleet_access::rights::Right;
 use fleet_integration::{PackagePolicy, secrets};
 use fleet_policy::documents::AgentPolicy;
+use fleet_policy::policies::LARGEST_POLICY;
 use fleet_store::{Expect, Versioned, WriteError};
 use serde_json::{Map, Value, json};
 
-use super::read::Sent;
+use super::read::{Sent, compile_for};
 use super::{Answer, Format, KIND, Shape, shown};
 use crate::deployment::Announced;
 use crate::management::Management;
@@ -19,6 +20,8 @@ use crate::management::input::{Input, Params};
 
 /// The package that watches the machine itself.
 const SYSTEM: &str = "system";
+/// The largest integration in bytes of JSON: its document also has to hold references to its secrets.
+const LARGEST: usize = 960 * 1024;
 /// The longest id in bytes.
 const LONGEST_ID: usize = 128;
 
@@ -140,6 +143,7 @@ impl Management {
         if before.as_ref().is_some_and(|before| before.value == policy) {
             return Ok(policy);
         }
+        self.check_size(&policy)?;
         let taken = secrets::take(&package, &mut policy);
         for secret in &taken {
             let mut ids = Vec::with_capacity(secret.values.len());
@@ -148,10 +152,8 @@ impl Management {
             }
             secrets::refer(&mut policy, secret, &ids);
         }
-        if taken.is_empty() {
-            secrets::name_references(&mut policy);
-        }
-        super::read::compile_for(&package, &mut policy, &agent_policies)?;
+        secrets::name_references(&mut policy);
+        let mut policy = compile_for(&package, policy, &agent_policies).await?;
         self.stamp_integration(&mut policy, before.as_ref().map(|before| &before.value), caller);
         let announced = self.announce(&policy, before.as_ref().map(|before| &before.value), caller).await?;
         let expect = before.as_ref().map_or(Expect::Absent, |before| Expect::Revision(before.revision));
@@ -174,6 +176,27 @@ impl Management {
         self.fleet.integrations.rows.read(&policy.id).await?;
         caller.changed(KIND, &policy.id, before.map(|before| json!(before.value)), Some(json!(policy)));
         Ok(policy)
+    }
+
+    /// Refuses what the store would not take, or agents, before anything of it is kept.
+    fn check_size(&self, policy: &PackagePolicy) -> Result<(), ApiError> {
+        let size = serde_json::to_vec(policy).map_or(0, |text| text.len());
+        if size > LARGEST {
+            return Err(ApiError::BadRequest(format!(
+                "[request body.inputs]: the integration comes to {size} bytes with what its templates make of it, and \
+                 {LARGEST} is the most: distribute its streams to several integrations"
+            )));
+        }
+        for id in &policy.policy_ids {
+            let known = self.fleet.policies.head(id).map_or(0, |head| head.rendered.data.len());
+            if known + size > LARGEST_POLICY {
+                return Err(ApiError::BadRequest(format!(
+                    "[request body.policy_ids]: agents of policy {id} get {known} bytes already, and {LARGEST_POLICY} \
+                     is the most: distribute the integrations to several policies"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Gives each policy that has the integration, or had it, its next revision, and lists it or not.

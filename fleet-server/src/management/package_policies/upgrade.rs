@@ -1,5 +1,7 @@
 //! Bringing integrations to another version of their packages.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use fleet_access::rights::Right;
@@ -11,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::read::{Sent, compile_for, invalid};
 use super::{Answer, Format, shown};
-use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Input;
+use crate::management::{Management, blocking};
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -80,7 +82,7 @@ impl Management {
         version: Option<&str>,
         right: Right,
         caller: &Caller,
-    ) -> Result<(Versioned<PackagePolicy>, std::sync::Arc<fleet_integration::Package>), ApiError> {
+    ) -> Result<(Versioned<PackagePolicy>, Arc<fleet_integration::Package>), ApiError> {
         let found = self.find_integration(id).await?;
         caller.require_on_all(right, &found.value.policy_ids)?;
         let name = found.value.package.as_ref().map(|package| package.name.clone()).unwrap_or_default();
@@ -105,20 +107,27 @@ impl Management {
         caller: &Caller,
     ) -> Result<PackagePolicy, ApiError> {
         let (before, package) = self.to_upgrade(id, version, Right::WritePolicies, caller).await?;
-        let upgraded = bring(&before.value, &package);
+        let (old, of) = (before.value.clone(), Arc::clone(&package));
+        let upgraded = blocking(move || Ok(bring(&old, &of))).await?;
         if !upgraded.conflicts.is_empty() {
             return Err(invalid(&upgraded.conflicts));
         }
-        let mut policy = upgraded.policy;
+        let policy = upgraded.policy;
         let package = self.use_package(&package.name, &package.version).await?;
         let agent_policies = self.agent_policies(&policy.policy_ids).await?;
-        compile_for(&package, &mut policy, &agent_policies)?;
+        let policy = compile_for(&package, policy, &agent_policies).await?;
         self.keep(Sent { policy, package, agent_policies }, Some(before), true, caller).await
     }
 
     async fn try_upgrade(&self, id: &str, version: Option<&str>, caller: &Caller) -> Result<Value, ApiError> {
         let (before, package) = self.to_upgrade(id, version, Right::ReadPolicies, caller).await?;
-        let upgraded = bring(&before.value, &package);
+        let old = before.value.clone();
+        let (upgraded, inputs) = blocking(move || {
+            let upgraded = bring(&old, &package);
+            let inputs = agent_inputs(&package, &upgraded.policy);
+            Ok((upgraded, inputs))
+        })
+        .await?;
         let mut proposed = shown(&upgraded.policy, Format::Legacy);
         if !upgraded.conflicts.is_empty() {
             proposed["errors"] = json!(upgraded.conflicts);
@@ -127,7 +136,7 @@ impl Management {
             "name": before.value.name,
             "hasErrors": !upgraded.conflicts.is_empty(),
             "diff": [shown(&before.value, Format::Legacy), proposed],
-            "agent_diff": [agent_inputs(&package, &upgraded.policy)],
+            "agent_diff": [inputs],
             "changes": upgraded.changes,
         }))
     }

@@ -34,7 +34,7 @@ pub(in crate::management) fn edited<T: Serialize + DeserializeOwned>(
 ) -> Result<T, ApiError> {
     let mut merged = base;
     for (key, given) in body.iter().filter(|(key, _)| !ignored.contains(&key.as_str())) {
-        if given.is_null() {
+        if names_nothing(key, given) {
             merged.remove(key);
         } else {
             merged.insert(key.clone(), given.clone());
@@ -50,11 +50,16 @@ pub(in crate::management) fn edited<T: Serialize + DeserializeOwned>(
     }
     for (key, given) in body.iter().filter(|(key, _)| !ignored.contains(&key.as_str())) {
         // What became of a secret is looked at when it is kept.
-        if key != "secrets" {
+        if key != "secrets" && !names_nothing(key, given) {
             known(given, kept.get(key), key)?;
         }
     }
     Ok(made)
+}
+
+/// Whether a field is taken away. Clients that know no null send an empty text where no proxy is named.
+fn names_nothing(key: &str, given: &Value) -> bool {
+    given.is_null() || (key == "proxy_id" && *given == "")
 }
 
 /// Whoever gives a plain text for what is a secret, or a secret for what is a plain text, replaces the other.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::crowd::Crowd;
-use crate::agent::{enrolment, request};
+use crate::agent::{Agent, enrolment, request};
 
 const BULK: &str = "/api/fleet/agents/bulk_upgrade";
 
@@ -15,7 +15,7 @@ async fn an_upgrade_that_would_do_no_good_is_refused_with_its_reason() {
     body["metadata"]["local"]["elastic"]["agent"]["upgradeable"] = false.into();
     body["metadata"]["local"]["elastic"]["agent"]["version"] = "9.5.0".into();
     let answer = crowd.way.send(request("POST", "/api/fleet/agents/enroll", &crowd.key, &body)).await;
-    let packaged = crate::agent::Agent::of(&answer, "packaged");
+    let packaged = Agent::of(&answer, "packaged");
     for (asked, body, told) in [
         (&agent, json!({"version": "10.0.0"}), "[request body.version]: 10.0.0 is later than this server"),
         (&agent, json!({"version": "latest"}), "[request body.version]: \"latest\" is not a version"),
@@ -51,7 +51,7 @@ async fn an_agent_rests_after_an_upgrade_unless_somebody_insists() {
     let crowd = Crowd::new().await;
     let mut agent = crowd.enrol(&crowd.key, "web-1", "9.4.0", &[]).await;
     crowd.post(&agent, "upgrade", &json!({"version": "9.5.0"})).await;
-    let checkin = async |agent: &mut crate::agent::Agent| {
+    let checkin = async |agent: &mut Agent| {
         let mut body = agent.checkin_body();
         body["local_metadata"]["elastic"]["agent"]["version"] = "9.5.0".into();
         crowd.way.send(request("POST", &agent.path("checkin"), &agent.key, &body)).await
@@ -131,4 +131,59 @@ async fn agents_go_back_to_the_version_that_they_kept() {
         (&row["version"], &row["nbAgentsActioned"], &row["nbAgentsFailed"]),
         (&json!("9.3.0"), &json!(2), &json!(1))
     );
+}
+
+#[tokio::test]
+async fn a_policy_sends_its_agents_to_the_versions_that_it_requires() {
+    let crowd = Crowd::new().await;
+    let mut agents = crowd.enrol_many(2).await;
+    let old = |agent: &Agent| {
+        let mut body = agent.checkin_body();
+        body["local_metadata"]["elastic"]["agent"]["version"] = "9.5.0".into();
+        body
+    };
+    for agent in &mut agents {
+        let body = old(agent);
+        let answer = crowd.way.send(request("POST", &agent.path("checkin"), &agent.key, &body)).await;
+        agent.apply(&crowd.way, &answer).await;
+    }
+    let path = format!("/api/fleet/agent_policies/{}", crowd.policy);
+    let message = crowd
+        .refused("PUT", &path, &json!({"required_versions": [{"version": "new", "percentage": 1}]}), 400)
+        .await;
+    assert!(message.starts_with("[request body.required_versions.0.version]"), "{message}");
+    let required = json!({"required_versions": [{"version": "9.6.0", "percentage": 100}]});
+    let (status, saved) = crowd.manager.ask("PUT", &path, Some(&required)).await;
+    assert_eq!(status, 200, "{saved}");
+    for agent in &agents {
+        let asked =
+            crowd.manager.await_agent(&agent.id, "asked", |one| one["upgrade_attempts"].is_array()).await;
+        assert_eq!(asked["upgrade_attempts"].as_array().map(Vec::len), Some(1), "{asked}");
+    }
+    let mut given = Vec::new();
+    while given.is_empty() {
+        let body = old(&agents[0]);
+        let answer = crowd.way.send(request("POST", &agents[0].path("checkin"), &agents[0].key, &body)).await;
+        given = answer.body["actions"].as_array().cloned().unwrap_or_default();
+        given.retain(|action| action["type"] == "UPGRADE");
+    }
+    assert_eq!(given[0]["data"], json!({"version": "9.6.0"}));
+    let row = crowd.row(given[0]["id"].as_str().unwrap()).await;
+    assert_eq!((&row["is_automatic"], &row["policyId"]), (&json!(true), &json!(crowd.policy)));
+    let mut body = old(&agents[1]);
+    body["upgrade_details"] = json!({"target_version": "9.6.0", "state": "UPG_FAILED", "action_id": given[0]["id"],
+        "metadata": {"failed_state": "UPG_DOWNLOADING", "error_msg": "no"}});
+    crowd.way.send(request("POST", &agents[1].path("checkin"), &agents[1].key, &body)).await;
+    crowd.manager.await_agent(&agents[1].id, "failed", |one| one["upgrade_details"].is_object()).await;
+    let status = crowd.manager.get(&format!("{path}/auto_upgrade_agents_status")).await;
+    assert_eq!(status["totalAgents"], 2);
+    let of = |version: &str| {
+        let all = status["currentVersions"].as_array().unwrap();
+        all.iter()
+            .find(|one| one["version"] == version)
+            .cloned()
+            .unwrap_or_else(|| panic!("{version}: {status}"))
+    };
+    assert_eq!(of("9.5.0")["agents"], 2);
+    assert_eq!((&of("9.6.0")["failedUpgradeAgents"], &of("9.6.0")["agents"]), (&json!(1), &json!(0)));
 }

@@ -1,0 +1,33 @@
+//! What the keeper does for all beside what [`fleet_policy::keeper`] does itself.
+//!
+//! | module | what |
+//! |---|---|
+//! | `upgrades` | agents go to the versions that their policies require |
+//! | `leavers` | agents that were unenrolled long ago are removed |
+
+mod leavers;
+mod upgrades;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fleet_access::signer::{Signer, SignerError};
+use fleet_protocol::agent::{ActionType, Signed};
+use serde_json::{Value, json};
+
+pub use leavers::Leavers;
+pub use upgrades::Upgrades;
+
+/// Agents check that some actions come from whoever made their policy.
+pub(crate) fn sign_action(
+    signer: &Signer,
+    kind: ActionType,
+    action_id: &str,
+    data: Option<&Value>,
+) -> Result<Signed, SignerError> {
+    let text = json!({"action_id": action_id, "type": kind, "data": data}).to_string();
+    let signature = signer.sign(text.as_bytes())?;
+    Ok(Signed { data: STANDARD.encode(text), signature })
+}
+
+#[cfg(test)]
+mod tests;
