@@ -5,9 +5,12 @@ mod input;
 mod permissions;
 mod variables;
 
+use std::collections::BTreeSet;
+
 use self::input::Work;
 use serde_json::{Map, Value};
 
+use crate::assets::Target;
 use crate::otel;
 use crate::package::{LayoutInput, Package};
 use crate::policy::{DataTag, PackagePolicy, PolicyInput};
@@ -42,6 +45,8 @@ pub struct Compiled {
     /// What goes to the top of the agent's policy: `receivers`, `processors`, `service` … of
     /// [collectors](crate::otel). Empty where there are none.
     pub otel: Map<String, Value>,
+    /// Where its data goes, as far as that is known before there is any.
+    pub targets: BTreeSet<Target>,
     /// What each template made, in the order of the policy's inputs.
     pub rendered: Vec<RenderedInput>,
 }
@@ -125,6 +130,10 @@ pub fn compile(
         for stream in &done.streams {
             for (kind, dataset) in stream.targets(&input.kind) {
                 granted.add(stream.layout, kind, &dataset);
+                if !stream.layout.elasticsearch.dynamic_dataset {
+                    let (kind, folder) = (kind.to_owned(), stream.layout.folder().to_owned());
+                    compiled.targets.insert(Target { kind, dataset, folder });
+                }
             }
         }
         if input.kind == otel::INPUT_TYPE {

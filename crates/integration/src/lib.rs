@@ -8,6 +8,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`assets`](mod@assets) | mappings, templates and pipelines for the engine that data goes to |
 //! | [`archive`] | zip, tar.gz or a folder, unpacked within bounds |
 //! | [`package`] | manifests, read |
 //! | [`policy`] | the document of a package policy |
@@ -24,6 +25,7 @@
 //! | [`yaml`] | YAML, bounded, with lines |
 
 pub mod archive;
+pub mod assets;
 pub mod check;
 pub mod compile;
 pub mod defaults;

@@ -26,6 +26,26 @@ pub struct StreamElasticsearch {
     pub rest: Map<String, Value>,
 }
 
+impl StreamElasticsearch {
+    /// `settings`, `mappings`, `ingest_pipeline` or `data_stream` of `index_template`, which may be written with
+    /// dots.
+    pub(crate) fn index_template(&self, part: &str) -> Option<&Value> {
+        let nested = self.rest.get("index_template").and_then(|template| template.get(part));
+        nested.or_else(|| self.rest.get(&format!("index_template.{part}")))
+    }
+
+    /// The pipeline that documents go through, where it is not `default`.
+    pub(crate) fn pipeline(&self) -> Option<&str> {
+        let nested = self.index_template("ingest_pipeline").and_then(|pipeline| pipeline.get("name"));
+        nested.or_else(|| self.index_template("ingest_pipeline.name"))?.as_str()
+    }
+
+    /// Whether the engine is to hide it.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.index_template("data_stream").and_then(|stream| stream.get("hidden")) == Some(&Value::Bool(true))
+    }
+}
+
 /// `{"indices": [...]}`, as in a manifest.
 fn as_indices<S: Serializer>(privileges: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     BTreeMap::from([("indices", privileges)]).serialize(serializer)

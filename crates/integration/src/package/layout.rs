@@ -57,6 +57,15 @@ pub struct LayoutStream {
     pub template: String,
 }
 
+impl LayoutStream {
+    /// The folder of its data stream in the package; empty in an input package.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        let below = self.template.strip_prefix("data_stream/");
+        below.and_then(|path| path.split_once('/')).map_or("", |(folder, _)| folder)
+    }
+}
+
 impl LayoutInput {
     /// What it is called in the simplified shape.
     #[must_use]

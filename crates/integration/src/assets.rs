@@ -1,0 +1,212 @@
+//! What a package puts into the engine that its data goes to: mappings, templates and ingest pipelines.
+//!
+//! All of it follows from the package and from what the engine can do: nothing here asks anybody.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`fields`] | field definitions, read |
+//! | [`mappings`] | from them to mappings |
+//! | `leaf` | one field |
+//! | `ecs` | the types of fields of the common schema |
+//! | `templates` | component and index templates |
+//! | `pipelines` | ingest pipelines |
+
+mod ecs;
+pub mod fields;
+mod leaf;
+pub mod mappings;
+mod pipelines;
+mod templates;
+
+use std::collections::BTreeSet;
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::archive::Archive;
+use crate::package::{DataStream, Package, PackageType};
+
+/// Who made an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Elasticsearch.
+    Elasticsearch,
+    /// OpenSearch.
+    OpenSearch,
+}
+
+/// What must be known of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Who made it.
+    pub family: Family,
+    /// Major and minor version.
+    pub version: (u32, u32),
+    /// Policies of an index's life that it has: naming another is refused, or stops the index's life.
+    pub lifecycles: BTreeSet<String>,
+}
+
+impl Engine {
+    pub(crate) fn is_opensearch(&self) -> bool {
+        self.family == Family::OpenSearch
+    }
+}
+
+/// What kind of thing is put into an engine. In the order in which they are put there: each refers to those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssetKind {
+    /// An ingest pipeline.
+    IngestPipeline,
+    /// A part of index templates.
+    ComponentTemplate,
+    /// An index template.
+    IndexTemplate,
+}
+
+impl AssetKind {
+    /// Where those of the kind lie in the engine, with a slash at both ends.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            AssetKind::IngestPipeline => "/_ingest/pipeline/",
+            AssetKind::ComponentTemplate => "/_component_template/",
+            AssetKind::IndexTemplate => "/_index_template/",
+        }
+    }
+}
+
+/// Something to be put into an engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asset {
+    /// What it is.
+    pub kind: AssetKind,
+    /// Its name there.
+    pub name: String,
+    /// It.
+    pub body: Value,
+    /// Of the body: whether it is there already. It stands in the body too.
+    pub checksum: String,
+    /// Whether it is for people to change: it is made once, and left alone from then on.
+    pub is_users: bool,
+}
+
+/// All of a package.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Assets {
+    /// In the order in which they are put there.
+    pub assets: Vec<Asset>,
+    /// What of the package is left out, and why: for people.
+    pub notes: Vec<String>,
+}
+
+/// A data stream that is not named in the package but by whoever set it up: those of input packages are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// `logs`, `metrics` …
+    pub kind: String,
+    /// Its dataset.
+    pub dataset: String,
+    /// The folder of the package's data stream whose fields it has; empty: those of the package.
+    pub folder: String,
+}
+
+/// What `package`, whose files are in `archive`, puts into `engine`, for its own data streams and `targets`.
+#[must_use]
+pub fn assets(package: &Package, archive: &Archive, targets: &BTreeSet<Target>, engine: &Engine) -> Assets {
+    let mut made = Assets::default();
+    let own_name = |stream: &DataStream| (stream.kind.clone(), stream.dataset.clone());
+    let own: BTreeSet<_> = package.data_streams.iter().map(own_name).collect();
+    for stream in &package.data_streams {
+        templates::add(&mut made, package, archive, stream, engine);
+    }
+    for target in targets {
+        if own.contains(&(target.kind.clone(), target.dataset.clone())) {
+            continue;
+        }
+        let stream = package.data_streams.iter().find(|stream| stream.path == target.folder);
+        match stream {
+            Some(stream) => {
+                let stream = DataStream {
+                    kind: target.kind.clone(),
+                    dataset: target.dataset.clone(),
+                    dataset_is_prefix: false,
+                    ..stream.clone()
+                };
+                templates::add(&mut made, package, archive, &stream, engine);
+            }
+            None if package.kind == PackageType::Input => {
+                templates::add(&mut made, package, archive, &of_input(package, target), engine);
+            }
+            None => {}
+        }
+    }
+    if archive.paths().any(|path| path.starts_with("elasticsearch/")) {
+        made.notes.push("elasticsearch/: what is not of a data stream is not installed".to_owned());
+    }
+    made.assets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    made.assets.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
+    made
+}
+
+/// The data stream of an input package, which has its fields and pipelines at its top.
+fn of_input(package: &Package, target: &Target) -> DataStream {
+    DataStream {
+        path: String::new(),
+        title: package.title.clone(),
+        kind: target.kind.clone(),
+        dataset: target.dataset.clone(),
+        dataset_is_prefix: false,
+        hidden: false,
+        ilm_policy: None,
+        release: None,
+        elasticsearch: crate::package::StreamElasticsearch::default(),
+        streams: Vec::new(),
+    }
+}
+
+impl Asset {
+    /// A template: what is told of it stands in its `_meta`.
+    fn template(kind: AssetKind, name: String, mut body: Value, package: &Package, is_users: bool) -> Asset {
+        let mut meta = json!({
+            "package": {"name": package.name, "version": package.version},
+            "managed_by": "fleet",
+            "managed": true,
+        });
+        body["_meta"] = meta.clone();
+        let checksum = checksum(&body);
+        meta["checksum"] = checksum.clone().into();
+        body["_meta"] = meta;
+        Asset { kind, name, body, checksum, is_users }
+    }
+
+    /// A pipeline. Not every engine lets it have a `_meta`, so that its description tells.
+    fn pipeline(name: String, mut body: Value, package: &Package) -> Asset {
+        let checksum = checksum(&json!([body, package.version]));
+        let said = body["description"].as_str().unwrap_or_default().trim();
+        let mark = format!("{PIPELINE_MARK}{checksum}]");
+        let description = format!("{said} (package {} {}) {mark}", package.name, package.version);
+        body["description"] = description.trim().into();
+        Asset { kind: AssetKind::IngestPipeline, name, body, checksum, is_users: false }
+    }
+}
+
+/// What stands before the checksum in a pipeline's description.
+const PIPELINE_MARK: &str = "[managed by fleet: ";
+
+/// The checksum in something that an engine has, if it is ours: what is not is never changed.
+#[must_use]
+pub fn checksum_in(kind: AssetKind, body: &Value) -> Option<&str> {
+    if kind == AssetKind::IngestPipeline {
+        let description = body["description"].as_str()?;
+        return description.rsplit_once(PIPELINE_MARK)?.1.strip_suffix(']');
+    }
+    body["_meta"]["checksum"].as_str()
+}
+
+fn checksum(body: &Value) -> String {
+    let digest = digest(&SHA256, body.to_string().as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
