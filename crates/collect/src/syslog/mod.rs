@@ -13,6 +13,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use date::written;
 pub use zone::{BadZone, Zone};
 
 use time::OffsetDateTime;
