@@ -14,10 +14,6 @@ pub(super) struct Query {
     pub(super) program: PathBuf,
     /// Entries of these units, and what systemd says about them.
     pub(super) units: Vec<String>,
-    /// Entries with one of these syslog identifiers.
-    pub(super) identifiers: Vec<String>,
-    /// Entries with one of these facilities, by number.
-    pub(super) facilities: Vec<u64>,
     /// Everything else.
     pub(super) filter: Filter,
     /// Journals of other machines too.
@@ -100,11 +96,8 @@ impl Query {
         if self.merge {
             arguments.push("--merge".into());
         }
-        let options = [("--unit=", &self.units), ("--identifier=", &self.identifiers)];
-        for (option, values) in options {
-            arguments.extend(values.iter().map(|value| format!("{option}{value}").into()));
-        }
-        arguments.extend(self.facilities.iter().map(|code| format!("--facility={code}").into()));
+        // Not matches: journalctl adds what systemd itself says about a unit.
+        arguments.extend(self.units.iter().map(|unit| format!("--unit={unit}").into()));
         arguments.push("--".into());
         arguments.extend(self.filter.words().iter().map(OsString::from));
         arguments
@@ -148,8 +141,6 @@ mod tests {
         let query = Query {
             program: "journalctl".into(),
             units: vec!["a.service".into(), "-x".into()],
-            identifiers: vec!["sshd".into()],
-            facilities: vec![10],
             filter: Filter::read("include_matches", Some(&json!(["A=1"])), &[]).unwrap(),
             merge: true,
         };
@@ -159,7 +150,7 @@ mod tests {
         assert_eq!(
             text(query.follow(&Source::Directory("/j".into()), &Start::At("s=1;i=2".into()))),
             "--output=export --no-pager --directory=/j --follow --no-tail --cursor=s=1;i=2 --merge --unit=a.service \
-             --unit=-x --identifier=sshd --facility=10 -- A=1",
+             --unit=-x -- A=1",
         );
         assert_eq!(
             text(query.newest(&Source::File("/j/*.journal".into()))),
