@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -55,26 +55,37 @@ impl Child {
         let _ = self.process.kill().await;
     }
 
-    /// Why it has ended, in words.
-    pub(super) async fn epitaph(mut self) -> String {
+    /// How it has ended.
+    pub(super) async fn end(mut self) -> End {
         let status = tokio::time::timeout(GRACE, self.process.wait()).await;
         // The task that listens ends with the process.
         let _ = tokio::time::timeout(GRACE, async { while self.complaints.changed().await.is_ok() {} }).await;
         let complaint = self.complaints.borrow().clone();
+        let well = matches!(&status, Ok(Ok(status)) if status.success());
         let how = match status {
-            Ok(Ok(status)) => ended(status),
+            Ok(Ok(status)) => format!("journalctl ended ({status})"),
             Ok(Err(error)) => format!("journalctl is lost: {error}"),
             Err(_) => {
                 let _ = self.process.kill().await;
                 "journalctl closed its output and went on".to_owned()
             }
         };
-        if complaint.is_empty() { how } else { format!("{}: {complaint}", hint(&complaint).unwrap_or(&how)) }
+        End { well, words: if complaint.is_empty() { how } else { explained(&complaint, &how) } }
     }
 }
 
-fn ended(status: ExitStatus) -> String {
-    format!("journalctl ended ({status})")
+/// How a child has ended.
+#[derive(Debug)]
+pub(super) struct End {
+    /// By itself, with all done.
+    pub(super) well: bool,
+    /// In words.
+    pub(super) words: String,
+}
+
+/// A complaint with what it means.
+pub(super) fn explained(complaint: &str, otherwise: &str) -> String {
+    format!("{} (journalctl: {complaint})", hint(complaint).unwrap_or(otherwise))
 }
 
 fn cannot_run(program: &Path, error: &io::Error) -> String {
@@ -90,7 +101,7 @@ fn cannot_run(program: &Path, error: &io::Error) -> String {
 }
 
 /// What a complaint means, where that is known.
-pub(super) fn hint(complaint: &str) -> Option<&'static str> {
+fn hint(complaint: &str) -> Option<&'static str> {
     let complaint = complaint.to_ascii_lowercase();
     let rights = ["permission", "not seeing messages from other users", "can see all messages", "-q to turn off"];
     if rights.iter().any(|words| complaint.contains(words)) {

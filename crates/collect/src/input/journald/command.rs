@@ -84,17 +84,29 @@ impl Source {
 }
 
 impl Query {
+    /// Whether [`Query::until_now`] has to be read before [`Query::follow`]: some versions of journalctl that follow
+    /// this machine's journal leave out what is older than its last start.
+    pub(super) fn needs_past(&self, source: &Source) -> bool {
+        *source == Source::Local && !self.merge
+    }
+
+    /// Arguments that read from this place until the newest entry.
+    pub(super) fn until_now(&self, source: &Source, start: &Start) -> Vec<OsString> {
+        self.arguments(source, start, &["--quiet"])
+    }
+
     /// Arguments that follow the journal from this place on.
     pub(super) fn follow(&self, source: &Source, start: &Start) -> Vec<OsString> {
-        let mut arguments = common(source);
-        arguments.extend(["--follow".into(), "--no-tail".into()]);
+        self.arguments(source, start, &["--follow", "--no-tail"])
+    }
+
+    fn arguments(&self, source: &Source, start: &Start, options: &[&str]) -> Vec<OsString> {
+        let mut arguments = self.common(source);
+        arguments.extend(options.iter().map(OsString::from));
         match start {
             Start::Head => {}
             Start::Since(moment) => arguments.push(format!("--since=@{}", moment.unix_timestamp()).into()),
             Start::At(cursor) => arguments.push(format!("--cursor={cursor}").into()),
-        }
-        if self.merge {
-            arguments.push("--merge".into());
         }
         // Not matches: journalctl adds what systemd itself says about a unit.
         arguments.extend(self.units.iter().map(|unit| format!("--unit={unit}").into()));
@@ -105,19 +117,20 @@ impl Query {
 
     /// Arguments that tell the newest entry, of any kind.
     pub(super) fn newest(&self, source: &Source) -> Vec<OsString> {
-        let mut arguments = common(source);
+        let mut arguments = self.common(source);
         arguments.extend(["--lines=1".into(), "--quiet".into()]);
-        if self.merge {
+        arguments
+    }
+
+    fn common(&self, source: &Source) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--output=export".into(), "--no-pager".into()];
+        arguments.extend(source.argument());
+        // Of journals in a directory or file, all is wanted: whichever machine and start they are of.
+        if self.merge || *source != Source::Local {
             arguments.push("--merge".into());
         }
         arguments
     }
-}
-
-fn common(source: &Source) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["--output=export".into(), "--no-pager".into()];
-    arguments.extend(source.argument());
-    arguments
 }
 
 /// Whether two cursors name the same entry: its number in the same sequence. Of a cursor without them, all counts.
@@ -142,19 +155,23 @@ mod tests {
             program: "journalctl".into(),
             units: vec!["a.service".into(), "-x".into()],
             filter: Filter::read("include_matches", Some(&json!(["A=1"])), &[]).unwrap(),
-            merge: true,
+            merge: false,
         };
         let text = |arguments: Vec<OsString>| {
             arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
             text(query.follow(&Source::Directory("/j".into()), &Start::At("s=1;i=2".into()))),
-            "--output=export --no-pager --directory=/j --follow --no-tail --cursor=s=1;i=2 --merge --unit=a.service \
+            "--output=export --no-pager --directory=/j --merge --follow --no-tail --cursor=s=1;i=2 --unit=a.service \
              --unit=-x -- A=1",
         );
         assert_eq!(
             text(query.newest(&Source::File("/j/*.journal".into()))),
-            "--output=export --no-pager --file=/j/*.journal --lines=1 --quiet --merge",
+            "--output=export --no-pager --file=/j/*.journal --merge --lines=1 --quiet",
+        );
+        assert_eq!(
+            text(query.until_now(&Source::Local, &Start::Head)),
+            "--output=export --no-pager --quiet --unit=a.service --unit=-x -- A=1",
         );
         let since = query.follow(&Source::Local, &Start::Since(datetime!(2024-01-01 0:00 UTC)));
         assert!(text(since).contains("--since=@1704067200 "));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Reports;
-use super::child::{self, Child};
+use super::child::{self, Child, End};
 use super::command::{Source, Start, same_entry};
 use super::export::{Entry, Reader};
 use super::options::{Options, Seek};
@@ -44,15 +44,32 @@ pub(super) async fn follow(
             start = first_start(context, options, source) => start?,
         },
     };
-    let child = Child::start(&options.query.program, &options.query.follow(source, &start))?;
     let positions = context.positions().clone();
-    let follower = Follower {
+    let mut follower = Follower {
         context,
         options,
+        source,
+        reports,
         tracker: Tracker::new(move |cursor: String| positions.set(&key, &json!(cursor))),
-        seen: if let Start::At(cursor) = start { Some(cursor) } else { None },
+        place: None,
+        begins: false,
     };
-    follower.run(child, source, reports).await
+    if options.query.needs_past(source) {
+        follower.goes_on_at(&start);
+        let child = Child::start(&options.query.program, &options.query.until_now(source, &start))?;
+        match follower.read(child).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::ByItself(end) if end.well => {}
+            Ended::ByItself(end) => return Err(end.words),
+        }
+    }
+    let start = follower.place.clone().map_or(start, Start::At);
+    follower.goes_on_at(&start);
+    let child = Child::start(&options.query.program, &options.query.follow(source, &start))?;
+    match follower.read(child).await? {
+        Ended::Stopped => Ok(()),
+        Ended::ByItself(end) => Err(end.words),
+    }
 }
 
 /// Where to begin in a journal that was never read. `tail` writes down what is the newest entry now: what comes
@@ -85,70 +102,77 @@ async fn newest(options: &Options, source: &Source) -> Result<Option<Entry>, Str
             newest = Some(entry);
         }
     }
-    let complaint = child.epitaph().await;
-    // An empty journal and one that must not be read look the same but for the complaint.
-    if newest.is_none() && child::hint(&complaint).is_some() { Err(complaint) } else { Ok(newest) }
+    let end = child.end().await;
+    if end.well { Ok(newest) } else { Err(end.words) }
 }
 
 struct Follower<'a> {
     context: &'a Context,
     options: &'a Options,
+    source: &'a Source,
+    reports: &'a Reports,
     tracker: Tracker<String>,
-    /// The entry at which the child was told to begin, and which was read before.
-    seen: Option<String>,
+    /// The last entry that was read.
+    place: Option<String>,
+    /// The next child begins with that entry.
+    begins: bool,
+}
+
+enum Ended {
+    Stopped,
+    ByItself(End),
 }
 
 impl Follower<'_> {
-    async fn run(mut self, mut child: Child, source: &Source, reports: &Reports) -> Result<(), String> {
+    /// The next child is told to begin there.
+    fn goes_on_at(&mut self, start: &Start) {
+        if let Start::At(cursor) = start {
+            self.place = Some(cursor.clone());
+            self.begins = true;
+        }
+    }
+
+    /// Reads what a child writes until its end, or until the input is to stop.
+    async fn read(&mut self, mut child: Child) -> Result<Ended, String> {
         let (mut reader, mut buffer) = (Reader::default(), BytesMut::new());
         let settled = tokio::time::sleep(SETTLED);
         tokio::pin!(settled);
         let mut told = false;
         let mut complaints = child.complaints.clone();
-        let garbled = loop {
+        loop {
             let read = tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => {
                     child.stop().await;
-                    return Ok(());
+                    return Ok(Ended::Stopped);
                 }
                 Ok(()) = complaints.changed() => {
                     told = true;
-                    let complaint = complaints.borrow_and_update().clone();
-                    let problem = match child::hint(&complaint) {
-                        Some(hint) => format!("{hint} (journalctl: {complaint})"),
-                        None => format!("journalctl: {complaint}"),
-                    };
-                    reports.tell(self.context, source, Some(&problem));
+                    let complaint = child::explained(&complaints.borrow_and_update(), "something is wrong with it");
+                    self.reports.tell(self.context, self.source, Some(&complaint));
                     continue;
                 }
                 () = &mut settled, if !told => {
                     told = true;
-                    reports.tell(self.context, source, None);
+                    self.reports.tell(self.context, self.source, None);
                     continue;
                 }
                 read = child.read(&mut buffer) => read,
             };
             match read {
-                Ok(0) => return Err(child.epitaph().await),
+                Ok(0) => return Ok(Ended::ByItself(child.end().await)),
                 Ok(_) => {}
-                Err(error) => break error.to_string(),
+                Err(error) => return Err(error.to_string()),
             }
             match self.entries(&mut reader, &mut buffer).await {
                 Ok(()) => {}
                 Err(Trouble::Closed) => {
                     child.stop().await;
-                    return Ok(());
+                    return Ok(Ended::Stopped);
                 }
-                Err(Trouble::Garbled(problem)) => break problem,
+                Err(Trouble::Garbled(problem)) => return Err(problem),
             }
-            if !told {
-                told = true;
-                reports.tell(self.context, source, None);
-            }
-        };
-        child.stop().await;
-        Err(garbled)
+        }
     }
 
     /// Hands over what has come.
@@ -158,14 +182,15 @@ impl Follower<'_> {
         let mut place = None;
         while let Some(entry) = reader.next(buffer).map_err(|error| Trouble::Garbled(error.to_string()))? {
             let Some(cursor) = entry.cursor() else { continue };
-            let begins = self.seen.take().is_some_and(|seen| same_entry(&seen, cursor));
-            if begins {
+            let is_first = std::mem::take(&mut self.begins);
+            if is_first && self.place.as_ref().is_some_and(|place| same_entry(place, cursor)) {
                 continue;
             }
             if self.options.query.filter.holds(&entry) {
                 self.push(&mut batch, &entry, cursor);
             }
             place = Some(cursor.to_owned());
+            self.place.clone_from(&place);
             if batch.len() >= BATCH_EVENTS || batch.size() >= BATCH_BYTES {
                 let full = std::mem::replace(&mut batch, self.context.batch());
                 self.send(full, place.take()).await?;

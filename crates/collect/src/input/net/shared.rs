@@ -88,7 +88,7 @@ impl Shared {
             return Ok(());
         }
         let full = std::mem::replace(batch, self.context.batch());
-        self.context.store(full).await
+        self.context.send(full).await
     }
 
     /// Asks for the room that a buffer of this size needs beyond what it has.
