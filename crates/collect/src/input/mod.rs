@@ -25,7 +25,8 @@ use crate::state::{Board, Status, UnitState};
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
-pub(crate) const DEFINITIONS: &[&Definition] = &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG];
+pub(crate) const DEFINITIONS: &[&Definition] =
+    &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG];
 
 /// The definition of a policy's input `type`.
 pub(crate) fn definition(kind: &str) -> Option<&'static Definition> {

@@ -46,11 +46,20 @@ impl Rig {
     }
 
     /// Builds an input and runs it.
-    pub(crate) fn start(&self, definition: &Definition, kind: &str, settings: &Value) -> Result<Running, Mistake> {
+    pub(crate) fn start(
+        &self,
+        definition: &Definition,
+        kind: &str,
+        settings: &Value,
+    ) -> Result<Running, Mistake> {
         let config = Config::new(settings.as_object().unwrap());
-        let facts = AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
-        let collector =
-            Settings { data: self.directory.path().to_owned(), agent: facts, host_name: Some("here".to_owned()) };
+        let facts =
+            AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
+        let collector = Settings {
+            data: self.directory.path().to_owned(),
+            agent: facts,
+            host_name: Some("here".to_owned()),
+        };
         let counters = Counters::default();
         let mut builder = Builder {
             config: &config,

@@ -174,8 +174,16 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(rfc3339(text), Some(expected), "{text}");
         }
-        for bad in ["", "2003-10-11", "2003-13-11T22:14:15Z", "2003-10-11T22:14:15", "2003-10-11T22:14:15.Z",
-            "2003-10-11T22:14:15+99:00", "0000-01-01T00:00:00+23:59é", "2003-10-11T2é:14:15Z"] {
+        for bad in [
+            "",
+            "2003-10-11",
+            "2003-13-11T22:14:15Z",
+            "2003-10-11T22:14:15",
+            "2003-10-11T22:14:15.Z",
+            "2003-10-11T22:14:15+99:00",
+            "0000-01-01T00:00:00+23:59é",
+            "2003-10-11T2é:14:15Z",
+        ] {
             assert_eq!(rfc3339(bad), None, "{bad}");
         }
     }
@@ -189,7 +197,10 @@ mod tests {
         let december = datetime!(2021-12-31 23:59 UTC);
         assert_eq!(read("Jan  1 00:00:10", december), Some(datetime!(2022-01-01 0:00:10 UTC)));
         // There is one only in some years.
-        assert_eq!(read("Feb 29 12:00:00", datetime!(2025-01-10 0:00 UTC)), Some(datetime!(2024-02-29 12:00 UTC)));
+        assert_eq!(
+            read("Feb 29 12:00:00", datetime!(2025-01-10 0:00 UTC)),
+            Some(datetime!(2024-02-29 12:00 UTC))
+        );
         assert_eq!(read("Feb 29 12:00:00", datetime!(2022-07-10 0:00 UTC)), None);
         assert_eq!(read("Jan 23 2019 14:09:01.5", january), Some(datetime!(2019-01-23 14:09:01.5 UTC)));
     }

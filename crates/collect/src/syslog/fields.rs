@@ -6,8 +6,29 @@ use super::{Element, Message};
 
 /// Names of the facilities by their numbers, as the schema's examples have them.
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
-    "security", "console", "solaris-cron", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "security",
+    "console",
+    "solaris-cron",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
     "local7",
 ];
 
@@ -29,7 +50,9 @@ pub(crate) fn severity_name(code: u64) -> Option<&'static str> {
 pub(crate) fn facility_code(name: &str) -> Option<u64> {
     match name.parse::<u64>() {
         Ok(code) => Some(code).filter(|code| *code < 24),
-        Err(_) => FACILITIES.iter().position(|known| known.eq_ignore_ascii_case(name)).map(|code| code as u64),
+        Err(_) => {
+            FACILITIES.iter().position(|known| known.eq_ignore_ascii_case(name)).map(|code| code as u64)
+        }
     }
 }
 

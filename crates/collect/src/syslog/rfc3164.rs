@@ -16,11 +16,7 @@ const MAX_HOST: usize = 255;
 
 /// `<13>Oct 11 22:14:15 host app[12]: text`. Programs on the same machine leave the host out; some senders leave the
 /// timestamp out, or write it in the form of RFC 3339.
-pub(super) fn parse<'a>(
-    text: &'a str,
-    zone: &Zone,
-    now: OffsetDateTime,
-) -> Result<Message<'a>, SyntaxError> {
+pub(super) fn parse<'a>(text: &'a str, zone: &Zone, now: OffsetDateTime) -> Result<Message<'a>, SyntaxError> {
     let mut cursor = Cursor::new(text);
     let priority = cursor.priority();
     cursor.eat(" ");
@@ -83,7 +79,8 @@ fn tag<'a>(cursor: &mut Cursor<'a>) -> (Option<&'a str>, Option<&'a str>) {
     let (name, behind) = rest.split_at(end);
     let mut ahead = Cursor::new(behind);
     if ahead.eat("[") {
-        let Some((process, behind)) = ahead.rest().split_once(']').filter(|(process, _)| process.len() <= MAX_TAG)
+        let Some((process, behind)) =
+            ahead.rest().split_once(']').filter(|(process, _)| process.len() <= MAX_TAG)
         else {
             return (None, None);
         };

@@ -87,23 +87,54 @@ fn parts(text: &str) -> Parts<'_> {
 #[test]
 fn the_classic_form_with_all_its_parts_or_some() {
     let cases: [(&str, Parts<'_>); 17] = [
-        ("<34>Oct 11 22:14:15 mymachine su: 'su root' failed on /dev/pts/8",
-            (Some(34), Some("mymachine"), Some("su"), None, "'su root' failed on /dev/pts/8")),
-        ("<13>Feb  5 17:32:18 10.0.0.99 app[123]: text", (Some(13), Some("10.0.0.99"), Some("app"), Some("123"), "text")),
-        ("<13>Feb 5 17:32:18 2001:db8::1 postfix/smtpd[7]:x", (Some(13), Some("2001:db8::1"), Some("postfix/smtpd"), Some("7"), "x")),
+        (
+            "<34>Oct 11 22:14:15 mymachine su: 'su root' failed on /dev/pts/8",
+            (Some(34), Some("mymachine"), Some("su"), None, "'su root' failed on /dev/pts/8"),
+        ),
+        (
+            "<13>Feb  5 17:32:18 10.0.0.99 app[123]: text",
+            (Some(13), Some("10.0.0.99"), Some("app"), Some("123"), "text"),
+        ),
+        (
+            "<13>Feb 5 17:32:18 2001:db8::1 postfix/smtpd[7]:x",
+            (Some(13), Some("2001:db8::1"), Some("postfix/smtpd"), Some("7"), "x"),
+        ),
         // The C library's own: no host.
-        ("<86>Jan 23 14:09:01 sudo: root : TTY=pts/0", (Some(86), None, Some("sudo"), None, "root : TTY=pts/0")),
+        (
+            "<86>Jan 23 14:09:01 sudo: root : TTY=pts/0",
+            (Some(86), None, Some("sudo"), None, "root : TTY=pts/0"),
+        ),
         ("<86>Jan 23 14:09:01 sshd[99]: Accepted", (Some(86), None, Some("sshd"), Some("99"), "Accepted")),
-        ("Jan 23 14:09:01 host CRON[5]: (root) CMD", (None, Some("host"), Some("CRON"), Some("5"), "(root) CMD")),
+        (
+            "Jan 23 14:09:01 host CRON[5]: (root) CMD",
+            (None, Some("host"), Some("CRON"), Some("5"), "(root) CMD"),
+        ),
         ("<13>2022-01-11T22:14:15.003Z host app: m", (Some(13), Some("host"), Some("app"), None, "m")),
-        ("<189>*Jan  1 00:00:01.123: %SYS-5-CONFIG_I: Configured from console",
-            (Some(189), None, Some("%SYS-5-CONFIG_I"), None, "Configured from console")),
-        ("<166>Jan 11 2022 22:14:15 fw : %ASA-6-302013: Built", (Some(166), Some("fw"), Some("%ASA-6-302013"), None, "Built")),
-        ("<13>Oct 11 22:14:15 host see http://example.com now", (Some(13), Some("host"), None, None, "see http://example.com now")),
-        ("<13>Oct 11 22:14:15 host [ 12.3] kernel text", (Some(13), Some("host"), None, None, "[ 12.3] kernel text")),
-        ("<13>Oct 11 22:14:15 host app(mod)[1-2]: m", (Some(13), Some("host"), Some("app(mod)"), Some("1-2"), "m")),
+        (
+            "<189>*Jan  1 00:00:01.123: %SYS-5-CONFIG_I: Configured from console",
+            (Some(189), None, Some("%SYS-5-CONFIG_I"), None, "Configured from console"),
+        ),
+        (
+            "<166>Jan 11 2022 22:14:15 fw : %ASA-6-302013: Built",
+            (Some(166), Some("fw"), Some("%ASA-6-302013"), None, "Built"),
+        ),
+        (
+            "<13>Oct 11 22:14:15 host see http://example.com now",
+            (Some(13), Some("host"), None, None, "see http://example.com now"),
+        ),
+        (
+            "<13>Oct 11 22:14:15 host [ 12.3] kernel text",
+            (Some(13), Some("host"), None, None, "[ 12.3] kernel text"),
+        ),
+        (
+            "<13>Oct 11 22:14:15 host app(mod)[1-2]: m",
+            (Some(13), Some("host"), Some("app(mod)"), Some("1-2"), "m"),
+        ),
         ("<13>Oct 11 22:14:15 host array[i] = 1", (Some(13), Some("host"), None, None, "array[i] = 1")),
-        ("<13>Oct 11 22:14:15 host app[12] started", (Some(13), Some("host"), Some("app"), Some("12"), "started")),
+        (
+            "<13>Oct 11 22:14:15 host app[12] started",
+            (Some(13), Some("host"), Some("app"), Some("12"), "started"),
+        ),
         ("<13>just a text", (Some(13), None, None, None, "just a text")),
         ("<13>app: no time", (Some(13), None, Some("app"), None, "no time")),
         ("<13>", (Some(13), None, None, None, "")),

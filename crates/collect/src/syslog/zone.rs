@@ -68,7 +68,8 @@ impl Zone {
     /// How far this zone is from UTC at a moment.
     #[must_use]
     pub fn offset(&self, moment: OffsetDateTime) -> UtcOffset {
-        let offset = jiff::Timestamp::from_second(moment.unix_timestamp()).map(|at| self.0.to_offset(at).seconds());
+        let offset =
+            jiff::Timestamp::from_second(moment.unix_timestamp()).map(|at| self.0.to_offset(at).seconds());
         offset.ok().and_then(|seconds| UtcOffset::from_whole_seconds(seconds).ok()).unwrap_or(UtcOffset::UTC)
     }
 }

@@ -103,7 +103,8 @@ fn cannot_run(program: &Path, error: &io::Error) -> String {
 /// What a complaint means, where that is known.
 fn hint(complaint: &str) -> Option<&'static str> {
     let complaint = complaint.to_ascii_lowercase();
-    let rights = ["permission", "not seeing messages from other users", "can see all messages", "-q to turn off"];
+    let rights =
+        ["permission", "not seeing messages from other users", "can see all messages", "-q to turn off"];
     if rights.iter().any(|words| complaint.contains(words)) {
         return Some(
             "the agent's user may not read all of the journal: run the agent as root, or add its user to the group \

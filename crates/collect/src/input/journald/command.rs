@@ -158,7 +158,11 @@ mod tests {
             merge: false,
         };
         let text = |arguments: Vec<OsString>| {
-            arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+            arguments
+                .into_iter()
+                .map(|argument| argument.into_string().unwrap())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(
             text(query.follow(&Source::Directory("/j".into()), &Start::At("s=1;i=2".into()))),

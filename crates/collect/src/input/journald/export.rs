@@ -260,14 +260,17 @@ mod tests {
             assert!(entries[0].has("B", "1") && entries[1].has("D", "2"));
             assert!(entries.iter().flat_map(Entry::fields).all(|(_, value)| value.len() <= MAX_VALUE));
         }
-        let many: Vec<_> = (0..MAX_FIELDS + 9).map(|number| ("A".to_owned(), vec![b'a'; number % 7])).collect();
+        let many: Vec<_> =
+            (0..MAX_FIELDS + 9).map(|number| ("A".to_owned(), vec![b'a'; number % 7])).collect();
         let entries = read(&write(&[many]), 4096).unwrap();
         assert_eq!((entries[0].fields().count(), entries[0].truncated()), (MAX_FIELDS, true));
     }
 
     #[test]
     fn what_is_no_journal_is_told_so() {
-        for input in [&b"Failed to open: x\n"[..], b"=x\n", "\u{e9}=1\n".as_bytes(), b"A\n\x01\0\0\0\0\0\0\0xx"] {
+        for input in
+            [&b"Failed to open: x\n"[..], b"=x\n", "\u{e9}=1\n".as_bytes(), b"A\n\x01\0\0\0\0\0\0\0xx"]
+        {
             assert_eq!(read(input, 5), Err(Garbled), "{input:?}");
         }
     }

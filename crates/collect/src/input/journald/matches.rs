@@ -34,7 +34,11 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Reads `include_matches`, a list of matches or a group, and adds matches that come from other settings.
-    pub(super) fn read(name: &str, value: Option<&Value>, more: &[(&str, Vec<String>)]) -> Result<Filter, Mistake> {
+    pub(super) fn read(
+        name: &str,
+        value: Option<&Value>,
+        more: &[(&str, Vec<String>)],
+    ) -> Result<Filter, Mistake> {
         let mut all = match value {
             None => Vec::new(),
             Some(value) => vec![group(name, value, 0)?],
@@ -43,16 +47,18 @@ impl Filter {
         all.extend(more.map(|(field, values)| Expression::Is((*field).to_owned(), values.clone())));
         let expression = Expression::All(all);
         let mut exact = true;
-        let terms = terms(&expression, &mut exact)
-            .ok_or_else(|| Mistake::new(name, format!("makes more than {MAX_WORDS} matches: use fewer groups")))?;
+        let terms = terms(&expression, &mut exact).ok_or_else(|| {
+            Mistake::new(name, format!("makes more than {MAX_WORDS} matches: use fewer groups"))
+        })?;
         let mut words = Vec::new();
         for (index, term) in terms.iter().enumerate() {
             if index > 0 {
                 words.push("+".to_owned());
             }
-            words.extend(term.iter().flat_map(|(field, values)| {
-                values.iter().map(move |value| format!("{field}={value}"))
-            }));
+            words.extend(
+                term.iter()
+                    .flat_map(|(field, values)| values.iter().map(move |value| format!("{field}={value}"))),
+            );
         }
         // A term without conditions makes all others idle.
         if terms.iter().any(Vec::is_empty) {
@@ -122,7 +128,8 @@ fn matches(name: &str, value: &Value) -> Result<Vec<Expression>, Mistake> {
     };
     let mut fields: Vec<(String, Vec<String>)> = Vec::new();
     for item in list {
-        let wrong = || Mistake::new(name, format!("{item} is not a match: write FIELD=value, such as _UID=1000"));
+        let wrong =
+            || Mistake::new(name, format!("{item} is not a match: write FIELD=value, such as _UID=1000"));
         let (field, value) = item.as_str().and_then(|text| text.split_once('=')).ok_or_else(wrong)?;
         let field = journal_field(field.trim()).ok_or_else(wrong)?;
         if value.contains('\0') {
@@ -257,7 +264,9 @@ mod tests {
             assert!(error.starts_with(expected) && error.contains("write FIELD=value"), "{error}");
         }
         assert!(read(json!({"not": []})).starts_with("include_matches.not: is not known here"));
-        let many: Vec<Value> = (0..11).map(|n| json!({"or": [{"match": [format!("A{n}=1")]}, {"match": [format!("B{n}=1")]}]})).collect();
+        let many: Vec<Value> = (0..11)
+            .map(|n| json!({"or": [{"match": [format!("A{n}=1")]}, {"match": [format!("B{n}=1")]}]}))
+            .collect();
         assert!(read(json!({"and": many})).contains("makes more than 1024 matches"));
         let mut deep = json!({"match": ["A=1"]});
         for _ in 0..40 {

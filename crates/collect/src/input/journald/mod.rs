@@ -45,7 +45,17 @@ pub(crate) const DEFINITION: Definition =
 
 /// The fields that entries of the journal become.
 const OWN_FIELDS: OwnFields = OwnFields::Only(&[
-    "@timestamp", "container", "event", "host", "journald", "log", "message", "process", "syslog", "systemd", "user",
+    "@timestamp",
+    "container",
+    "event",
+    "host",
+    "journald",
+    "log",
+    "message",
+    "process",
+    "syslog",
+    "systemd",
+    "user",
 ]);
 
 /// The wait before a child is started again, at first and at most.

@@ -46,7 +46,8 @@ impl Options {
         }
         sources.dedup();
         if sources.len() > MAX_PATHS {
-            return Err(config.mistake("paths", format!("has more than {MAX_PATHS} journals: name a directory of them")));
+            return Err(config
+                .mistake("paths", format!("has more than {MAX_PATHS} journals: name a directory of them")));
         }
         Ok(Options {
             query,
@@ -68,7 +69,9 @@ fn units(config: &Config) -> Result<Vec<String>, Mistake> {
 fn filter(config: &Config) -> Result<Filter, Mistake> {
     let facility = |name: &String| {
         let code = facility_code(name).map(|code| code.to_string());
-        code.ok_or_else(|| config.mistake("facilities", format!("{name:?} is no facility: use 0 to 23, or its name")))
+        code.ok_or_else(|| {
+            config.mistake("facilities", format!("{name:?} is no facility: use 0 to 23, or its name"))
+        })
     };
     let facilities = config.texts("facilities")?.iter().map(facility).collect::<Result<_, _>>()?;
     let priorities = config.texts("priorities")?;
@@ -85,7 +88,8 @@ fn filter(config: &Config) -> Result<Filter, Mistake> {
         ("PRIORITY", priorities),
         ("_TRANSPORT", transports),
     ];
-    if let Some((field, _)) = more.iter().find(|(_, values)| values.iter().any(|value| value.contains('\0'))) {
+    if let Some((field, _)) = more.iter().find(|(_, values)| values.iter().any(|value| value.contains('\0')))
+    {
         return Err(Mistake::new(*field, "has a value with a zero byte: take it out"));
     }
     Filter::read("include_matches", config.value("include_matches"), &more)
@@ -105,7 +109,8 @@ fn seek(config: &Config) -> Result<Seek, Mistake> {
         "head" => Ok(Seek::Head),
         "tail" => Ok(Seek::Tail),
         "since" => {
-            let text = since.ok_or_else(|| config.mistake("since", "is missing: say how long ago, such as -24h"))?;
+            let text =
+                since.ok_or_else(|| config.mistake("since", "is missing: say how long ago, such as -24h"))?;
             let ago = config::duration(text.trim().trim_start_matches('-'));
             ago.map(Seek::Since).ok_or_else(|| config.mistake("since", "must be a time ago, such as -24h"))
         }
@@ -155,7 +160,9 @@ mod tests {
         assert!(error(json!({"seek": "since"})).starts_with("since: is missing"));
         assert!(error(json!({"seek": "end"})).starts_with("seek: must be"));
         assert!(error(json!({"seek": "since", "since": "yesterday"})).starts_with("since: must be"));
-        assert!(error(json!({"facilities": ["nobody"]})).starts_with("facilities: \"nobody\" is no facility"));
+        assert!(
+            error(json!({"facilities": ["nobody"]})).starts_with("facilities: \"nobody\" is no facility")
+        );
         assert!(error(json!({"priorities": [8]})).starts_with("priorities: \"8\" is no priority"));
         assert!(error(json!({"include_matches.match": ["x"]})).starts_with("include_matches.match: "));
     }

@@ -9,7 +9,11 @@ use crate::syslog::fields::{add, coded, facility_name, severity_name};
 use crate::syslog::written;
 
 /// The fields of an event. `read` is the time of day, for `event.created`.
-pub(super) fn document(entry: &Entry, read: OffsetDateTime, save_remote_hostname: bool) -> Map<String, Value> {
+pub(super) fn document(
+    entry: &Entry,
+    read: OffsetDateTime,
+    save_remote_hostname: bool,
+) -> Map<String, Value> {
     let mut document = Map::new();
     let mut custom = Map::new();
     for (name, value) in entry.fields() {
@@ -42,7 +46,8 @@ pub(super) fn document(entry: &Entry, read: OffsetDateTime, save_remote_hostname
     if let (true, Some(host)) = (save_remote_hostname, entry.text("_HOSTNAME")) {
         put(&mut document, "log.source.address", json!(host));
     }
-    let moment = entry.realtime().and_then(|micros| OffsetDateTime::from_unix_timestamp_nanos(micros * 1000).ok());
+    let moment =
+        entry.realtime().and_then(|micros| OffsetDateTime::from_unix_timestamp_nanos(micros * 1000).ok());
     put(&mut document, "@timestamp", json!(written(moment.unwrap_or(read))));
     put(&mut document, "event.created", json!(written(read)));
     put(&mut document, "event.kind", json!("event"));

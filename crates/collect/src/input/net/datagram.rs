@@ -23,7 +23,9 @@ pub(super) enum Socket {
 impl Socket {
     async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, String)> {
         match self {
-            Socket::Udp(socket) => socket.recv_from(buffer).await.map(|(size, peer)| (size, peer.to_string())),
+            Socket::Udp(socket) => {
+                socket.recv_from(buffer).await.map(|(size, peer)| (size, peer.to_string()))
+            }
             Socket::Unix(socket, path) => {
                 let (size, peer) = socket.recv_from(buffer).await?;
                 Ok((size, sender(&peer, path)))

@@ -60,7 +60,8 @@ impl Drops {
 
 fn count(table: &str, inode: u64) -> Option<u64> {
     let inode = inode.to_string();
-    let line = table.lines().skip(1).find(|line| line.split_ascii_whitespace().nth(9) == Some(inode.as_str()))?;
+    let line =
+        table.lines().skip(1).find(|line| line.split_ascii_whitespace().nth(9) == Some(inode.as_str()))?;
     line.split_ascii_whitespace().last()?.parse().ok()
 }
 

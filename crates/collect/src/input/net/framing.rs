@@ -109,7 +109,8 @@ impl Splitter {
         match buffer.get(digits) {
             None if digits <= MAX_DIGITS => None,
             Some(b' ') => {
-                let length = buffer[..digits].iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+                let length =
+                    buffer[..digits].iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
                 buffer.advance(digits + 1);
                 // Longer than this machine's memory is longer than allowed.
                 Some(State::Counted(usize::try_from(length).unwrap_or(usize::MAX)))

@@ -43,7 +43,13 @@ impl Syslog {
 
 impl Shape {
     /// An event of a message, or nothing for an empty one.
-    pub(super) fn event(&self, stream: &Stream, bytes: &[u8], truncated: bool, source: &str) -> Option<Event> {
+    pub(super) fn event(
+        &self,
+        stream: &Stream,
+        bytes: &[u8],
+        truncated: bool,
+        source: &str,
+    ) -> Option<Event> {
         if bytes.is_empty() {
             return None;
         }

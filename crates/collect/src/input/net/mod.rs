@@ -95,7 +95,9 @@ fn listens(context: &Context, scheme: &str, address: &str, note: &str) {
 /// Why it cannot be listened there, and what can be done.
 fn cannot_listen(scheme: &str, address: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => ": another program or input has it; stop that one, or choose another address",
+        io::ErrorKind::AddrInUse => {
+            ": another program or input has it; stop that one, or choose another address"
+        }
         io::ErrorKind::PermissionDenied => {
             ": ports below 1024 and foreign directories need more rights; choose another, or give the agent the right"
         }

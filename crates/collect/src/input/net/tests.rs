@@ -110,7 +110,9 @@ async fn datagrams_become_events() {
     let input = rig.start(&DEFINITION, "udp", &settings).unwrap();
     let address = rig.address().await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    for datagram in [b"one\n".to_vec(), Vec::new(), b"two\nlines\n".to_vec(), b"x".repeat(1024), b"y".repeat(1025)] {
+    for datagram in
+        [b"one\n".to_vec(), Vec::new(), b"two\nlines\n".to_vec(), b"x".repeat(1024), b"y".repeat(1025)]
+    {
         socket.send_to(&datagram, &address).await.unwrap();
     }
     let events = rig.events(4).await;
@@ -200,7 +202,11 @@ async fn syslog_is_taken_apart() {
     let input = rig.start(&SYSLOG, "syslog", &settings).unwrap();
     let address = rig.address().await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    for text in ["<165>1 2022-01-11T22:14:15.003Z web app 12 id [a b=\"c\"] hello", "<13>Oct 11 22:14:15 web su: hi", "?"] {
+    for text in [
+        "<165>1 2022-01-11T22:14:15.003Z web app 12 id [a b=\"c\"] hello",
+        "<13>Oct 11 22:14:15 web su: hi",
+        "?",
+    ] {
         socket.send_to(text.as_bytes(), &address).await.unwrap();
     }
     let events = rig.events(3).await;
@@ -220,7 +226,10 @@ async fn what_is_wrong_with_syslog_is_named() {
     let rig = Rig::new(ROOM);
     let error = |settings: Value| rig.start(&SYSLOG, "syslog", &settings).err().unwrap().to_string();
     assert!(error(json!({})).starts_with("protocol: is missing"));
-    assert!(error(json!({"protocol": {"tcp": {"host": ":1"}, "udp": {"host": ":1"}}})).starts_with("protocol: must have one"));
+    assert!(
+        error(json!({"protocol": {"tcp": {"host": ":1"}, "udp": {"host": ":1"}}}))
+            .starts_with("protocol: must have one")
+    );
     assert!(error(json!({"protocol.tcp": {}})).starts_with("protocol.tcp.host: is missing"));
     assert!(error(json!({"format": "rfc1", "protocol.tcp.host": ":1"})).starts_with("format: must be"));
     assert!(error(json!({"timezone": "X/Y", "protocol.tcp.host": ":1"})).starts_with("timezone: "));
@@ -249,7 +258,8 @@ mod tls {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority);
+        let certificate =
+            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority);
         let files = Files {
             authority: directory.join("ca.pem"),
             certificate: directory.join("cert.pem"),
@@ -273,7 +283,9 @@ mod tls {
             .with_root_certificates(roots);
         let config = if with_certificate {
             let certificate = CertificateDer::from_pem_file(&files.certificate).unwrap();
-            builder.with_client_auth_cert(vec![certificate], PrivateKeyDer::from_pem_file(&files.key).unwrap()).unwrap()
+            builder
+                .with_client_auth_cert(vec![certificate], PrivateKeyDer::from_pem_file(&files.key).unwrap())
+                .unwrap()
         } else {
             builder.with_no_client_auth()
         };
@@ -313,7 +325,8 @@ mod tls {
     #[tokio::test]
     async fn a_bad_certificate_is_told_with_its_reason() {
         let rig = Rig::new(ROOM);
-        let settings = json!({"host": "127.0.0.1:0", "ssl": {"certificate": "/no/such.pem", "key": "/no/such.key"}});
+        let settings =
+            json!({"host": "127.0.0.1:0", "ssl": {"certificate": "/no/such.pem", "key": "/no/such.key"}});
         let problem = rig.start(&DEFINITION, "tcp", &settings).unwrap().ended().await.unwrap_err();
         assert!(problem.starts_with("ssl: certificate /no/such.pem cannot be read"), "{problem}");
     }

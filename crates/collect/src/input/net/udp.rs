@@ -53,7 +53,10 @@ impl Udp {
         // The kernel tells twice what it was asked for: the other half is for its own use.
         match sockopt::socket_recv_buffer_size(socket) {
             Ok(size) if size / 2 < wanted => {
-                format!("; read_buffer is {} bytes: the system allows no more, see net.core.rmem_max", size / 2)
+                format!(
+                    "; read_buffer is {} bytes: the system allows no more, see net.core.rmem_max",
+                    size / 2
+                )
             }
             _ => String::new(),
         }

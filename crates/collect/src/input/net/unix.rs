@@ -44,7 +44,8 @@ impl Unix {
         let path = config.text("path")?.filter(|path| !path.is_empty());
         let path = path.ok_or_else(|| config.mistake("path", "is missing: say where the socket is to be"))?;
         if path.len() > LONGEST_PATH || path.contains('\0') {
-            let problem = format!("is longer than {LONGEST_PATH} bytes, which no socket's path may be: choose another");
+            let problem =
+                format!("is longer than {LONGEST_PATH} bytes, which no socket's path may be: choose another");
             return Err(config.mistake("path", problem));
         }
         let datagrams = match config.text("socket_type")?.as_deref() {
@@ -75,7 +76,8 @@ impl Unix {
         }
         if let Some(name) = &self.group {
             let groups = fs::read_to_string("/etc/group").map_err(|error| format!("group: {error}"))?;
-            let group = group_id(&groups, name).ok_or_else(|| format!("group: there is no group {name:?}"))?;
+            let group =
+                group_id(&groups, name).ok_or_else(|| format!("group: there is no group {name:?}"))?;
             std::os::unix::fs::chown(&self.path, None, Some(group))
                 .map_err(|error| format!("group: cannot give {path} to {name}: {error}"))?;
         }
@@ -135,7 +137,8 @@ async fn clear(path: &Path) -> io::Result<()> {
     let stream = UnixStream::connect(path).await.err().map(|error| error.kind());
     let datagram = UnixDatagram::unbound()?.connect(path).err().map(|error| error.kind());
     // Of both kinds of sockets, the wrong one is refused for another reason.
-    if stream == Some(io::ErrorKind::ConnectionRefused) || datagram == Some(io::ErrorKind::ConnectionRefused) {
+    if stream == Some(io::ErrorKind::ConnectionRefused) || datagram == Some(io::ErrorKind::ConnectionRefused)
+    {
         return fs::remove_file(path);
     }
     Err(io::ErrorKind::AddrInUse.into())
@@ -157,6 +160,9 @@ mod tests {
     #[test]
     fn groups_have_names_and_numbers() {
         let groups = "root:x:0:\nadm:x:4:syslog,ubuntu\n";
-        assert_eq!((group_id(groups, "adm"), group_id(groups, "7"), group_id(groups, "no")), (Some(4), Some(7), None));
+        assert_eq!(
+            (group_id(groups, "adm"), group_id(groups, "7"), group_id(groups, "no")),
+            (Some(4), Some(7), None)
+        );
     }
 }
