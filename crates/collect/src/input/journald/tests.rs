@@ -160,7 +160,8 @@ async fn reading_begins_where_it_is_told() {
     let ages = [7200, 3000, 10];
     let entries: Vec<_> = ages.iter().zip(1..).map(|(age, number)| entry(number, now - age, 1, "")).collect();
     since.write("a.journal", &entries);
-    let settings = since.settings(&json!({"seek": "cursor", "cursor_seek_fallback": "since", "since": "-1h"}));
+    let settings =
+        since.settings(&json!({"seek": "cursor", "cursor_seek_fallback": "since", "since": "-1h"}));
     assert_eq!(messages(&since.read(2, &settings).await), ["m2", "m3"]);
 }
 
