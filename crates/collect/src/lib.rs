@@ -12,7 +12,7 @@
 //! | [`input`] | where events come from; `input::file` reads files |
 //! | [`syslog`] | messages of syslog, taken apart |
 //! | [`registry`] | how far each source has been read and acknowledged |
-//! | [`outlet`] | the way to an output, with a bound |
+//! | [`outlet`], `queue` | the way to an output: in memory, and on the disk for what nobody could read again |
 //! | `output` | where events go |
 //!
 //! # How an event travels
@@ -46,11 +46,13 @@ pub mod collector;
 pub mod config;
 pub mod event;
 pub mod input;
+mod link;
 pub mod metrics;
 pub mod outlet;
 mod output;
 pub mod plan;
 mod processor;
+mod queue;
 pub mod registry;
 pub mod state;
 pub mod stream;

@@ -211,6 +211,14 @@ impl Positions {
         }
     }
 
+    /// Writes what has changed now, of all streams. Blocks.
+    ///
+    /// # Errors
+    /// [`RegistryError::Write`]; it is tried again with the others.
+    pub fn flush(&self) -> Result<(), RegistryError> {
+        self.registry.flush()
+    }
+
     /// Forgets a position.
     pub fn remove(&self, key: &str) {
         let mut memory = self.registry.memory();

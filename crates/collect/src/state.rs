@@ -59,8 +59,8 @@ pub struct States {
     pub inputs: BTreeMap<String, UnitStatus>,
     /// Outputs by name.
     pub outputs: BTreeMap<String, UnitStatus>,
-    /// What is wrong with the collector's own directory, if something is.
-    pub storage: Option<Status>,
+    /// What is wrong with the collector's own files, by what they are: `positions`, or the queue of an output.
+    pub storage: BTreeMap<String, Status>,
 }
 
 /// Which unit a status is of.
@@ -143,9 +143,14 @@ impl Board {
         self.shared.dirty.notify_one();
     }
 
-    /// Sets what is wrong with the collector's directory.
-    pub(crate) fn storage(&self, status: Option<Status>) {
-        self.lock().storage = status;
+    /// Sets what is wrong with files of the collector's.
+    pub(crate) fn storage(&self, what: &str, status: Option<Status>) {
+        let mut states = self.lock();
+        match status {
+            Some(status) => states.storage.insert(what.to_owned(), status),
+            None => states.storage.remove(what),
+        };
+        drop(states);
         self.shared.dirty.notify_one();
     }
 

@@ -131,6 +131,25 @@ impl Stream {
         })
     }
 
+    /// The stream of events that were queued on disk: where they go, and nothing else.
+    pub(crate) fn of_queue(
+        input: String,
+        id: String,
+        data_stream: DataStream,
+        pipeline: Option<String>,
+    ) -> Stream {
+        Stream {
+            input,
+            id,
+            index: data_stream.index().into(),
+            data_stream,
+            pipeline,
+            base: Arc::default(),
+            chain: Chain::default(),
+            counters: Counters::default(),
+        }
+    }
+
     /// The id of the stream.
     #[must_use]
     pub fn id(&self) -> &str {

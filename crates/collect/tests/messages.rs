@@ -1,5 +1,7 @@
 //! Inputs that take what others send, in a whole collector that writes to files.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

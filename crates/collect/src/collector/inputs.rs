@@ -13,7 +13,7 @@ use super::outputs::OutputPart;
 use super::{Collector, Common, Running};
 use crate::config::{Config, Mistake, merge, nested};
 use crate::input::{self, Builder, Context, Definition, Input};
-use crate::outlet::Outlet;
+use crate::link::Link;
 use crate::plan::InputUnit;
 use crate::processor::Chain;
 use crate::state::{Status, Unit, UnitState};
@@ -59,7 +59,7 @@ impl Collector {
             failed(format!("type: {:?} is no input that this agent has", unit.kind));
             return;
         };
-        let Some(outlet) = running.outlets.get(&unit.output).cloned() else {
+        let Some(link) = running.links.get(&unit.output).cloned() else {
             failed(format!("use_output: the policy has no output {:?}", unit.output));
             return;
         };
@@ -70,7 +70,7 @@ impl Collector {
         let processors = output.as_ref().and_then(|output| output.processors.clone());
         for (id, config) in streams(&unit) {
             let part = Part { unit: &unit, id: &id, config, processors: processors.as_ref(), definition };
-            match part.build(&self.common, &outlet, &stop) {
+            match part.build(&self.common, &link, &stop) {
                 Ok((input, context)) => {
                     board.stream(&unit.id, &id, Status::new(UnitState::Starting, "starting"));
                     tasks.spawn(keep_running(input, context));
@@ -97,7 +97,7 @@ impl Part<'_> {
     fn build(
         self,
         common: &Common,
-        outlet: &Arc<Outlet>,
+        link: &Arc<Link>,
         stop: &CancellationToken,
     ) -> Result<(Box<dyn Input>, Context), Mistake> {
         let config = Config::new(&self.config);
@@ -132,7 +132,7 @@ impl Part<'_> {
         };
         let context = Context {
             stream,
-            outlet: Arc::clone(outlet),
+            link: Arc::clone(link),
             positions: common.registry.positions(self.id),
             board: common.board.clone(),
             note,

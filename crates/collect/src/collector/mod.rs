@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::link::{self, Link};
 use crate::metrics::{Counters, Metrics};
-use crate::outlet::Outlet;
 use crate::plan::{InputUnit, Plan, Settings};
 use crate::registry::{FLUSH_INTERVAL, Registry, RegistryError};
 use crate::state::{Board, States, Status, Unit, UnitState};
@@ -73,9 +73,19 @@ struct Common {
     counters: Counters,
 }
 
+impl Common {
+    fn parts(&self) -> link::Parts {
+        link::Parts {
+            registry: Arc::clone(&self.registry),
+            board: self.board.clone(),
+            counters: self.counters.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Running {
-    outlets: BTreeMap<String, Arc<Outlet>>,
+    links: BTreeMap<String, Arc<Link>>,
     outputs: BTreeMap<String, RunningOutput>,
     inputs: BTreeMap<String, RunningInput>,
 }
@@ -149,11 +159,11 @@ impl Collector {
     pub async fn stop(&self, grace: Duration) {
         let mut running = self.running.lock().await;
         self.stop_inputs(&mut running, &Plan::default()).await;
-        for outlet in running.outlets.values() {
-            outlet.flush();
+        for link in running.links.values() {
+            link.outlet().flush();
         }
         let idle = async {
-            while !running.outlets.values().all(|outlet| outlet.is_idle()) {
+            while !running.links.values().all(|link| link.outlet().is_idle()) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -167,6 +177,26 @@ impl Collector {
         self.tasks.wait().await;
         write_positions(&self.common).await;
         self.common.board.publish_now();
+    }
+
+    /// Ends at once, without finishing anything: no event is waited for, no position is written. What a killed process
+    /// would do; for tests of what comes after.
+    pub async fn abandon(&self) {
+        let mut running = self.running.lock().await;
+        self.stop.cancel();
+        for output in running.outputs.values() {
+            output.abandon();
+        }
+        for link in running.links.values() {
+            link.close().await;
+        }
+        for input in running.inputs.values() {
+            input.tasks.close();
+            input.tasks.wait().await;
+        }
+        *running = Running::default();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Stops inputs that the plan does not have, or has otherwise.
@@ -229,5 +259,5 @@ async fn write_positions(common: &Common) {
     if let Some(problem) = &problem {
         tracing::error!("{problem}");
     }
-    common.board.storage(problem.map(|problem| Status::new(UnitState::Degraded, problem)));
+    common.board.storage("positions", problem.map(|problem| Status::new(UnitState::Degraded, problem)));
 }

@@ -7,13 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Collector, Running, STOP_UNIT};
+use crate::link::Link;
 use crate::outlet::Outlet;
 use crate::output;
 use crate::plan::{OutputUnit, Plan};
 use crate::state::{Status, Unit, UnitState};
-
-/// Bytes of events that one output holds in memory, those on their way included. Four requests of the largest size.
-const MEMORY: u32 = 16 << 20;
 
 /// An output that runs, or failed to.
 #[derive(Debug)]
@@ -21,6 +19,12 @@ pub(super) struct RunningOutput {
     pub(super) unit: OutputUnit,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl RunningOutput {
+    pub(super) fn abandon(&self) {
+        self.stop.cancel();
+    }
 }
 
 /// What inputs depend on: a change of it means to start them anew.
@@ -58,26 +62,36 @@ impl Collector {
                 tracing::warn!(name, "an output does not stop; going on without it");
             }
             if wanted(&name).is_none() {
-                if let Some(outlet) = running.outlets.remove(&name) {
-                    outlet.close();
+                if let Some(link) = running.links.remove(&name) {
+                    link.close().await;
                 }
                 self.common.board.remove(&Unit::Output(name));
             }
         }
         for unit in &plan.outputs {
-            if !running.outputs.contains_key(&unit.name) {
-                let started = self.start_output(running, unit);
-                running.outputs.insert(unit.name.clone(), started);
+            if running.outputs.contains_key(&unit.name) {
+                continue;
             }
+            let outlet = self.link(running, unit).await;
+            let started = self.start_output(&outlet, unit);
+            running.outputs.insert(unit.name.clone(), started);
         }
     }
 
-    fn start_output(&self, running: &mut Running, unit: &OutputUnit) -> RunningOutput {
+    /// The way to an output; what an earlier run has left on the disk goes out, whether anybody adds to it or not.
+    async fn link(&self, running: &mut Running, unit: &OutputUnit) -> Arc<Outlet> {
+        if let Some(link) = running.links.get(&unit.name) {
+            return Arc::clone(link.outlet());
+        }
+        let link = Link::new(&self.common.settings.data, unit, &self.common.parts());
+        link.resume().await;
+        let outlet = Arc::clone(link.outlet());
+        running.links.insert(unit.name.clone(), Arc::new(link));
+        outlet
+    }
+
+    fn start_output(&self, outlet: &Arc<Outlet>, unit: &OutputUnit) -> RunningOutput {
         let common = &self.common;
-        let outlet = running
-            .outlets
-            .entry(unit.name.clone())
-            .or_insert_with(|| Arc::new(Outlet::new(MEMORY, common.counters.clone())));
         let name = Unit::Output(unit.name.clone());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         match output::build(unit) {

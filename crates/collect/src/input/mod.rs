@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
 use crate::config::{Config, Mistake};
-use crate::outlet::{Closed, Outlet};
+use crate::link::Link;
+use crate::outlet::Closed;
 use crate::plan::Settings;
 use crate::processor::Chain;
 use crate::registry::Positions;
@@ -98,11 +99,15 @@ impl Builder<'_> {
     }
 }
 
+/// An input that is to stop still gets this long to bring to the disk what it has taken: its sender may think that it
+/// was delivered.
+const STORE_GRACE: Duration = Duration::from_secs(3);
+
 /// What a running input has to do with.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub(crate) stream: Arc<Stream>,
-    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) link: Arc<Link>,
     pub(crate) positions: Positions,
     pub(crate) board: Board,
     pub(crate) note: String,
@@ -131,9 +136,31 @@ impl Context {
     pub async fn send(&self, batch: Batch) -> Result<(), Closed> {
         tokio::select! {
             biased;
-            sent = self.outlet.send(batch) => sent,
+            sent = self.link.outlet().send(batch) => sent,
             () = self.stop.cancelled() => Err(Closed),
         }
+    }
+
+    /// Hands over a batch that could not be read again: comes back when it is safe on the disk, so that its sender can
+    /// be told. Waits while the queue on disk has no room, or the disk is in trouble.
+    ///
+    /// # Errors
+    /// The collector stops, and the batch may not be safe: do not tell the sender that it is.
+    pub async fn store(&self, batch: Batch) -> Result<(), Closed> {
+        if batch.is_empty() {
+            batch.settle();
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            stored = self.link.store(&batch) => stored,
+            () = self.stopped_for(STORE_GRACE) => Err(Closed),
+        }
+    }
+
+    async fn stopped_for(&self, grace: Duration) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(grace).await;
     }
 
     /// Where this stream's positions are kept.

@@ -50,6 +50,11 @@ impl Tail {
         self.match_heads(&unresolved, now);
         self.after_missing(now);
         self.open_unread(now);
+        if std::mem::take(&mut self.added) {
+            // On the disk before the first line is sent: after a crash its documents have the same ids. If that
+            // fails, they may be there twice; the collector reports the trouble, and goes on.
+            let _ = self.positions.flush();
+        }
         self.scanned = true;
         self.next_scan = now + u64::try_from(self.options.check_interval.as_millis()).unwrap_or(u64::MAX);
         self.count_open(open);
@@ -243,9 +248,9 @@ impl Tail {
                 file.skip_to(look.size);
             }
         }
-        // Written down before the first line is sent: after a crash its documents keep their ids.
         file.remember();
         self.files.push(file);
+        self.added = true;
     }
 
     /// Files that no pattern finds any more.

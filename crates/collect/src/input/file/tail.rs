@@ -47,6 +47,8 @@ pub(super) struct Tail {
     pub(super) started: u64,
     pub(super) first_started: u64,
     pub(super) scanned: bool,
+    /// The scan that is running has found a new file.
+    pub(super) added: bool,
     /// The file that is read first in the next turn.
     pub(super) turn: usize,
     pub(super) buffer: Vec<u8>,
@@ -99,6 +101,7 @@ impl Tail {
             started: now,
             first_started,
             scanned: false,
+            added: false,
             turn: 0,
             buffer: Vec::new(),
             complaint: None,
