@@ -159,3 +159,37 @@ async fn settings_that_are_wrong_or_unknown_are_told() {
     assert!(status.message.contains("settings without effect here: colour"), "{}", status.message);
     collector.stop(Duration::from_secs(5)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_while_the_output_was_away_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let collector = start(&directory).await;
+    // Nobody listens there.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut away = plan(directory.path(), &[tcp("127.0.0.1:0")]);
+    let engine = json!({"type": "elasticsearch", "hosts": [format!("http://{closed}")]});
+    away.outputs = vec![OutputUnit {
+        name: "default".to_owned(),
+        kind: "elasticsearch".to_owned(),
+        config: map(&engine),
+    }];
+    collector.apply(away).await;
+    let mut stream = TcpStream::connect(address(&collector, "tcp").await).await.unwrap();
+    for number in 0..100 {
+        stream.write_all(format!("<13>Oct 11 22:14:15 web app: m{number}\n").as_bytes()).await.unwrap();
+    }
+    let taken = async {
+        while collector.metrics().events_read < 100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, taken).await.expect("they are read in time");
+    collector.stop(Duration::ZERO).await;
+
+    let collector = start(&directory).await;
+    collector.apply(plan(directory.path(), &[])).await;
+    let events = events(&directory, 100).await;
+    let expected: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
+    assert_eq!(events.iter().map(|event| event["message"].as_str().unwrap()).collect::<Vec<_>>(), expected);
+    collector.stop(Duration::from_secs(5)).await;
+}
