@@ -11,6 +11,7 @@ mod options;
 mod parser;
 mod read;
 mod scan;
+mod syslog;
 mod system;
 mod tail;
 mod text;

@@ -37,7 +37,8 @@ use serde_json::{Map, json};
 
 use crate::config::{Config, Mistake};
 use crate::input::{Builder, Context, Definition, Input};
-use message::{OWN_FIELDS, Shape, Syslog};
+use crate::syslog::{Format, Settings};
+use message::{OWN_FIELDS, Shape};
 use tcp::Tcp;
 use udp::Udp;
 use unix::Unix;
@@ -67,7 +68,7 @@ fn transport(kind: &str, config: &Config, shape: Shape) -> Result<Box<dyn Input>
 /// `format`, `timezone`, and the settings of one transport in `protocol`.
 fn syslog(builder: &mut Builder<'_>) -> Result<Box<dyn Input>, Mistake> {
     let config = builder.config;
-    let shape = Shape { syslog: Some(Syslog::read(config)?) };
+    let shape = Shape { syslog: Some(Settings::read(config, Format::Rfc3164)?) };
     let protocol = config.section("protocol")?;
     let mut kinds = protocol.map().keys();
     let (kind, None) = (kinds.next(), kinds.next()) else {
