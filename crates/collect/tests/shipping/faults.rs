@@ -1,0 +1,161 @@
+//! An engine in trouble: nothing is lost, nothing is sent for ever, and the state says why.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fleet_collect::UnitState;
+use serde_json::{Value, json};
+
+use crate::engine::{Engine, Mood};
+use crate::world::{INDEX, World, die, numbered, until};
+
+fn message(document: &Value) -> &str {
+    document["document"]["message"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_makes_events_wait() {
+    let (engine, world) = (Engine::start().await, World::new());
+    for status in [503, 429, 401, 403, 404] {
+        engine.mood(Mood::Status(status));
+        world.write("a.log", [format!("during {status}")]);
+    }
+    engine.mood(Mood::Status(503));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    for (status, words) in [
+        (503, "answers 503"),
+        (429, "busy (429)"),
+        (401, "check api_key"),
+        (403, "create_doc"),
+        (404, "check the path"),
+    ] {
+        engine.mood(Mood::Status(status));
+        until(&collector, words, |states| {
+            states.outputs.get("default").is_some_and(|output| {
+                output.status.state == UnitState::Degraded && output.status.message.contains(words)
+            })
+        })
+        .await;
+    }
+    assert!(engine.documents(INDEX).is_empty());
+    engine.mood(Mood::Well);
+    engine.has(INDEX, 5).await;
+    until(&collector, "healthy again", |states| states.outputs["default"].status.state == UnitState::Healthy)
+        .await;
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn only_what_was_refused_is_sent_again() {
+    let (engine, world) = (Engine::start().await, World::new());
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refusals);
+    engine.mood(Mood::Each(Box::new(move |document| {
+        let odd = message(document).ends_with('7') && count.fetch_add(1, Ordering::Relaxed) < 15;
+        if odd { (429, "es_rejected_execution_exception") } else { (201, "") }
+    })));
+    world.write("a.log", numbered(0..100));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    engine.has(INDEX, 100).await;
+    assert_eq!(engine.requests(), [100, 10, 5]);
+    collector.stop(Duration::from_secs(5)).await;
+    assert_eq!(collector.metrics().events_retried, 15);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_a_dead_letter() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Each(Box::new(|document| match document["index"].as_str() {
+        Some(INDEX) if message(document) == "line 3" => (400, "mapper_parsing_exception"),
+        _ => (201, ""),
+    })));
+    world.write("a.log", numbered(0..5));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    let dead = "logs-elastic_agent.dead_letter-prod";
+    engine.has(dead, 1).await;
+    engine.has(INDEX, 4).await;
+    let letter = &engine.documents(dead)[0];
+    assert_eq!(letter["error"]["type"], "mapper_parsing_exception");
+    assert!(letter["message"].as_str().unwrap().contains("line 3"));
+    assert_eq!(letter["labels"]["index"], INDEX);
+    until(&collector, "the state tells it", |states| {
+        states.outputs["default"].status.message.contains("1 events were refused for good")
+    })
+    .await;
+    collector.stop(Duration::from_secs(5)).await;
+    let metrics = collector.metrics();
+    assert_eq!((metrics.events_dead_lettered, metrics.events_lost), (1, 0));
+}
+
+#[tokio::test]
+async fn what_may_not_be_kept_even_as_a_dead_letter_stops_nothing() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Each(Box::new(|document| match document["index"].as_str() {
+        Some(INDEX) if message(document) == "line 3" => (400, "mapper_parsing_exception"),
+        Some(INDEX) => (201, ""),
+        _ => (403, "security_exception"),
+    })));
+    world.write("a.log", numbered(0..5));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    until(&collector, "the state tells it", |states| {
+        states
+            .outputs
+            .get("default")
+            .is_some_and(|output| output.status.message.contains("1 could not be kept"))
+    })
+    .await;
+    assert_eq!(engine.documents(INDEX).len(), 4);
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_split() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Status(413));
+    world.write("a.log", numbered(0..100));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    engine.requested(3).await;
+    engine.mood(Mood::Well);
+    engine.has(INDEX, 100).await;
+    assert_eq!(engine.requests()[..3], [100, 50, 25]);
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn hosts_that_fail_are_rested_and_others_take_over() {
+    let (bad, good, world) = (Engine::start().await, Engine::start().await, World::new());
+    bad.mood(Mood::Status(500));
+    let collector = world.start().await;
+    let hosts = [format!("http://{}", bad.address), format!("http://{}", good.address)];
+    collector.apply(world.plan(&hosts, &json!({}))).await;
+    for round in 0..6 {
+        world.write("a.log", [format!("round {round}")]);
+        good.has(INDEX, round + 1).await;
+    }
+    assert!(!bad.requests().is_empty());
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn after_a_crash_what_the_engine_has_is_not_there_twice() {
+    let (engine, world) = (Engine::start().await, World::new());
+    for round in 0..5 {
+        world.write("a.log", numbered(round * 2000..round * 2000 + 2000));
+        let collector = world.start().await;
+        collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+        engine.has(INDEX, round * 2000 + 500).await;
+        die(collector).await;
+    }
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    engine.has(INDEX, 10_000).await;
+    collector.stop(Duration::from_secs(5)).await;
+    assert!(engine.messages(INDEX).into_iter().eq(numbered(0..10_000)), "each line once, in order");
+    assert!(engine.requests().iter().sum::<usize>() > 10_000, "some were sent twice");
+}
