@@ -106,14 +106,9 @@ async fn lists(bench: &mut Bench<'_>, server: &mut Server) -> Result<(), BenchEr
             ("by their last change", "&sortField=updated_at&sortOrder=desc"),
         ] {
             let path = format!("{all}?perPage={PAGE}{query}");
-            let first = bench.asked(
-                server,
-                &format!("{what}, {how}: the first page of 100"),
-                &path,
-                Some(MOST_MILLIS),
-            );
-            let total =
-                first.await?["total"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or(0);
+            let name = format!("{what}, {how}: the first page of 100");
+            let first = bench.asked(server, &name, &path, Some(MOST_MILLIS)).await?;
+            let total = first["total"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or(0);
             if total < bench.arguments.policies * 4 / 5 {
                 return Err(BenchError::Wrong(format!("{total} {what} are listed")));
             }
