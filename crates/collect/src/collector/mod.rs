@@ -1,0 +1,233 @@
+//! A plan carried out.
+
+mod inputs;
+mod outputs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::{Counters, Metrics};
+use crate::outlet::Outlet;
+use crate::plan::{InputUnit, Plan, Settings};
+use crate::registry::{FLUSH_INTERVAL, Registry, RegistryError};
+use crate::state::{Board, States, Status, Unit, UnitState};
+use crate::{input, output};
+use inputs::RunningInput;
+use outputs::RunningOutput;
+
+/// How long a unit that is to stop may take, before the plan goes on without it.
+const STOP_UNIT: Duration = Duration::from_secs(5);
+
+/// A collector cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its positions.
+    #[error("the collector cannot use its directory {}", directory.display())]
+    Registry {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: RegistryError,
+    },
+    /// A task that was started broke down.
+    #[error("the collector cannot be started")]
+    Broken(#[source] tokio::task::JoinError),
+}
+
+/// Whether an input of this `type` can be collected here.
+#[must_use]
+pub fn handles(kind: &str) -> bool {
+    input::definition(kind).is_some()
+}
+
+/// Whether there is an output of this `type`.
+#[must_use]
+pub fn handles_output(kind: &str) -> bool {
+    output::KINDS.contains(&kind)
+}
+
+/// Carries out plans, one after the other.
+#[derive(Debug)]
+pub struct Collector {
+    common: Common,
+    running: Mutex<Running>,
+    /// The tasks of the collector itself: they end last.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What all units share.
+#[derive(Clone, Debug)]
+struct Common {
+    settings: Arc<Settings>,
+    host_name: Arc<str>,
+    registry: Arc<Registry>,
+    board: Board,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    outlets: BTreeMap<String, Arc<Outlet>>,
+    outputs: BTreeMap<String, RunningOutput>,
+    inputs: BTreeMap<String, RunningInput>,
+}
+
+impl Collector {
+    /// Opens the positions, and waits for a plan.
+    ///
+    /// # Errors
+    /// [`StartError`]: the directory cannot be used.
+    pub async fn start(settings: Settings) -> Result<Collector, StartError> {
+        let directory = settings.data.clone();
+        let opened = {
+            let directory = directory.clone();
+            tokio::task::spawn_blocking(move || Registry::open(&directory))
+                .await
+                .map_err(StartError::Broken)?
+        };
+        let (registry, warning) = opened.map_err(|source| StartError::Registry { directory, source })?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        let host_name = settings
+            .host_name
+            .clone()
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        let common = Common {
+            settings: Arc::new(settings),
+            host_name: host_name.into(),
+            registry: Arc::new(registry),
+            board: Board::new(),
+            counters: Counters::default(),
+        };
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let board = common.board.clone();
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { board.publish().await }));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(flush(common.clone())));
+        Ok(Collector { common, running: Mutex::default(), tasks, stop })
+    }
+
+    /// Makes what runs be what the plan says. What is the same goes on untouched; a unit that cannot be built is
+    /// *Failed* with its reason, and stops no other.
+    pub async fn apply(&self, plan: Plan) {
+        let mut running = self.running.lock().await;
+        self.stop_inputs(&mut running, &plan).await;
+        self.apply_outputs(&mut running, &plan).await;
+        let mut known = BTreeSet::new();
+        for unit in plan.inputs {
+            if known.insert(unit.id.clone()) {
+                self.start_input(&mut running, unit);
+            } else {
+                tracing::warn!(id = unit.id, "the policy has an input twice: the first is used");
+            }
+        }
+        drop(running);
+        self.common.board.publish_now();
+    }
+
+    /// How everything is, told whenever it changes.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<Arc<States>> {
+        self.common.board.subscribe()
+    }
+
+    /// What went where until now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.common.counters.snapshot()
+    }
+
+    /// Stops the inputs, gives outputs this long for what is on its way, and writes the positions.
+    pub async fn stop(&self, grace: Duration) {
+        let mut running = self.running.lock().await;
+        self.stop_inputs(&mut running, &Plan::default()).await;
+        for outlet in running.outlets.values() {
+            outlet.flush();
+        }
+        let idle = async {
+            while !running.outlets.values().all(|outlet| outlet.is_idle()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(grace, idle).await.is_err() {
+            tracing::warn!("events were on their way at the end: they are sent after the next start");
+        }
+        self.apply_outputs(&mut running, &Plan::default()).await;
+        drop(running);
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        write_positions(&self.common).await;
+        self.common.board.publish_now();
+    }
+
+    /// Stops inputs that the plan does not have, or has otherwise.
+    async fn stop_inputs(&self, running: &mut Running, plan: &Plan) {
+        let wanted: BTreeMap<&str, &InputUnit> =
+            plan.inputs.iter().rev().map(|unit| (unit.id.as_str(), unit)).collect();
+        let same = |id: &str, input: &RunningInput| {
+            wanted
+                .get(id)
+                .is_some_and(|unit| **unit == input.unit && input.output == outputs::part(plan, &unit.output))
+        };
+        let going: Vec<String> =
+            running.inputs.iter().filter(|(id, input)| !same(id, input)).map(|(id, _)| id.clone()).collect();
+        let going: Vec<(String, RunningInput)> =
+            going.into_iter().filter_map(|id| running.inputs.remove_entry(&id)).collect();
+        for (id, input) in &going {
+            let again = wanted.contains_key(id.as_str());
+            let state = if again { UnitState::Configuring } else { UnitState::Stopping };
+            self.common
+                .board
+                .unit(&Unit::Input(id.clone()), Status::new(state, "stopping what ran until now"));
+            input.stop.cancel();
+        }
+        let deadline = tokio::time::Instant::now() + STOP_UNIT;
+        for (id, input) in going {
+            input.tasks.close();
+            if tokio::time::timeout_at(deadline, input.tasks.wait()).await.is_err() {
+                tracing::warn!(id, "an input does not stop; going on without it");
+            }
+            if !wanted.contains_key(id.as_str()) {
+                self.common.board.remove(&Unit::Input(id));
+            }
+        }
+    }
+}
+
+/// Writes positions to the disk for as long as the collector runs.
+async fn flush(common: Common) {
+    let mut interval = tokio::time::interval(FLUSH_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        write_positions(&common).await;
+    }
+}
+
+async fn write_positions(common: &Common) {
+    if !common.registry.is_dirty() {
+        return;
+    }
+    let registry = Arc::clone(&common.registry);
+    let problem = match tokio::task::spawn_blocking(move || registry.flush()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            Some(format!("{error}: {source}"))
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(problem) = &problem {
+        tracing::error!("{problem}");
+    }
+    common.board.storage(problem.map(|problem| Status::new(UnitState::Degraded, problem)));
+}

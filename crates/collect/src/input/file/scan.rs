@@ -1,0 +1,391 @@
+//! Which files there are, and which of them are known.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::gzip::Gzip;
+use super::options::{Identity, Inactive};
+use super::system::{FileSystem, Kind, Look, Node, OpenFile};
+use super::tail::Tail;
+use super::tracked::{About, Head, Tracked};
+
+/// A head that is shorter than this proves little.
+const TELLING: usize = 64;
+
+/// Scans for which a file that looks like a copy of another is left alone: who copies and truncates is done by then.
+const PATIENCE: u8 = 2;
+
+/// For this long a file that is gone may come back and go on: a file system that was unmounted, a slow rotation.
+const GONE_MS: u64 = 3_600_000;
+
+/// For this long a content that was truncated away is looked for in copies.
+const DETACHED_MS: u64 = 120_000;
+
+/// Entries of a directory that are looked at for a file that was renamed out of the patterns.
+const SIBLINGS: usize = 4096;
+
+/// A file that a pattern found.
+struct Candidate {
+    path: PathBuf,
+    look: Look,
+}
+
+/// What a candidate begins with.
+struct Beginning {
+    bytes: Vec<u8>,
+    compressed: bool,
+}
+
+impl Tail {
+    /// Looks for files, and opens those that have something new.
+    pub(super) fn scan(&mut self, now: u64) {
+        let open = self.open_files();
+        self.complaint = None;
+        let candidates = self.candidates();
+        for file in &mut self.files {
+            file.seen = false;
+        }
+        let unresolved = self.match_known(candidates, now);
+        self.match_heads(&unresolved, now);
+        self.after_missing(now);
+        self.open_unread(now);
+        self.scanned = true;
+        self.next_scan = now + u64::try_from(self.options.check_interval.as_millis()).unwrap_or(u64::MAX);
+        self.count_open(open);
+    }
+
+    /// Keeps the count of open files.
+    pub(super) fn count_open(&self, before: usize) {
+        let counters = self.stream.counters();
+        counters.files_open.add(self.open_files() as u64);
+        counters.files_open.sub(before as u64);
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let options = &self.options;
+        let mut paths = BTreeSet::new();
+        for glob in &options.globs {
+            glob.paths(&*self.system, &mut paths);
+        }
+        let mut nodes = BTreeSet::new();
+        let mut candidates = Vec::with_capacity(paths.len());
+        for path in paths {
+            let text = path.to_string_lossy();
+            let excluded = options.exclude_files.iter().any(|pattern| pattern.is_match(&text));
+            let included = options.include_files.is_empty()
+                || options.include_files.iter().any(|pattern| pattern.is_match(&text));
+            if excluded || !included {
+                continue;
+            }
+            let Ok(look) = self.system.look(&path, options.symlinks) else { continue };
+            // A file under two names is read once.
+            if look.kind == Kind::File && nodes.insert(look.node) {
+                candidates.push(Candidate { path, look });
+            }
+        }
+        candidates
+    }
+
+    /// Finds candidates whose node (or path, if that is what identifies a file) is known and still holds the same
+    /// content; gives back the others.
+    fn match_known(&mut self, candidates: Vec<Candidate>, now: u64) -> Vec<Candidate> {
+        let by_path = self.options.identity == Identity::Path;
+        let live = self.files.iter().enumerate().filter(|(_, file)| !file.detached);
+        let nodes: HashMap<(Node, Option<PathBuf>), usize> = live
+            .map(|(index, file)| ((file.about.node, by_path.then(|| file.about.path.clone())), index))
+            .collect();
+        let mut unresolved = Vec::new();
+        for candidate in candidates {
+            let key = (candidate.look.node, by_path.then(|| candidate.path.clone()));
+            match nodes.get(&key) {
+                Some(index) if self.is_same(*index, &candidate) => self.attach(*index, &candidate),
+                Some(index) => {
+                    self.detach(*index, now);
+                    unresolved.push(candidate);
+                }
+                None => unresolved.push(candidate),
+            }
+        }
+        unresolved
+    }
+
+    fn is_same(&mut self, index: usize, candidate: &Candidate) -> bool {
+        let look = &candidate.look;
+        let file = &self.files[index];
+        let (head, compressed) = (file.about.head, file.compressed);
+        if file.size == look.size && file.modified == look.modified {
+            return true;
+        }
+        if !compressed && (look.size < file.offset || look.size < head.length as u64) {
+            return false;
+        }
+        let start = self.options.fingerprint_offset;
+        let bytes = match &mut self.files[index].handle {
+            Some(handle) if !compressed => read_head(&mut **handle, start, head.length),
+            _ => self.beginning(&candidate.path, head.length).map(|beginning| beginning.bytes),
+        };
+        match bytes {
+            Ok(bytes) => head.begins(&bytes),
+            // It is there but cannot be read now: nothing says that it is another one.
+            Err(_) => true,
+        }
+    }
+
+    /// The candidate is this file.
+    fn attach(&mut self, index: usize, candidate: &Candidate) {
+        let file = &mut self.files[index];
+        file.seen = true;
+        file.missed = 0;
+        file.detached = false;
+        file.size = candidate.look.size;
+        file.modified = candidate.look.modified;
+        let changed = file.about.path != candidate.path || file.about.node != candidate.look.node;
+        if changed {
+            file.about.path.clone_from(&candidate.path);
+            file.about.node = candidate.look.node;
+            file.remember();
+        }
+    }
+
+    /// The file's node holds another content now; the old one may be found in a copy.
+    pub(super) fn detach(&mut self, index: usize, now: u64) {
+        let file = &mut self.files[index];
+        file.close(&self.options.parsers);
+        file.detached = true;
+        file.missing_since = now;
+    }
+
+    /// Finds candidates by what they begin with; what is left is new.
+    fn match_heads(&mut self, candidates: &[Candidate], now: u64) {
+        let mut unclear = HashMap::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.look.size > 0) {
+            let length = self.options.fingerprint_length;
+            let found = self.beginning(&candidate.path, length);
+            let beginning = match found {
+                Ok(beginning) if !beginning.bytes.is_empty() => beginning,
+                Ok(_) => continue,
+                Err(error) => {
+                    self.complaint = Some(format!("cannot read {}: {error}", candidate.path.display()));
+                    continue;
+                }
+            };
+            let waited = self.unclear.get(&candidate.look.node).copied().unwrap_or_default();
+            match self.resolve(candidate, &beginning) {
+                Resolved::Known(index) => {
+                    self.attach(index, candidate);
+                    self.files[index].compressed = beginning.compressed;
+                    self.files[index].about.finished = None;
+                }
+                Resolved::Duplicate => {}
+                Resolved::Unclear if waited < PATIENCE => {
+                    unclear.insert(candidate.look.node, waited + 1);
+                }
+                Resolved::Unclear | Resolved::New => self.add(candidate, &beginning, now),
+            }
+        }
+        self.unclear = unclear;
+    }
+
+    fn resolve(&self, candidate: &Candidate, beginning: &Beginning) -> Resolved {
+        if self.options.identity == Identity::Path {
+            return Resolved::New;
+        }
+        let full = |file: &Tracked| file.about.head.length >= self.options.fingerprint_length;
+        let fits = |file: &Tracked| {
+            let head = &file.about.head;
+            let telling = full(file) || (head.length >= TELLING && head.length as u64 >= file.offset);
+            telling && head.begins(&beginning.bytes)
+        };
+        let fingerprint = self.options.identity == Identity::Fingerprint;
+        // What was truncated away first: a copy of it is where it goes on.
+        let lost = self.files.iter().position(|file| file.detached && fits(file));
+        let missing = || {
+            let missing = |file: &Tracked| {
+                !file.seen && (fingerprint || beginning.compressed) && full(file) && fits(file)
+            };
+            self.files.iter().position(missing)
+        };
+        if let Some(index) = lost.or_else(missing) {
+            let short = !beginning.compressed && candidate.look.size < self.files[index].offset;
+            return if short { Resolved::Unclear } else { Resolved::Known(index) };
+        }
+        let alike = |file: &&Tracked| file.seen && !file.detached && file.about.head.length >= TELLING;
+        match self.files.iter().filter(alike).find(|file| file.about.head.begins(&beginning.bytes)) {
+            Some(file) if full(file) && (fingerprint || beginning.compressed) => Resolved::Duplicate,
+            Some(_) => Resolved::Unclear,
+            None => Resolved::New,
+        }
+    }
+
+    fn add(&mut self, candidate: &Candidate, beginning: &Beginning, now: u64) {
+        let look = &candidate.look;
+        let about = About {
+            path: candidate.path.clone(),
+            node: look.node,
+            head: Head::of(&beginning.bytes),
+            finished: None,
+        };
+        let age = now.saturating_sub(look.modified);
+        let older = self.options.ignore_older.is_some_and(|limit| u128::from(age) > limit.as_millis());
+        let inactive = match self.options.ignore_inactive {
+            Some(Inactive::SinceFirstStart) => look.modified < self.first_started,
+            Some(Inactive::SinceLastStart) => look.modified < self.started,
+            None => false,
+        };
+        let from_end = self.options.from_end && !self.scanned;
+        let mut file = Tracked::new(about, look, &self.positions, &self.options.parsers, now);
+        file.compressed = beginning.compressed;
+        if older || inactive || from_end {
+            if file.compressed {
+                file.about.finished = Some(look.size);
+            } else {
+                file.skip_to(look.size);
+            }
+        }
+        // Written down before the first line is sent: after a crash its documents keep their ids.
+        file.remember();
+        self.files.push(file);
+    }
+
+    /// Files that no pattern finds any more.
+    fn after_missing(&mut self, now: u64) {
+        let mut index = 0;
+        while index < self.files.len() {
+            let file = &mut self.files[index];
+            if file.seen || (file.handle.is_some() && !file.detached) {
+                index += 1;
+                continue;
+            }
+            if file.missed == 0 && !file.detached {
+                file.missing_since = now;
+            }
+            file.missed += 1;
+            let limit = if file.detached { DETACHED_MS } else { GONE_MS };
+            if now.saturating_sub(file.missing_since) > limit {
+                self.forget(index);
+                continue;
+            }
+            if !file.detached && file.missed <= 3 && self.options.identity != Identity::Path {
+                self.find_sibling(index);
+            }
+            index += 1;
+        }
+    }
+
+    /// A closed file that was renamed out of the patterns, beside its old path: what is unread in it is read.
+    fn find_sibling(&mut self, index: usize) {
+        let file = &self.files[index];
+        let Some(directory) = file.about.path.parent() else { return };
+        let entries = self.system.list(directory).unwrap_or_default();
+        let found = entries.into_iter().take(SIBLINGS).filter(|(_, kind)| *kind == Kind::File).find_map(
+            |(path, _)| {
+                let look = self.system.look(&path, false).ok()?;
+                (look.node == file.about.node).then_some((path, look))
+            },
+        );
+        let Some((path, look)) = found else { return };
+        if !file.compressed && look.size <= file.offset {
+            return;
+        }
+        let head = self.beginning(&path, file.about.head.length);
+        if head.is_ok_and(|head| file.about.head.begins(&head.bytes)) {
+            let candidate = Candidate { path, look };
+            self.attach(index, &candidate);
+        }
+    }
+
+    /// Opens what has something new, the oldest first, as far as files may be open.
+    fn open_unread(&mut self, now: u64) {
+        let mut unread: Vec<usize> = (0..self.files.len())
+            .filter(|index| {
+                let file = &self.files[*index];
+                file.seen && !file.detached && file.handle.is_none() && file.is_unread()
+            })
+            .collect();
+        unread.sort_by_key(|index| self.files[*index].modified);
+        let mut room = self.options.harvester_limit.saturating_sub(self.open_files());
+        if room < unread.len() {
+            room += self.close_idle(unread.len() - room);
+        }
+        for index in unread.into_iter().take(room) {
+            let file = &mut self.files[index];
+            match open(&*self.system, &file.about.path, file.compressed) {
+                // Between looking and opening another file may have come to this path: the next scan sees to it.
+                Ok(handle) if handle.look().is_ok_and(|look| look.node == file.about.node) => {
+                    file.handle = Some(handle);
+                    file.active = now;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.complaint = Some(format!("cannot read {}: {error}", file.about.path.display()));
+                }
+            }
+        }
+    }
+
+    /// Closes files that have been read to their end, those first that have been quiet longest.
+    fn close_idle(&mut self, wanted: usize) -> usize {
+        let mut idle: Vec<usize> = (0..self.files.len())
+            .filter(|index| {
+                let file = &self.files[*index];
+                file.handle.is_some() && file.seen && !file.is_unread() && file.pipeline.held_from().is_none()
+            })
+            .collect();
+        idle.sort_by_key(|index| self.files[*index].active);
+        idle.truncate(wanted);
+        for index in &idle {
+            self.files[*index].close(&self.options.parsers);
+        }
+        idle.len()
+    }
+}
+
+impl Tail {
+    /// What a file begins with; of a compressed one, what its content does.
+    fn beginning(&self, path: &Path, length: usize) -> io::Result<Beginning> {
+        let mut file = self.system.open(path)?;
+        let mut magic = [0; 2];
+        let gz = self.options.gzip && path.extension().is_some_and(|extension| extension == "gz");
+        let compressed = gz && file.read_at(0, &mut magic)? == 2 && magic == [0x1f, 0x8b];
+        if compressed {
+            file = Box::new(Gzip::new(file)?);
+        }
+        // A compressed file that is still being written ends too early: it is looked at again.
+        let bytes = match read_head(&mut *file, self.options.fingerprint_offset, length) {
+            Err(error) if compressed && error.kind() == io::ErrorKind::UnexpectedEof => Vec::new(),
+            other => other?,
+        };
+        Ok(Beginning { bytes, compressed })
+    }
+}
+
+enum Resolved {
+    /// This one of the files.
+    Known(usize),
+    /// The content of a file that is there: not read twice.
+    Duplicate,
+    /// It may be a copy that is being made.
+    Unclear,
+    New,
+}
+
+/// Opens a file; a compressed one as its content.
+pub(super) fn open(system: &dyn FileSystem, path: &Path, compressed: bool) -> io::Result<Box<dyn OpenFile>> {
+    let file = system.open(path)?;
+    if compressed { Ok(Box::new(Gzip::new(file)?)) } else { Ok(file) }
+}
+
+/// Up to `length` bytes behind `start`; fewer where the file is shorter.
+pub(super) fn read_head(file: &mut dyn OpenFile, start: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(start + filled as u64, &mut bytes[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

@@ -1,0 +1,163 @@
+//! `file`: events in files, one JSON document per line, rotated by size.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Context, Output};
+use crate::batch::Batch;
+use crate::config::{Config, Mistake};
+use crate::outlet::Limits;
+
+const LIMITS: Limits = Limits { events: 4096, bytes: 1 << 20, linger: Duration::from_millis(200) };
+
+pub(super) struct FileOutput {
+    target: Target,
+}
+
+#[derive(Clone)]
+struct Target {
+    directory: PathBuf,
+    name: String,
+    rotate_bytes: u64,
+    files: usize,
+    mode: u32,
+}
+
+/// The file that is being written.
+struct Writer {
+    target: Target,
+    file: Option<(File, u64)>,
+}
+
+impl FileOutput {
+    pub(super) fn read(config: &Config) -> Result<FileOutput, Mistake> {
+        config.allow(&["codec", "bulk_max_size", "rotate_on_startup", "worker", "preset"]);
+        let directory =
+            config.text("path")?.ok_or_else(|| config.mistake("path", "is missing: name a directory"))?;
+        let name = config.text("filename")?.unwrap_or_else(|| "fleet-agent".to_owned());
+        if name.is_empty() || name.contains('/') {
+            return Err(config.mistake("filename", format!("{name:?} must be a name without /")));
+        }
+        let files = config.count("number_of_files", 7)?;
+        if !(2..=1024).contains(&files) {
+            return Err(config.mistake("number_of_files", "must be between 2 and 1024"));
+        }
+        let mode = match config.value("permissions") {
+            None => 0o600,
+            Some(value) => crate::config::scalar(value)
+                .and_then(|text| u32::from_str_radix(text.trim_start_matches("0o"), 8).ok())
+                .filter(|mode| *mode <= 0o777)
+                .ok_or_else(|| config.mistake("permissions", "must be an octal mode such as 0600"))?,
+        };
+        let rotate_bytes = config.number("rotate_every_kb", 10_240)?.max(1).saturating_mul(1024);
+        let target = Target { directory: directory.into(), name, rotate_bytes, files, mode };
+        Ok(FileOutput { target })
+    }
+}
+
+impl Output for FileOutput {
+    fn start(self: Box<Self>, context: Context) {
+        let tasks = context.tasks.clone();
+        tasks.spawn(run(self.target, context));
+    }
+}
+
+async fn run(target: Target, context: Context) {
+    let place = target.directory.join(&target.name).display().to_string();
+    let mut writer = Writer { target, file: None };
+    let mut well = false;
+    loop {
+        let batches = tokio::select! {
+            biased;
+            () = context.stop.cancelled() => return,
+            batches = context.outlet.take(&LIMITS) => batches,
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            let written = writer.write(&batches);
+            (writer, batches, written)
+        });
+        let Ok((back, batches, written)) = work.await else { return };
+        writer = back;
+        match written {
+            Ok(()) => {
+                for batch in batches {
+                    context.counters.events_acknowledged.add(batch.len() as u64);
+                    batch.settle();
+                }
+                if !std::mem::replace(&mut well, true) {
+                    context.healthy("writing");
+                }
+            }
+            Err(error) => {
+                well = false;
+                context.degraded(format!("cannot write {place}: {error}; events wait"));
+                context.outlet.put_back(batches);
+                let pause = tokio::time::sleep(Duration::from_secs(1));
+                tokio::select! { () = context.stop.cancelled() => return, () = pause => {} }
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Writes the batches and waits for the disk. After an error the file is cut back to what was there before.
+    fn write(&mut self, batches: &[Arc<Batch>]) -> io::Result<()> {
+        let mut text = Vec::with_capacity(batches.iter().map(|batch| batch.size() + batch.len()).sum());
+        for batch in batches {
+            for index in 0..batch.len() {
+                text.extend_from_slice(batch.document(index));
+                text.push(b'\n');
+            }
+        }
+        if self.file.as_ref().is_some_and(|(_, size)| *size >= self.target.rotate_bytes) {
+            self.file = None;
+            self.target.rotate()?;
+        }
+        let (file, size) = match &mut self.file {
+            Some(open) => open,
+            none => none.insert(self.target.open()?),
+        };
+        if let Err(error) = file.write_all(&text).and_then(|()| file.sync_data()) {
+            let _ = file.set_len(*size);
+            self.file = None;
+            return Err(error);
+        }
+        *size += text.len() as u64;
+        Ok(())
+    }
+}
+
+impl Target {
+    fn path(&self, number: usize) -> PathBuf {
+        match number {
+            0 => self.directory.join(format!("{}.ndjson", self.name)),
+            _ => self.directory.join(format!("{}-{number}.ndjson", self.name)),
+        }
+    }
+
+    fn open(&self) -> io::Result<(File, u64)> {
+        fs::create_dir_all(&self.directory)?;
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).mode(self.mode).open(self.path(0))?;
+        let size = file.metadata()?.len();
+        Ok((file, size))
+    }
+
+    fn rotate(&self) -> io::Result<()> {
+        for number in (0..self.files - 1).rev() {
+            rename_if_there(&self.path(number), &self.path(number + 1))?;
+        }
+        Ok(())
+    }
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! Processors: what a policy does to events on their way, in the order written.
+//!
+//! Each is a map with one key, its name, over its settings; `when` beside them says for which events. A name that is
+//! not known makes the unit fail with that name: to go on without it could ship what it was meant to take out.
+
+mod add;
+mod condition;
+mod convert;
+mod decode;
+mod dissect;
+mod fields;
+mod host;
+mod text;
+mod timestamp;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::config::{Config, Mistake};
+use crate::event::{Base, Event};
+use condition::Condition;
+
+/// Whether an event goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It does.
+    Keep,
+    /// It is dropped.
+    Drop,
+}
+
+/// One step on the way of an event.
+pub(crate) trait Processor: fmt::Debug + Send + Sync {
+    /// Changes the event.
+    fn run(&self, event: &mut Event) -> Flow;
+
+    /// The top-level fields that it reads or writes, if what it does depends on nothing else: not on time, not on
+    /// the rest of the event. Such a step may be run once for a whole stream.
+    fn touches(&self) -> Option<Vec<String>> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Step {
+    condition: Option<Condition>,
+    processor: Box<dyn Processor>,
+}
+
+/// Processors in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    steps: Vec<Step>,
+}
+
+impl Chain {
+    /// Reads the lists of processors of a stream, its input and its output, and puts them behind each other.
+    pub(crate) fn build(lists: &[(&str, Option<&Value>)]) -> Result<Chain, Mistake> {
+        let mut steps = Vec::new();
+        for (place, list) in lists {
+            match list {
+                None | Some(Value::Null) => {}
+                Some(Value::Array(list)) => {
+                    for (index, item) in list.iter().enumerate() {
+                        steps.push(step(&format!("{place}[{index}]"), item)?);
+                    }
+                }
+                Some(_) => return Err(Mistake::new(*place, "must be a list of processors")),
+            }
+        }
+        Ok(Chain { steps })
+    }
+
+    /// Runs all steps.
+    pub(crate) fn run(&self, event: &mut Event) -> Flow {
+        for step in &self.steps {
+            if step.condition.as_ref().is_some_and(|condition| !condition.holds(event)) {
+                continue;
+            }
+            if step.processor.run(event) == Flow::Drop {
+                return Flow::Drop;
+            }
+        }
+        Flow::Keep
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Runs the first steps on what all events have in common, as far as they touch nothing that differs from event
+    /// to event, and forgets them.
+    pub(crate) fn fold(&mut self, document: Map<String, Value>, own: &[&str]) -> Map<String, Value> {
+        let constant = |step: &Step| {
+            let condition = match &step.condition {
+                None => Some(Vec::new()),
+                Some(condition) => condition.touches(),
+            };
+            let (Some(condition), Some(fields)) = (condition, step.processor.touches()) else { return false };
+            !condition
+                .iter()
+                .chain(&fields)
+                .any(|field| own.contains(&field.as_str()) || field == "@metadata")
+        };
+        let count = self.steps.iter().take_while(|step| constant(step)).count();
+        if count == 0 {
+            return document;
+        }
+        let rest = self.steps.split_off(count);
+        let mut event = Event::new(Arc::new(Base::new(document)));
+        self.run(&mut event);
+        self.steps = rest;
+        event.to_map()
+    }
+}
+
+fn step(place: &str, item: &Value) -> Result<Step, Mistake> {
+    let wrong = || Mistake::new(place, "must be a map with one key, the processor's name");
+    let map = item.as_object().filter(|map| map.len() == 1).ok_or_else(wrong)?;
+    let (name, settings) = map.iter().next().ok_or_else(wrong)?;
+    let empty = Map::new();
+    let settings = match settings {
+        Value::Null => &empty,
+        Value::Object(settings) => settings,
+        _ => return Err(Mistake::new(format!("{place}.{name}"), "must be a map of settings")),
+    };
+    // Field names are dotted here and must stay so: only the condition and plain settings are looked up nested.
+    let config = Config::new(settings);
+    let prefixed =
+        |mistake: Mistake| Mistake::new(format!("{place}.{name}.{}", mistake.field), mistake.problem);
+    let condition = settings.get("when").map(Condition::read).transpose().map_err(prefixed)?;
+    let processor = match build(name, &config).map_err(prefixed)? {
+        Some(processor) => processor,
+        None => {
+            let problem = "is not a processor that this agent has: take it out of the policy, or do it in an ingest pipeline";
+            return Err(Mistake::new(format!("{place}.{name}"), problem));
+        }
+    };
+    Ok(Step { condition, processor })
+}
+
+fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mistake> {
+    Ok(Some(match name {
+        "add_fields" => add::fields(config, "fields")?,
+        "add_labels" => add::labels(config)?,
+        "add_tags" => add::tags(config)?,
+        "add_locale" => add::locale(config)?,
+        "add_host_metadata" => host::build(config)?,
+        "add_id" => add::id(config)?,
+        "drop_event" => Box::new(fields::DropEvent),
+        "drop_fields" => fields::drop(config)?,
+        "include_fields" => fields::include(config)?,
+        "rename" => fields::rename(config)?,
+        "copy_fields" => fields::copy(config)?,
+        "replace" => text::replace(config)?,
+        "truncate_fields" => text::truncate(config)?,
+        "lowercase" => text::case(config, false)?,
+        "uppercase" => text::case(config, true)?,
+        "convert" => convert::build(config)?,
+        "timestamp" => timestamp::build(config)?,
+        "decode_json_fields" => decode::json(config)?,
+        "decode_base64_field" => decode::base64(config)?,
+        "dissect" => dissect::build(config)?,
+        _ => return Ok(None),
+    }))
+}

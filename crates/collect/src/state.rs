@@ -1,0 +1,187 @@
+//! How each unit and each of its streams is, for all to see.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+/// How a unit is: the words that agents use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnitState {
+    /// Being brought up.
+    Starting,
+    /// Being changed.
+    Configuring,
+    /// Does its work.
+    Healthy,
+    /// Works, but not as it should.
+    Degraded,
+    /// Does not work.
+    Failed,
+    /// Being brought down.
+    Stopping,
+    /// Is down.
+    Stopped,
+}
+
+/// How a unit or a stream is, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The state.
+    pub state: UnitState,
+    /// Why, in words for an operator.
+    pub message: String,
+    /// More, for machines.
+    pub payload: Map<String, Value>,
+}
+
+impl Status {
+    /// A state with its reason.
+    pub fn new(state: UnitState, message: impl Into<String>) -> Status {
+        Status { state, message: message.into(), payload: Map::new() }
+    }
+}
+
+/// How an input or output is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitStatus {
+    /// The unit as a whole: the worst of its streams.
+    pub status: Status,
+    /// Each stream by its id; outputs have none.
+    pub streams: BTreeMap<String, Status>,
+}
+
+/// How everything is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct States {
+    /// Inputs by id.
+    pub inputs: BTreeMap<String, UnitStatus>,
+    /// Outputs by name.
+    pub outputs: BTreeMap<String, UnitStatus>,
+    /// What is wrong with the collector's own directory, if something is.
+    pub storage: Option<Status>,
+}
+
+/// Which unit a status is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unit {
+    Input(String),
+    Output(String),
+}
+
+/// Where states are written down, and read by [`Collector::states`](crate::Collector::states).
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    states: Mutex<States>,
+    sender: watch::Sender<Arc<States>>,
+    dirty: tokio::sync::Notify,
+}
+
+impl Board {
+    pub(crate) fn new() -> Board {
+        let shared = Shared {
+            states: Mutex::default(),
+            sender: watch::Sender::new(Arc::default()),
+            dirty: tokio::sync::Notify::new(),
+        };
+        Board { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<States>> {
+        self.shared.sender.subscribe()
+    }
+
+    /// Tells changes as they come. Many that come at once are told once: a plan of 200 inputs starts as one change.
+    pub(crate) async fn publish(&self) {
+        loop {
+            self.shared.dirty.notified().await;
+            tokio::task::yield_now().await;
+            self.publish_now();
+        }
+    }
+
+    /// Tells what has changed until now.
+    pub(crate) fn publish_now(&self) {
+        let states = Arc::new(self.lock().clone());
+        self.shared.sender.send_if_modified(|told| {
+            let changed = **told != *states;
+            if changed {
+                *told = states;
+            }
+            changed
+        });
+    }
+
+    /// Sets a unit's status as a whole; its streams are forgotten.
+    pub(crate) fn unit(&self, unit: &Unit, status: Status) {
+        let mut states = self.lock();
+        let entry = UnitStatus { status, streams: BTreeMap::new() };
+        match unit {
+            Unit::Input(id) => states.inputs.insert(id.clone(), entry),
+            Unit::Output(name) => states.outputs.insert(name.clone(), entry),
+        };
+        drop(states);
+        self.shared.dirty.notify_one();
+    }
+
+    /// Sets the status of a stream of an input, and with it the input's.
+    pub(crate) fn stream(&self, input: &str, stream: &str, status: Status) {
+        let mut states = self.lock();
+        let Some(unit) = states.inputs.get_mut(input) else { return };
+        if unit.streams.get(stream) == Some(&status) {
+            return;
+        }
+        unit.streams.insert(stream.to_owned(), status);
+        unit.status = summary(&unit.streams);
+        drop(states);
+        self.shared.dirty.notify_one();
+    }
+
+    /// Sets what is wrong with the collector's directory.
+    pub(crate) fn storage(&self, status: Option<Status>) {
+        self.lock().storage = status;
+        self.shared.dirty.notify_one();
+    }
+
+    /// Forgets a unit.
+    pub(crate) fn remove(&self, unit: &Unit) {
+        let mut states = self.lock();
+        match unit {
+            Unit::Input(id) => states.inputs.remove(id),
+            Unit::Output(name) => states.outputs.remove(name),
+        };
+        drop(states);
+        self.shared.dirty.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, States> {
+        self.shared.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An input is as its worst stream is; the message names that stream.
+fn summary(streams: &BTreeMap<String, Status>) -> Status {
+    let severity = |state: UnitState| match state {
+        UnitState::Stopped => 0,
+        UnitState::Healthy => 1,
+        UnitState::Stopping => 2,
+        UnitState::Configuring => 3,
+        UnitState::Starting => 4,
+        UnitState::Degraded => 5,
+        UnitState::Failed => 6,
+    };
+    let worst = streams.iter().max_by_key(|(_, status)| severity(status.state));
+    match worst {
+        None => Status::new(UnitState::Healthy, "has no streams"),
+        Some((id, status)) if severity(status.state) >= 5 => {
+            Status::new(status.state, format!("{id}: {}", status.message))
+        }
+        Some((_, status)) => Status::new(status.state, status.message.clone()),
+    }
+}
