@@ -1,0 +1,41 @@
+//! `system/metrics`: measures the machine, and tells it in the documents that users of the `system` integration know.
+//!
+//! Each metricset is a small parser of files below `/proc` and `/sys` and a function from its samples to documents;
+//! shares and rates are made of two samples. No text that these files could hold makes it fail: what cannot be
+//! understood is left out.
+
+mod cpu;
+mod delta;
+mod diskio;
+mod document;
+mod filesystem;
+mod load;
+mod memory;
+mod metricset;
+mod mounts;
+mod network;
+mod process;
+mod root;
+mod settings;
+mod sockets;
+#[cfg(test)]
+mod tests;
+mod text;
+mod uptime;
+
+use std::sync::Mutex;
+
+use tokio::time::Instant;
+
+/// What all streams of a collector share: one clock, so that they wake up together, and one table of processes.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    start: Instant,
+    processes: Mutex<process::Table>,
+}
+
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine { start: Instant::now(), processes: Mutex::default() }
+    }
+}
