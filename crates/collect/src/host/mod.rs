@@ -88,7 +88,9 @@ fn line(path: &Path) -> Option<String> {
 fn id(root: &Path) -> Option<String> {
     // The word that images have there which are to get an id at their first start.
     let is_set = |id: &String| id != "uninitialized";
-    ["etc/machine-id", "var/lib/dbus/machine-id"].iter().find_map(|file| line(&root.join(file)).filter(is_set))
+    ["etc/machine-id", "var/lib/dbus/machine-id"]
+        .iter()
+        .find_map(|file| line(&root.join(file)).filter(is_set))
 }
 
 /// Containers leave marks: files of their engines, a name that systemd was given, the control group of the first

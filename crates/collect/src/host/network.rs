@@ -24,7 +24,9 @@ pub(super) fn addresses() -> Addresses {
     let mut ip = Vec::new();
     let mut mac = BTreeSet::new();
     for interface in interfaces.filter(|interface| !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK)) {
-        if let Some(address) = ip_address(&interface).filter(|address| !ip.contains(address) && ip.len() < MOST) {
+        if let Some(address) =
+            ip_address(&interface).filter(|address| !ip.contains(address) && ip.len() < MOST)
+        {
             ip.push(address);
         }
         if let Some(address) = hardware_address(&interface).filter(|_| mac.len() < MOST) {

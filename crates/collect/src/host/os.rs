@@ -11,7 +11,18 @@ const FAMILIES: [(&str, &[&str]); 6] = [
     ("debian", &["debian", "ubuntu", "raspbian", "linuxmint", "pop", "kali"]),
     (
         "redhat",
-        &["redhat", "rhel", "fedora", "centos", "rocky", "almalinux", "ol", "amzn", "scientific", "openeuler"],
+        &[
+            "redhat",
+            "rhel",
+            "fedora",
+            "centos",
+            "rocky",
+            "almalinux",
+            "ol",
+            "amzn",
+            "scientific",
+            "openeuler",
+        ],
     ),
     ("suse", &["suse", "sles", "sled", "opensuse", "opensuse-leap", "opensuse-tumbleweed"]),
     ("arch", &["arch", "archarm", "manjaro"]),
@@ -69,9 +80,7 @@ impl Os {
 
     pub(super) fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();
-        for (name, value) in
-            [("kernel", &self.kernel), ("name", &self.name), ("platform", &self.platform)]
-        {
+        for (name, value) in [("kernel", &self.kernel), ("name", &self.name), ("platform", &self.platform)] {
             fields.insert(name.to_owned(), json!(value));
         }
         fields.insert("type".to_owned(), json!(self.kind()));
@@ -93,7 +102,10 @@ fn family(id: &str) -> Option<&'static str> {
 /// Assignments as a shell reads them, but nothing is expanded. The last one of a name counts.
 fn pairs(text: &str) -> BTreeMap<&str, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.trim_end(), unquote(value.trim()))).collect()
+    lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim_end(), unquote(value.trim())))
+        .collect()
 }
 
 fn unquote(value: &str) -> String {

@@ -39,7 +39,8 @@ impl Ticks {
             return None;
         }
         // Idle times may fall a little between two readings, for the kernel estimates them.
-        let grown: Vec<u64> = self.0.iter().zip(before.0).map(|(now, before)| now.saturating_sub(before)).collect();
+        let grown: Vec<u64> =
+            self.0.iter().zip(before.0).map(|(now, before)| now.saturating_sub(before)).collect();
         let whole = grown.iter().fold(0_u64, |sum, ticks| sum.saturating_add(*ticks));
         let mut states = [0.0; STATES.len()];
         for (share, ticks) in states.iter_mut().zip(&grown) {

@@ -165,7 +165,8 @@ impl Metricset for DiskIo {
         let (mut read, mut written) = (0_u64, 0_u64);
         for disk in &mut disks {
             let old = self.old(disk);
-            let identity = old.and_then(|old| old.identity.clone()).unwrap_or_else(|| Identity::read(root, disk));
+            let identity =
+                old.and_then(|old| old.identity.clone()).unwrap_or_else(|| Identity::read(root, disk));
             let grown = old.and_then(|old| disk.counters.grown(&old.counters));
             if let Some(grown) = grown.filter(|_| identity.is_whole) {
                 read = read.saturating_add(grown.read.bytes());

@@ -62,7 +62,8 @@ mod tests {
         document.maybe("system.load.5", None::<f64>);
         document.share("system.load.15", f64::NAN);
         document.share("host.cpu.usage", 0.123_456);
-        let expected = json!({"system": {"load": {"1": 0.5, "norm": {"1": 0.25}}}, "host": {"cpu": {"usage": 0.1235}}});
+        let expected =
+            json!({"system": {"load": {"1": 0.5, "norm": {"1": 0.25}}}, "host": {"cpu": {"usage": 0.1235}}});
         assert_eq!(document.value(), expected);
     }
 }

@@ -135,7 +135,8 @@ impl Metricset for FsStat {
 
     fn measure(&mut self, root: &Root, _: Duration) -> Result<Vec<Document>, ReadError> {
         let all = self.0.all(root)?;
-        let sum = |part: fn(&Usage) -> u64| all.iter().map(|(_, usage)| part(usage)).fold(0, u64::saturating_add);
+        let sum =
+            |part: fn(&Usage) -> u64| all.iter().map(|(_, usage)| part(usage)).fold(0, u64::saturating_add);
         let mut document = Document::default();
         document.set("system.fsstat.count", all.len());
         document.set("system.fsstat.total_files", sum(|usage| usage.files));

@@ -42,9 +42,9 @@ struct Table<'a>(&'a [u8]);
 
 impl Table<'_> {
     fn number(&self, name: &[u8]) -> Option<u64> {
-        let mut words = text::lines(self.0).map(text::words).find_map(|mut words| {
-            (words.next()? == name).then_some(words)
-        })?;
+        let mut words = text::lines(self.0)
+            .map(text::words)
+            .find_map(|mut words| (words.next()? == name).then_some(words))?;
         text::next(&mut words)
     }
 
@@ -63,7 +63,8 @@ fn main_memory(table: &Table<'_>, document: &mut Document) {
     if let (Some(total), Some(free)) = (total, free) {
         used("system.memory.used", total, free, document);
         // Kernels before 3.14 do not say what is available.
-        let estimate = free.saturating_add(table.bytes(b"Buffers:").unwrap_or(0)).saturating_add(cached.unwrap_or(0));
+        let estimate =
+            free.saturating_add(table.bytes(b"Buffers:").unwrap_or(0)).saturating_add(cached.unwrap_or(0));
         let available = table.bytes(b"MemAvailable:").unwrap_or(estimate);
         document.set("system.memory.actual.free", available);
         used("system.memory.actual.used", total, available, document);
@@ -82,7 +83,8 @@ fn used(name: &str, total: u64, free: u64, document: &mut Document) {
 }
 
 fn huge_pages(table: &Table<'_>, document: &mut Document) {
-    let (Some(total), Some(free)) = (table.number(b"HugePages_Total:"), table.number(b"HugePages_Free:")) else {
+    let (Some(total), Some(free)) = (table.number(b"HugePages_Total:"), table.number(b"HugePages_Free:"))
+    else {
         return;
     };
     let reserved = table.number(b"HugePages_Rsvd:").unwrap_or(0);
@@ -125,7 +127,8 @@ fn counters(table: &Table<'_>, document: &mut Document) {
     for kind in ["direct", "kswapd"] {
         let counter = |verb: &str| table.number(format!("{verb}_{kind}").as_bytes());
         if let (Some(scanned @ 1..), Some(stolen)) = (counter("pgscan"), counter("pgsteal")) {
-            document.share(&format!("system.memory.page_stats.{kind}_efficiency.pct"), ratio(stolen, scanned));
+            document
+                .share(&format!("system.memory.page_stats.{kind}_efficiency.pct"), ratio(stolen, scanned));
         }
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Mount {
 
 /// Reads the table, without the file systems of these kinds. A device that is mounted several times is there once, by
 /// its shortest path.
-pub(super) fn read(root: &Root, ignored: &BTreeSet<String>, buffer: &mut Vec<u8>) -> Result<Vec<Mount>, ReadError> {
+pub(super) fn read(
+    root: &Root,
+    ignored: &BTreeSet<String>,
+    buffer: &mut Vec<u8>,
+) -> Result<Vec<Mount>, ReadError> {
     // Under another root, only its first process tells of the host's mounts; this process has its own.
     if root.is_own() || root.read("proc/1/mounts", buffer).is_err() {
         root.read("proc/self/mounts", buffer)?;
@@ -101,7 +105,10 @@ mod tests {
 
     #[test]
     fn the_upper_of_two_mounts_at_one_place_is_seen() {
-        assert_eq!(points("/dev/a /x ext4 rw\n/dev/b /x ext4 rw\n"), [("/dev/b".to_owned(), "/x".to_owned())]);
+        assert_eq!(
+            points("/dev/a /x ext4 rw\n/dev/b /x ext4 rw\n"),
+            [("/dev/b".to_owned(), "/x".to_owned())]
+        );
     }
 
     #[test]

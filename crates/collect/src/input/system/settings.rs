@@ -13,7 +13,7 @@ use super::load::Load;
 use super::memory::Memory;
 use super::metricset::Metricset;
 use super::network::Network;
-use super::process::{Options, Process, Summary, Top};
+use super::process::{Extent, Options, Process, Summary, Top};
 use super::root::Root;
 use super::sockets::Sockets;
 use super::uptime::Uptime;
@@ -23,8 +23,7 @@ use crate::config::{Config, Mistake};
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The metricsets that there are, for messages.
-const NAMES: &str =
-    "core, cpu, diskio, filesystem, fsstat, load, memory, network, process, process_summary, socket_summary, uptime";
+const NAMES: &str = "core, cpu, diskio, filesystem, fsstat, load, memory, network, process, process_summary, socket_summary, uptime";
 
 /// A stream's settings.
 pub(super) struct Settings {
@@ -51,7 +50,8 @@ impl Settings {
         if names.is_empty() {
             return Err(config.mistake("metricsets", format!("must name what is to be measured: {NAMES}")));
         }
-        let metricsets = names.iter().map(|name| metricset(name, config, machine)).collect::<Result<_, _>>()?;
+        let metricsets =
+            names.iter().map(|name| metricset(name, config, machine)).collect::<Result<_, _>>()?;
         Ok(Settings { period, root, metricsets })
     }
 }
@@ -106,7 +106,8 @@ fn processes(config: &Config) -> Result<Options, Mistake> {
     // What every name matches need not be tried on each of thousands.
     let all = patterns.is_empty() || patterns.iter().any(|pattern| pattern == ".*");
     let names = if all { None } else { Some(RegexSetBuilder::new(&patterns).size_limit(4 << 20).build()) };
-    let names = names.transpose().map_err(|error| config.mistake("processes", format!("cannot be used: {error}")))?;
+    let names =
+        names.transpose().map_err(|error| config.mistake("processes", format!("cannot be used: {error}")))?;
     let top = Top {
         by_cpu: config.count("process.include_top_n.by_cpu", 0)?,
         by_memory: config.count("process.include_top_n.by_memory", 0)?,
@@ -115,8 +116,11 @@ fn processes(config: &Config) -> Result<Options, Mistake> {
     Ok(Options {
         names,
         top: if limited { top } else { Top::default() },
-        caches_commands: config.boolean("process.cmdline.cache.enabled", true)?,
         includes_ticks: config.boolean("process.include_cpu_ticks", false)?,
-        environment: config.patterns("process.env.whitelist")?,
+        extent: Extent {
+            caches_commands: config.boolean("process.cmdline.cache.enabled", true)?,
+            environment: config.patterns("process.env.whitelist")?,
+            control_groups: config.boolean("process.cgroups.enabled", false)?,
+        },
     })
 }

@@ -86,7 +86,9 @@ impl Metricset for Sockets {
         let udp = count(root, &format!("{network}/udp"))?;
         root.read(&format!("{network}/sockstat"), &mut self.buffer)?;
         let page = rustix::param::page_size() as u64;
-        let memory = |protocol: &[u8]| statistic(&self.buffer, protocol, b"mem").map(|pages| pages.saturating_mul(page));
+        let memory = |protocol: &[u8]| {
+            statistic(&self.buffer, protocol, b"mem").map(|pages| pages.saturating_mul(page))
+        };
 
         let mut document = Document::default();
         document.set("system.socket.summary.all.count", tcp.all.saturating_add(udp.all));

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::super::document::Document;
 use super::super::root::Root;
 use super::super::text;
+use super::cgroup;
 use super::users::Users;
 
 /// A command line is told up to this many bytes.
@@ -37,21 +38,29 @@ pub(super) struct Command {
     executable: Option<String>,
 }
 
+/// What a stream asks for.
+#[derive(Debug, Default)]
+pub(in super::super) struct Extent {
+    /// Whether a command line is read once only.
+    pub(in super::super) caches_commands: bool,
+    /// Which variables of the environment are told.
+    pub(in super::super) environment: Vec<Regex>,
+    /// Whether control groups are.
+    pub(in super::super) control_groups: bool,
+}
+
 /// Reads the details of processes.
 #[derive(Debug)]
 pub(super) struct Reader {
-    caches_commands: bool,
-    /// Which variables of the environment are told.
-    environment: Vec<Regex>,
+    extent: Extent,
     users: Users,
     commands: HashMap<Identity, Arc<Command>>,
     buffer: Vec<u8>,
 }
 
 impl Reader {
-    pub(super) fn new(caches_commands: bool, environment: Vec<Regex>) -> Reader {
-        let (users, commands, buffer) = (Users::default(), HashMap::new(), Vec::new());
-        Reader { caches_commands, environment, users, commands, buffer }
+    pub(super) fn new(extent: Extent) -> Reader {
+        Reader { extent, users: Users::default(), commands: HashMap::new(), buffer: Vec::new() }
     }
 
     /// Before the processes of a measurement are read: forgets those that are not among them, and looks whether users
@@ -76,8 +85,11 @@ impl Reader {
         self.shared_memory(root, &process, document);
         self.transfers(root, &process, document);
         self.files(root, &process, document);
-        if !self.environment.is_empty() {
+        if !self.extent.environment.is_empty() {
             self.variables(root, &process, document);
+        }
+        if self.extent.control_groups {
+            cgroup::describe(root, &process, &mut self.buffer, document);
         }
     }
 
@@ -96,7 +108,7 @@ impl Reader {
         let line = args.join(" ").trim_end().to_owned();
         let executable = link(root, &format!("{process}/exe"));
         let command = Arc::new(Command { args, line, executable });
-        if self.caches_commands {
+        if self.extent.caches_commands {
             self.commands.insert(identity.clone(), Arc::clone(&command));
         }
         command
@@ -163,7 +175,7 @@ impl Reader {
         for variable in self.buffer.split(|byte| *byte == 0) {
             let Some(equals) = variable.iter().position(|byte| *byte == b'=') else { continue };
             let name = text::text(&variable[..equals]);
-            if self.environment.iter().any(|pattern| pattern.is_match(&name)) {
+            if self.extent.environment.iter().any(|pattern| pattern.is_match(&name)) {
                 let value = &variable[equals + 1..];
                 let value = value.get(..LONGEST_VARIABLE).unwrap_or(value);
                 told.insert(name, Value::String(text::text(value)));

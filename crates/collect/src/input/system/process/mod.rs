@@ -2,12 +2,14 @@
 //!
 //! One pass over `/proc` reads one small file of each process; only those that are reported are read closer.
 
+mod cgroup;
 mod details;
 mod stat;
 mod summary;
 mod table;
 mod users;
 
+pub(super) use details::Extent;
 pub(super) use summary::Summary;
 pub(super) use table::Table;
 
@@ -40,10 +42,8 @@ pub(super) struct Options {
     /// Which names are looked at; `None`: all.
     pub(super) names: Option<RegexSet>,
     pub(super) top: Top,
-    pub(super) caches_commands: bool,
     pub(super) includes_ticks: bool,
-    /// Which variables of the environment are told.
-    pub(super) environment: Vec<regex::Regex>,
+    pub(super) extent: Extent,
 }
 
 /// Processor time of a process at the last measurement.
@@ -99,7 +99,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(machine: Arc<Machine>, options: Options) -> Process {
-        let reader = Reader::new(options.caches_commands, options.environment);
+        let reader = Reader::new(options.extent);
         Process {
             machine,
             names: options.names,
@@ -131,6 +131,7 @@ impl Process {
     fn choose(&mut self, root: &Root, now: Duration) -> Result<Vec<Chosen>, ReadError> {
         let mut table = self.machine.processes.lock().unwrap_or_else(PoisonError::into_inner);
         table.refresh(root, now)?;
+        let is_first = self.before.is_none();
         let (then, before) = self.before.take().unwrap_or_default();
         let elapsed = now.saturating_sub(then);
         let mut after = Vec::with_capacity(before.len() + 16);
@@ -140,7 +141,7 @@ impl Process {
                 continue;
             }
             after.push(Before { pid: stat.pid, started: stat.started, ticks: stat.ticks() });
-            let share = share(&before, stat, elapsed, self.facts.ticks_per_second);
+            let share = if is_first { None } else { share(&before, stat, elapsed, &self.facts) };
             candidates.push(Candidate { index, share, resident: stat.resident });
         }
         after.sort_unstable_by_key(|before| before.pid);
@@ -179,7 +180,8 @@ impl Process {
 
         let milliseconds = |ticks: u64| u128::from(ticks) * 1000 / u128::from(facts.ticks_per_second.max(1));
         document.maybe("system.process.cpu.total.value", u64::try_from(milliseconds(stat.ticks())).ok());
-        if let Some(started) = facts.booted.and_then(|booted| start_time(booted, milliseconds(stat.started))) {
+        if let Some(started) = facts.booted.and_then(|booted| start_time(booted, milliseconds(stat.started)))
+        {
             document.set("process.cpu.start_time", started.as_str());
             document.set("system.process.cpu.start_time", started);
         }
@@ -222,13 +224,19 @@ impl Metricset for Process {
 }
 
 /// Processor time since the last measurement in processors: 2.0 are two of them, all the time.
-fn share(before: &[Before], stat: &Stat, elapsed: Duration, ticks_per_second: u64) -> Option<f64> {
-    let index = before.binary_search_by_key(&stat.pid, |before| before.pid).ok()?;
-    // The same number with another start is another process.
-    let old = before.get(index).filter(|old| old.started == stat.started)?;
-    let grown = stat.ticks().checked_sub(old.ticks)?;
-    let share = grown as f64 / ticks_per_second.max(1) as f64 / elapsed.as_secs_f64();
-    share.is_finite().then_some(share)
+fn share(before: &[Before], stat: &Stat, elapsed: Duration, facts: &Facts) -> Option<f64> {
+    let known =
+        before.binary_search_by_key(&stat.pid, |before| before.pid).ok().and_then(|index| before.get(index));
+    let grown = match known {
+        // The same number with another start is another process.
+        Some(old) if old.started == stat.started => stat.ticks().checked_sub(old.ticks)?,
+        // It was started since: all of its time was spent since.
+        _ => stat.ticks(),
+    };
+    let share = grown as f64 / facts.ticks_per_second.max(1) as f64 / elapsed.as_secs_f64();
+    // A process that only now has a name that is looked for may be older than it seems.
+    let is_possible = known.is_some() || share <= facts.cores as f64;
+    (share.is_finite() && is_possible).then_some(share)
 }
 
 /// The processes that use most, by either measure, in the order of the table; all if there is no measure.
@@ -259,6 +267,9 @@ fn start_time(booted: u64, after: u128) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const FACTS: Facts =
+        Facts { ticks_per_second: 100, page_size: 4096, cores: 2, memory: None, booted: None };
 
     fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
         let one = (prop::option::of(0.0..8.0_f64), 0_u64..100);
@@ -293,18 +304,19 @@ mod tests {
     fn a_number_that_is_used_again_is_another_process() {
         let before = [Before { pid: 7, started: 1, ticks: 100 }, Before { pid: 9, started: 1, ticks: 100 }];
         let stat = |pid, started, user| Stat { pid, started, user, ..Stat::default() };
-        let share = |stat| share(&before, &stat, Duration::from_secs(10), 100);
+        let share = |stat| share(&before, &stat, Duration::from_secs(10), &FACTS);
         assert_eq!(share(stat(7, 1, 600)), Some(0.5));
-        assert_eq!(share(stat(7, 2, 600)), None);
+        assert_eq!(share(stat(7, 2, 600)), Some(0.6));
         assert_eq!(share(stat(9, 1, 50)), None);
-        assert_eq!(share(stat(8, 1, 50)), None);
+        assert_eq!(share(stat(8, 1, 50)), Some(0.05));
+        assert_eq!(share(stat(8, 1, 5_000)), None);
     }
 
     #[test]
     fn no_time_is_no_share() {
         let before = [Before { pid: 7, started: 1, ticks: 100 }];
         let stat = Stat { pid: 7, started: 1, user: 200, ..Stat::default() };
-        assert_eq!(share(&before, &stat, Duration::ZERO, 100), None);
+        assert_eq!(share(&before, &stat, Duration::ZERO, &FACTS), None);
     }
 
     #[test]

@@ -56,7 +56,11 @@ mod tests {
     fn users_have_names_or_numbers() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("etc")).unwrap();
-        fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbad:x:y:\n:x:5:\nweb:x:33:33::/:\n").unwrap();
+        fs::write(
+            root.path().join("etc/passwd"),
+            "root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbad:x:y:\n:x:5:\nweb:x:33:33::/:\n",
+        )
+        .unwrap();
         let mut users = Users::default();
         users.refresh(&Root::new(root.path()));
         assert_eq!([users.name(0), users.name(33), users.name(5)], ["root", "web", "5"]);

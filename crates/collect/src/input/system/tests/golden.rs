@@ -34,7 +34,8 @@ fn measure(mut metricset: Box<dyn Metricset>) -> Value {
     let mut said = Map::new();
     for (moment, seconds) in [("before", 100), ("after", 110)] {
         let documents = metricset.measure(&Root::new(tree(moment)), Duration::from_secs(seconds)).unwrap();
-        let documents: Vec<Value> = documents.into_iter().map(|document| Value::Object(document.into_map())).collect();
+        let documents: Vec<Value> =
+            documents.into_iter().map(|document| Value::Object(document.into_map())).collect();
         assert_declared(name, &documents);
         said.insert(moment.to_owned(), Value::Array(documents));
     }
@@ -166,7 +167,20 @@ fn uptime() {
 #[test]
 fn a_tree_without_anything_is_an_error_with_a_name() {
     let empty = tempfile::tempdir().unwrap();
-    for name in ["core", "cpu", "diskio", "filesystem", "fsstat", "load", "memory", "network", "process", "process_summary", "socket_summary", "uptime"] {
+    for name in [
+        "core",
+        "cpu",
+        "diskio",
+        "filesystem",
+        "fsstat",
+        "load",
+        "memory",
+        "network",
+        "process",
+        "process_summary",
+        "socket_summary",
+        "uptime",
+    ] {
         let error = settings(name, json!({})).measure(&Root::new(empty.path()), Duration::ZERO).unwrap_err();
         assert!(error.reason().contains("/proc"), "{name}: {}", error.reason());
     }
@@ -180,7 +194,10 @@ fn a_setting_that_cannot_be_used_is_named() {
         (json!({"metricsets": ["cpu"], "period": "1ms"}), "period"),
         (json!({"metricsets": ["cpu"], "cpu.metrics": ["percent"]}), "cpu.metrics"),
         (json!({"metricsets": ["process"], "processes": ["("]}), "processes"),
-        (json!({"metricsets": ["process"], "process.include_top_n.by_cpu": "many"}), "process.include_top_n.by_cpu"),
+        (
+            json!({"metricsets": ["process"], "process.include_top_n.by_cpu": "many"}),
+            "process.include_top_n.by_cpu",
+        ),
     ];
     for (value, field) in wrong {
         let config = Config::new(value.as_object().unwrap());

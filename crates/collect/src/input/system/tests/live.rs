@@ -33,7 +33,7 @@ fn tool(name: &str, arguments: &[&str]) -> String {
 
 #[test]
 fn this_process_is_seen() {
-    let said = measure(&json!({"metricsets": ["process"]}));
+    let said = measure(&json!({"metricsets": ["process"], "process.cgroups.enabled": true}));
     let own = said.iter().find(|document| document["process"]["pid"] == std::process::id()).unwrap();
     let arguments: Vec<String> = std::env::args().collect();
     assert_eq!(own["process"]["args"], json!(arguments));
