@@ -82,7 +82,8 @@ impl System {
                     continue;
                 }
             };
-            let common = Common { timestamp, duration: started.elapsed(), period: self.period, metricset: slot.name };
+            let common =
+                Common { timestamp, duration: started.elapsed(), period: self.period, metricset: slot.name };
             let mut batch = context.batch();
             for document in documents {
                 let mut event = context.stream().event();
@@ -148,7 +149,12 @@ impl Slot {
     }
 
     /// Measures, here or in a thread, for at most a period: what comes later is dropped. Cancel-safe.
-    async fn measure(&mut self, root: &Root, now: Duration, period: Duration) -> Result<Vec<Document>, String> {
+    async fn measure(
+        &mut self,
+        root: &Root,
+        now: Duration,
+        period: Duration,
+    ) -> Result<Vec<Document>, String> {
         if let Some(mut metricset) = self.metricset.take_if(|metricset| !metricset.is_slow()) {
             let measured = metricset.measure(root, now);
             self.metricset = Some(metricset);
@@ -164,13 +170,16 @@ impl Slot {
         } else {
             is_late = true;
         }
-        let Some(thread) = &mut self.thread else { return Err("its thread is gone: restart the agent".to_owned()) };
+        let Some(thread) = &mut self.thread else {
+            return Err("its thread is gone: restart the agent".to_owned());
+        };
         let Ok(ended) = tokio::time::timeout(period, thread).await else {
             let problem = "a measurement does not come to an end: does a file system's server answer?";
             return Err(problem.to_owned());
         };
         self.thread = None;
-        let (metricset, measured) = ended.map_err(|error| format!("a measurement was broken off: {error}"))?;
+        let (metricset, measured) =
+            ended.map_err(|error| format!("a measurement was broken off: {error}"))?;
         self.metricset = Some(metricset);
         if is_late { Ok(Vec::new()) } else { measured.map_err(|error| error.reason()) }
     }

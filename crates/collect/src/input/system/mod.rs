@@ -9,6 +9,7 @@ mod delta;
 mod diskio;
 mod document;
 mod filesystem;
+mod input;
 mod load;
 mod memory;
 mod metricset;
@@ -22,6 +23,8 @@ mod sockets;
 mod tests;
 mod text;
 mod uptime;
+
+pub(crate) use input::DEFINITION;
 
 use std::sync::Mutex;
 
