@@ -197,6 +197,8 @@ fn next_tick(elapsed: Duration, period: Duration) -> Duration {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, MutexGuard};
 
     proptest! {
         #[test]
@@ -207,5 +209,70 @@ mod tests {
             prop_assert!(next - elapsed >= period / 2);
             prop_assert!(next - elapsed <= period * 3 / 2 + Duration::from_nanos(1));
         }
+    }
+
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// Hangs for as long as a test holds its gate.
+    #[derive(Clone, Default)]
+    struct Hanging {
+        gate: Arc<Mutex<()>>,
+        begun: Arc<AtomicUsize>,
+    }
+
+    impl Hanging {
+        fn close(&self) -> MutexGuard<'_, ()> {
+            self.gate.lock().unwrap()
+        }
+    }
+
+    impl Metricset for Hanging {
+        fn name(&self) -> &'static str {
+            "hanging"
+        }
+
+        fn is_slow(&self) -> bool {
+            true
+        }
+
+        fn measure(&mut self, _: &Root, _: Duration) -> Measured {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            drop(self.gate.lock());
+            Ok(vec![Document::default()])
+        }
+    }
+
+    /// Measures while the clock runs on by a period. It stands still by itself as long as a thread is at work.
+    async fn measure(slot: &mut Slot) -> Result<Vec<Document>, String> {
+        let root = Root::default();
+        let pass = async {
+            tokio::task::yield_now().await;
+            tokio::time::advance(PERIOD + Duration::from_secs(1)).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            measured = slot.measure(&root, Duration::ZERO, PERIOD) => measured,
+            () = pass => Err("the clock does not end".to_owned()),
+        }
+    }
+
+    #[expect(clippy::await_holding_lock, reason = "that a thread waits for it is the test")]
+    #[tokio::test(start_paused = true)]
+    async fn a_measurement_that_hangs_is_told_and_waits_for_no_other_thread() {
+        let hanging = Hanging::default();
+        let mut slot = Slot::new(Box::new(hanging.clone()));
+        let closed = hanging.close();
+        for _ in 0..3 {
+            let problem = measure(&mut slot).await.unwrap_err();
+            assert!(problem.starts_with("a measurement does not come to an end"), "{problem}");
+        }
+        drop(closed);
+
+        // What was measured long ago is no news.
+        let root = Root::default();
+        assert_eq!(slot.measure(&root, Duration::ZERO, PERIOD).await, Ok(Vec::new()));
+        assert_eq!(hanging.begun.load(Ordering::SeqCst), 1);
+        assert_eq!(slot.measure(&root, Duration::ZERO, PERIOD).await.unwrap().len(), 1);
+        assert_eq!(hanging.begun.load(Ordering::SeqCst), 2);
     }
 }
