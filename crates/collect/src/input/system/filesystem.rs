@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::delta::ratio;
 use super::document::Document;
-use super::metricset::Metricset;
+use super::metricset::{Metricset, Pace};
 use super::mounts::{self, Mount};
 use super::root::{ReadError, Root};
 
@@ -95,8 +95,8 @@ impl Metricset for FileSystem {
         "filesystem"
     }
 
-    fn is_slow(&self) -> bool {
-        true
+    fn pace(&self) -> Pace {
+        Pace::MayHang
     }
 
     fn measure(&mut self, root: &Root, _: Duration) -> Result<Vec<Document>, ReadError> {
@@ -129,8 +129,8 @@ impl Metricset for FsStat {
         "fsstat"
     }
 
-    fn is_slow(&self) -> bool {
-        true
+    fn pace(&self) -> Pace {
+        Pace::MayHang
     }
 
     fn measure(&mut self, root: &Root, _: Duration) -> Result<Vec<Document>, ReadError> {

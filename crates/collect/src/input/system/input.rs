@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::Machine;
 use super::document::Document;
-use super::metricset::Metricset;
+use super::metricset::{Metricset, Pace};
 use super::root::{ReadError, Root};
 use super::settings::Settings;
 use crate::batch::DocumentId;
@@ -68,26 +68,23 @@ impl System {
     async fn measure(&mut self, context: &Context) -> bool {
         let mut problems = Vec::new();
         for slot in &mut self.slots {
-            let now = self.machine.start.elapsed();
-            let timestamp = crate::clock::now();
-            let started = std::time::Instant::now();
             let measured = tokio::select! {
-                measured = slot.measure(&self.root, now, self.period) => measured,
+                measured = slot.measure(&self.machine, &self.root, self.period) => measured,
                 () = context.stop.cancelled() => return false,
             };
-            let documents = match measured {
-                Ok(documents) => documents,
+            let measurement = match measured {
+                Ok(Some(measurement)) => measurement,
+                Ok(None) => continue,
                 Err(problem) => {
                     problems.push(format!("{}: {problem}", slot.name));
                     continue;
                 }
             };
-            let common =
-                Common { timestamp, duration: started.elapsed(), period: self.period, metricset: slot.name };
             let mut batch = context.batch();
-            for document in documents {
+            for document in measurement.documents {
                 let mut event = context.stream().event();
-                event.merge(common.fields());
+                event.set("@timestamp", measurement.timestamp.as_str());
+                event.merge(common(slot.name, self.period, measurement.duration));
                 event.merge(document.into_map());
                 context.stream().push(&mut batch, event, DocumentId::Any);
             }
@@ -104,43 +101,49 @@ impl System {
     }
 }
 
-/// What the documents of one measurement have in common.
-struct Common {
-    timestamp: String,
-    duration: Duration,
-    period: Duration,
-    metricset: &'static str,
-}
-
-impl Common {
-    fn fields(&self) -> Map<String, Value> {
-        let fields = json!({
-            "@timestamp": self.timestamp,
-            "event": {
-                "module": "system",
-                "duration": u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX),
-            },
-            "metricset": {
-                "name": self.metricset,
-                "period": u64::try_from(self.period.as_millis()).unwrap_or(u64::MAX),
-            },
-            "service": {"type": "system"},
-        });
-        match fields {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        }
+/// What the documents of all metricsets have.
+fn common(metricset: &str, period: Duration, duration: Duration) -> Map<String, Value> {
+    let fields = json!({
+        "event": {
+            "module": "system",
+            "duration": u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+        },
+        "metricset": {
+            "name": metricset,
+            "period": u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
+        },
+        "service": {"type": "system"},
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }
 
-type Measured = Result<Vec<Document>, ReadError>;
+/// What was measured, when, and how long it took.
+struct Measurement {
+    documents: Vec<Document>,
+    timestamp: String,
+    duration: Duration,
+}
+
+impl Measurement {
+    fn of(metricset: &mut dyn Metricset, root: &Root, now: Duration) -> Result<Measurement, ReadError> {
+        let timestamp = crate::clock::now();
+        let began = std::time::Instant::now();
+        let documents = metricset.measure(root, now)?;
+        Ok(Measurement { documents, timestamp, duration: began.elapsed() })
+    }
+}
+
+type InThread = JoinHandle<(Box<dyn Metricset>, Result<Measurement, ReadError>)>;
 
 /// A metricset, or the thread that has it.
 struct Slot {
     name: &'static str,
     metricset: Option<Box<dyn Metricset>>,
     /// A file system whose server is gone can hold a thread for hours. There is never more than one for a metricset.
-    thread: Option<JoinHandle<(Box<dyn Metricset>, Measured)>>,
+    thread: Option<InThread>,
 }
 
 impl Slot {
@@ -148,40 +151,52 @@ impl Slot {
         Slot { name: metricset.name(), metricset: Some(metricset), thread: None }
     }
 
-    /// Measures, here or in a thread, for at most a period: what comes later is dropped. Cancel-safe.
+    /// Measures, here or in a thread, for at most a period. What comes later is dropped, and is `None` then.
+    /// Cancel-safe.
     async fn measure(
         &mut self,
+        machine: &Machine,
         root: &Root,
-        now: Duration,
         period: Duration,
-    ) -> Result<Vec<Document>, String> {
-        if let Some(mut metricset) = self.metricset.take_if(|metricset| !metricset.is_slow()) {
-            let measured = metricset.measure(root, now);
-            self.metricset = Some(metricset);
-            return measured.map_err(|error| error.reason());
-        }
-        let mut is_late = false;
+    ) -> Result<Option<Measurement>, String> {
+        let measured = tokio::time::timeout(period, self.in_turn(machine, root)).await;
+        measured.unwrap_or_else(|_| {
+            Err("a measurement does not come to an end: does a file system's server answer?".to_owned())
+        })
+    }
+
+    async fn in_turn(&mut self, machine: &Machine, root: &Root) -> Result<Option<Measurement>, String> {
+        let turns = match self.metricset.as_mut().map(|metricset| (metricset.pace(), metricset)) {
+            None => return self.finish().await.map(|_| None),
+            Some((Pace::Quick, metricset)) => {
+                let measured = Measurement::of(&mut **metricset, root, machine.start.elapsed());
+                return measured.map(Some).map_err(|error| error.reason());
+            }
+            Some((Pace::Slow, _)) => &machine.slow,
+            Some((Pace::MayHang, _)) => &machine.hanging,
+        };
+        let turn = Arc::clone(turns).acquire_owned().await.map_err(|error| error.to_string())?;
         if let Some(mut metricset) = self.metricset.take() {
-            let root = root.clone();
+            let (root, now) = (root.clone(), machine.start.elapsed());
             self.thread = Some(tokio::task::spawn_blocking(move || {
-                let measured = metricset.measure(&root, now);
+                let measured = Measurement::of(&mut *metricset, &root, now);
+                drop(turn);
                 (metricset, measured)
             }));
-        } else {
-            is_late = true;
         }
+        self.finish().await.map(Some)
+    }
+
+    /// Waits for the thread, and takes the metricset back.
+    async fn finish(&mut self) -> Result<Measurement, String> {
         let Some(thread) = &mut self.thread else {
-            return Err("its thread is gone: restart the agent".to_owned());
+            return Err("its thread broke down: restart the agent".to_owned());
         };
-        let Ok(ended) = tokio::time::timeout(period, thread).await else {
-            let problem = "a measurement does not come to an end: does a file system's server answer?";
-            return Err(problem.to_owned());
-        };
+        let ended = thread.await;
         self.thread = None;
-        let (metricset, measured) =
-            ended.map_err(|error| format!("a measurement was broken off: {error}"))?;
+        let (metricset, measured) = ended.map_err(|error| format!("its thread broke down: {error}"))?;
         self.metricset = Some(metricset);
-        if is_late { Ok(Vec::new()) } else { measured.map_err(|error| error.reason()) }
+        measured.map_err(|error| error.reason())
     }
 }
 
@@ -231,19 +246,20 @@ mod tests {
             "hanging"
         }
 
-        fn is_slow(&self) -> bool {
-            true
+        fn pace(&self) -> Pace {
+            Pace::MayHang
         }
 
-        fn measure(&mut self, _: &Root, _: Duration) -> Measured {
+        fn measure(&mut self, _: &Root, _: Duration) -> Result<Vec<Document>, ReadError> {
             self.begun.fetch_add(1, Ordering::SeqCst);
             drop(self.gate.lock());
             Ok(vec![Document::default()])
         }
     }
 
-    /// Measures while the clock runs on by a period. It stands still by itself as long as a thread is at work.
-    async fn measure(slot: &mut Slot) -> Result<Vec<Document>, String> {
+    /// How many documents there are of a measurement during which the clock runs on by a period. It stands still by
+    /// itself as long as a thread is at work.
+    async fn measure(slot: &mut Slot, machine: &Machine) -> Result<Option<usize>, String> {
         let root = Root::default();
         let pass = async {
             tokio::task::yield_now().await;
@@ -251,28 +267,36 @@ mod tests {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            measured = slot.measure(&root, Duration::ZERO, PERIOD) => measured,
+            measured = slot.measure(machine, &root, PERIOD) => {
+                Ok(measured?.map(|measurement| measurement.documents.len()))
+            }
             () = pass => Err("the clock does not end".to_owned()),
         }
     }
 
     #[expect(clippy::await_holding_lock, reason = "that a thread waits for it is the test")]
     #[tokio::test(start_paused = true)]
-    async fn a_measurement_that_hangs_is_told_and_waits_for_no_other_thread() {
+    async fn a_measurement_that_hangs_is_told_and_holds_one_thread() {
+        let machine = Machine::default();
         let hanging = Hanging::default();
         let mut slot = Slot::new(Box::new(hanging.clone()));
+        let mut next = Slot::new(Box::new(hanging.clone()));
         let closed = hanging.close();
         for _ in 0..3 {
-            let problem = measure(&mut slot).await.unwrap_err();
-            assert!(problem.starts_with("a measurement does not come to an end"), "{problem}");
+            for slot in [&mut slot, &mut next] {
+                let problem = measure(slot, &machine).await.unwrap_err();
+                assert!(problem.starts_with("a measurement does not come to an end"), "{problem}");
+            }
         }
         drop(closed);
 
-        // What was measured long ago is no news.
+        // What was measured long ago is no news; from then on all is as before. Three threads in all: one hung.
         let root = Root::default();
-        assert_eq!(slot.measure(&root, Duration::ZERO, PERIOD).await, Ok(Vec::new()));
-        assert_eq!(hanging.begun.load(Ordering::SeqCst), 1);
-        assert_eq!(slot.measure(&root, Duration::ZERO, PERIOD).await.unwrap().len(), 1);
-        assert_eq!(hanging.begun.load(Ordering::SeqCst), 2);
+        assert!(slot.measure(&machine, &root, PERIOD).await.unwrap().is_none());
+        for slot in [&mut slot, &mut next] {
+            let measurement = slot.measure(&machine, &root, PERIOD).await.unwrap().unwrap();
+            assert_eq!(measurement.documents.len(), 1);
+        }
+        assert_eq!(hanging.begun.load(Ordering::SeqCst), 3);
     }
 }

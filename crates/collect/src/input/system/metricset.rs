@@ -5,14 +5,25 @@ use std::time::Duration;
 use super::document::Document;
 use super::root::{ReadError, Root};
 
+/// How long a measurement may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// A few hundred microseconds: it needs no thread of its own.
+    Quick,
+    /// More, with many processes or sockets.
+    Slow,
+    /// For as long as a server of files does not answer.
+    MayHang,
+}
+
 /// One set of metrics of a stream, with what it remembers from one measurement to the next.
 pub(super) trait Metricset: Send {
     /// Its name in `metricsets` and `metricset.name`.
     fn name(&self) -> &'static str;
 
-    /// Whether a measurement may take longer than a few hundred microseconds, or hang: then it gets a thread.
-    fn is_slow(&self) -> bool {
-        false
+    /// How long a measurement may take.
+    fn pace(&self) -> Pace {
+        Pace::Quick
     }
 
     /// Measures. `now` is monotonic; only differences matter. The first measurement of what is made of two readings

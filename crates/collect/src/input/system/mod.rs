@@ -26,19 +26,25 @@ mod uptime;
 
 pub(crate) use input::DEFINITION;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// What all streams of a collector share: one clock, so that they wake up together, and one table of processes.
+/// What all streams of a collector share: one clock, so that they wake up together; one table of processes; and turns,
+/// so that what needs a thread uses the same one after the other.
 #[derive(Debug)]
 pub(crate) struct Machine {
     start: Instant,
     processes: Mutex<process::Table>,
+    slow: Arc<Semaphore>,
+    /// What hangs holds up nothing but what would hang too.
+    hanging: Arc<Semaphore>,
 }
 
 impl Default for Machine {
     fn default() -> Machine {
-        Machine { start: Instant::now(), processes: Mutex::default() }
+        let one = || Arc::new(Semaphore::new(1));
+        Machine { start: Instant::now(), processes: Mutex::default(), slow: one(), hanging: one() }
     }
 }

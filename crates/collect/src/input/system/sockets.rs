@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::document::Document;
-use super::metricset::Metricset;
+use super::metricset::{Metricset, Pace};
 use super::root::{ReadError, Root};
 use super::text;
 
@@ -76,8 +76,8 @@ impl Metricset for Sockets {
         "socket_summary"
     }
 
-    fn is_slow(&self) -> bool {
-        true
+    fn pace(&self) -> Pace {
+        Pace::Slow
     }
 
     fn measure(&mut self, root: &Root, _: Duration) -> Result<Vec<Document>, ReadError> {

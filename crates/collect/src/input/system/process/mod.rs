@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 
 use super::Machine;
 use super::document::Document;
-use super::metricset::Metricset;
+use super::metricset::{Metricset, Pace};
 use super::root::{ReadError, Root};
 use super::{memory, text};
 use details::{Identity, Reader};
@@ -206,8 +206,8 @@ impl Metricset for Process {
         "process"
     }
 
-    fn is_slow(&self) -> bool {
-        true
+    fn pace(&self) -> Pace {
+        Pace::Slow
     }
 
     fn measure(&mut self, root: &Root, now: Duration) -> Result<Vec<Document>, ReadError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::Machine;
 use super::super::document::Document;
-use super::super::metricset::Metricset;
+use super::super::metricset::{Metricset, Pace};
 use super::super::root::{ReadError, Root};
 use super::super::text;
 
@@ -31,8 +31,8 @@ impl Metricset for Summary {
         "process_summary"
     }
 
-    fn is_slow(&self) -> bool {
-        true
+    fn pace(&self) -> Pace {
+        Pace::Slow
     }
 
     fn measure(&mut self, root: &Root, now: Duration) -> Result<Vec<Document>, ReadError> {
