@@ -3,6 +3,9 @@
 //! The table [`DEFINITIONS`] names each kind of input with the function that builds one from a stream's settings.
 
 pub mod file;
+mod system;
+
+pub(crate) use system::Machine;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +24,7 @@ use crate::state::{Board, Status, UnitState};
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
-pub(crate) const DEFINITIONS: &[&Definition] = &[&file::DEFINITION];
+pub(crate) const DEFINITIONS: &[&Definition] = &[&file::DEFINITION, &system::DEFINITION];
 
 /// The definition of a policy's input `type`.
 pub(crate) fn definition(kind: &str) -> Option<&'static Definition> {
@@ -64,6 +67,7 @@ pub struct Builder<'a> {
     pub(crate) signal: &'static str,
     pub(crate) settings: &'a Settings,
     pub(crate) host_name: &'a str,
+    pub(crate) machine: &'a Arc<Machine>,
     pub(crate) chain: Option<Chain>,
     pub(crate) counters: crate::metrics::Counters,
     pub(crate) stream: Option<Arc<Stream>>,
