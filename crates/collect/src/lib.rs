@@ -11,6 +11,7 @@
 //! | [`host`] | the facts of the machine |
 //! | `processor` | what a policy does to events |
 //! | [`input`] | where events come from; `input::file` reads files, `input::system` measures the machine |
+//! | [`syslog`] | messages of syslog, taken apart |
 //! | [`registry`] | how far each source has been read and acknowledged |
 //! | [`outlet`], `queue` | the way to an output: in memory, and on the disk for what nobody could read again |
 //! | `output` | where events go |
@@ -57,6 +58,7 @@ mod queue;
 pub mod registry;
 pub mod state;
 pub mod stream;
+pub mod syslog;
 
 pub use collector::{Collector, StartError, handles, handles_output};
 pub use metrics::Metrics;

@@ -85,5 +85,6 @@ counts! {
     requests_failed: "Requests that failed as a whole.",
     queue_bytes: "Bytes of events in memory, not yet acknowledged.",
     disk_queue_bytes: "Bytes in queues on disk.",
+    datagrams_dropped: "Datagrams that the system dropped because they were not read in time.",
     files_open: "Files open now.",
 }

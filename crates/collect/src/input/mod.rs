@@ -3,7 +3,11 @@
 //! The table [`DEFINITIONS`] names each kind of input with the function that builds one from a stream's settings.
 
 pub mod file;
+pub(crate) mod journald;
+pub(crate) mod net;
 mod system;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub(crate) use system::Machine;
 
@@ -11,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
@@ -24,7 +29,8 @@ use crate::state::{Board, Status, UnitState};
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
-pub(crate) const DEFINITIONS: &[&Definition] = &[&file::DEFINITION, &system::DEFINITION];
+pub(crate) const DEFINITIONS: &[&Definition] =
+    &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG, &system::DEFINITION];
 
 /// The definition of a policy's input `type`.
 pub(crate) fn definition(kind: &str) -> Option<&'static Definition> {
@@ -165,6 +171,16 @@ impl Context {
             message = format!("{message}; {}", self.note);
         }
         self.report(UnitState::Healthy, message);
+    }
+
+    /// All is well; the payload tells machines more, such as the address that is listened on.
+    pub fn healthy_with(&self, message: impl Into<String>, payload: Map<String, Value>) {
+        let mut status = Status::new(UnitState::Healthy, message);
+        if !self.note.is_empty() {
+            status.message = format!("{}; {}", status.message, self.note);
+        }
+        status.payload = payload;
+        self.board.stream(self.stream.input(), self.stream.id(), status);
     }
 
     /// It works, but not as it should.

@@ -1,0 +1,157 @@
+//! For tests of inputs: runs one by itself, with a queue that the test empties.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Builder, Context, Definition};
+use crate::batch::Batch;
+use crate::config::{Config, Mistake};
+use crate::metrics::Counters;
+use crate::outlet::{Limits, Outlet};
+use crate::plan::{AgentFacts, Settings};
+use crate::registry::Registry;
+use crate::state::{Board, Status, Unit, UnitState};
+
+/// Whatever a test waits for comes within this.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// What an input runs in.
+pub(crate) struct Rig {
+    pub(crate) directory: TempDir,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) board: Board,
+}
+
+/// A running input.
+pub(crate) struct Running {
+    task: JoinHandle<Result<(), String>>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) counters: Counters,
+}
+
+impl Rig {
+    /// With room for so many bytes of events.
+    pub(crate) fn new(room: u32) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Arc::new(Registry::open(&directory.path().join("registry")).unwrap().0);
+        let board = Board::new();
+        board.unit(&Unit::Input("input".to_owned()), Status::new(UnitState::Starting, ""));
+        Rig { directory, registry, outlet: Arc::new(Outlet::new(room, Counters::default())), board }
+    }
+
+    /// Builds an input and runs it.
+    pub(crate) fn start(
+        &self,
+        definition: &Definition,
+        kind: &str,
+        settings: &Value,
+    ) -> Result<Running, Mistake> {
+        let config = Config::new(settings.as_object().unwrap());
+        let facts =
+            AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
+        let collector = Settings {
+            data: self.directory.path().to_owned(),
+            agent: facts,
+            host_name: Some("here".to_owned()),
+        };
+        let counters = Counters::default();
+        let mut builder = Builder {
+            config: &config,
+            kind,
+            input: "input",
+            id: "stream",
+            signal: definition.signal,
+            settings: &collector,
+            host_name: "here",
+            chain: None,
+            counters: counters.clone(),
+            stream: None,
+        };
+        let mut input = (definition.build)(&mut builder)?;
+        let stop = CancellationToken::new();
+        let context = Context {
+            stream: builder.stream.clone().unwrap(),
+            outlet: Arc::clone(&self.outlet),
+            positions: self.registry.positions("stream"),
+            board: self.board.clone(),
+            note: String::new(),
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(async move { input.run(&context).await });
+        Ok(Running { task, stop, counters })
+    }
+
+    /// The next batches, not yet acknowledged.
+    pub(crate) async fn batches(&self) -> Vec<Arc<Batch>> {
+        let limits = Limits { events: 1_000_000, bytes: 1 << 30, linger: Duration::ZERO };
+        tokio::time::timeout(SOON, self.outlet.take(&limits)).await.expect("events within the time")
+    }
+
+    /// So many events, in the order in which they came, acknowledged.
+    pub(crate) async fn events(&self, count: usize) -> Vec<Value> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            for batch in self.batches().await {
+                events.extend(documents(&batch));
+                batch.settle();
+            }
+        }
+        assert_eq!(events.len(), count, "{events:#?}");
+        events
+    }
+
+    /// The state of the stream, once it is as wanted.
+    pub(crate) async fn state(&self, wanted: impl Fn(&Status) -> bool) -> Status {
+        let mut receiver = self.board.subscribe();
+        let board = self.board.clone();
+        let waited = async {
+            tokio::select! {
+                () = board.publish() => unreachable!("it goes on for ever"),
+                status = async {
+                    board.publish_now();
+                    loop {
+                        let found = receiver.borrow_and_update().inputs["input"].streams.get("stream").cloned();
+                        if let Some(status) = found.filter(|status| wanted(status)) {
+                            return status;
+                        }
+                        receiver.changed().await.unwrap();
+                    }
+                } => status,
+            }
+        };
+        match tokio::time::timeout(SOON, waited).await {
+            Ok(status) => status,
+            Err(_) => panic!("the state is {:#?}", self.board.subscribe().borrow()),
+        }
+    }
+
+    /// The address that the input listens on.
+    pub(crate) async fn address(&self) -> String {
+        let status = self.state(|status| status.state == UnitState::Healthy).await;
+        status.payload["address"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Running {
+    /// Stops it, and says how it ended.
+    pub(crate) async fn stop(self) -> Result<(), String> {
+        self.stop.cancel();
+        self.ended().await
+    }
+
+    /// How it ends by itself.
+    pub(crate) async fn ended(self) -> Result<(), String> {
+        tokio::time::timeout(SOON, self.task).await.expect("it ends in time").unwrap()
+    }
+}
+
+/// The documents of a batch.
+pub(crate) fn documents(batch: &Batch) -> Vec<Value> {
+    (0..batch.len()).map(|index| serde_json::from_slice(batch.document(index)).unwrap()).collect()
+}
