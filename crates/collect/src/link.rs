@@ -63,6 +63,12 @@ impl Link {
         }
     }
 
+    /// With so little memory that a test fills it.
+    #[cfg(test)]
+    pub(crate) fn small(data: &Path, unit: &OutputUnit, parts: &Parts, memory: u32) -> Link {
+        Link { outlet: Arc::new(Outlet::new(memory, parts.counters.clone())), ..Link::new(data, unit, parts) }
+    }
+
     pub(crate) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
     }

@@ -103,6 +103,10 @@ impl Builder<'_> {
     }
 }
 
+/// An input that is to stop still gets this long to bring to the disk what it has taken: its sender may think that it
+/// was delivered.
+const STORE_GRACE: Duration = Duration::from_secs(3);
+
 /// What a running input has to do with.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -154,8 +158,13 @@ impl Context {
         tokio::select! {
             biased;
             stored = self.link.store(&batch) => stored,
-            () = self.stop.cancelled() => Err(Closed),
+            () = self.stopped_for(STORE_GRACE) => Err(Closed),
         }
+    }
+
+    async fn stopped_for(&self, grace: Duration) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(grace).await;
     }
 
     /// Where this stream's positions are kept.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Builder, Context, Definition};
 use crate::batch::Batch;
 use crate::config::{Config, Mistake};
+use crate::link::{self, Link};
 use crate::metrics::Counters;
-use crate::outlet::{Limits, Outlet};
-use crate::plan::{AgentFacts, Settings};
+use crate::outlet::Limits;
+use crate::plan::{AgentFacts, OutputUnit, Settings};
 use crate::registry::Registry;
 use crate::state::{Board, Status, Unit, UnitState};
 
@@ -24,7 +25,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Rig {
     pub(crate) directory: TempDir,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) outlet: Arc<Outlet>,
+    link: Arc<Link>,
     pub(crate) board: Board,
 }
 
@@ -36,13 +37,18 @@ pub(crate) struct Running {
 }
 
 impl Rig {
-    /// With room for so many bytes of events.
-    pub(crate) fn new(room: u32) -> Rig {
+    /// With room for so many bytes of events in memory, and 1 MiB on the disk.
+    pub(crate) fn new(memory: u32) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let registry = Arc::new(Registry::open(&directory.path().join("registry")).unwrap().0);
         let board = Board::new();
         board.unit(&Unit::Input("input".to_owned()), Status::new(UnitState::Starting, ""));
-        Rig { directory, registry, outlet: Arc::new(Outlet::new(room, Counters::default())), board }
+        let config = Map::from_iter([("queue.disk.max_size".to_owned(), json!("1MiB"))]);
+        let output = OutputUnit { name: "output".to_owned(), kind: "test".to_owned(), config };
+        let counters = Counters::default();
+        let parts = link::Parts { registry: Arc::clone(&registry), board: board.clone(), counters };
+        let link = Arc::new(Link::small(directory.path(), &output, &parts, memory));
+        Rig { directory, registry, link, board }
     }
 
     /// Builds an input and runs it.
@@ -77,7 +83,7 @@ impl Rig {
         let stop = CancellationToken::new();
         let context = Context {
             stream: builder.stream.clone().unwrap(),
-            outlet: Arc::clone(&self.outlet),
+            link: Arc::clone(&self.link),
             positions: self.registry.positions("stream"),
             board: self.board.clone(),
             note: String::new(),
@@ -90,7 +96,7 @@ impl Rig {
     /// The next batches, not yet acknowledged.
     pub(crate) async fn batches(&self) -> Vec<Arc<Batch>> {
         let limits = Limits { events: 1_000_000, bytes: 1 << 30, linger: Duration::ZERO };
-        tokio::time::timeout(SOON, self.outlet.take(&limits)).await.expect("events within the time")
+        tokio::time::timeout(SOON, self.link.outlet().take(&limits)).await.expect("events within the time")
     }
 
     /// So many events, in the order in which they came, acknowledged.

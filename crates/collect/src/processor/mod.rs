@@ -10,6 +10,7 @@ mod decode;
 mod dissect;
 mod fields;
 mod host;
+mod syslog;
 mod text;
 mod timestamp;
 
@@ -168,6 +169,7 @@ fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mist
         "decode_json_fields" => decode::json(config)?,
         "decode_base64_field" => decode::base64(config)?,
         "dissect" => dissect::build(config)?,
+        "syslog" => syslog::build(config)?,
         _ => return Ok(None),
     }))
 }

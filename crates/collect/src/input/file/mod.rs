@@ -16,6 +16,9 @@ mod tail;
 mod text;
 mod tracked;
 
+#[cfg(test)]
+mod worlds;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -138,7 +138,7 @@ impl Tail {
         let file = &mut self.files[index];
         let Some(look) = file.handle.as_ref().and_then(|handle| handle.look().ok()) else { return };
         if file.compressed {
-            file.about.finished = Some(file.size);
+            file.about.finished = Some((file.size, file.offset));
             file.close(&options.parsers);
             file.remember();
             return;

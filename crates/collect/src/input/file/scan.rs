@@ -243,7 +243,7 @@ impl Tail {
         file.compressed = beginning.compressed;
         if older || inactive || from_end {
             if file.compressed {
-                file.about.finished = Some(look.size);
+                file.about.finished = Some((look.size, 0));
             } else {
                 file.skip_to(look.size);
             }

@@ -50,8 +50,8 @@ pub(super) struct About {
     pub(super) path: PathBuf,
     pub(super) node: Node,
     pub(super) head: Head,
-    /// A compressed file's size on disk when it had been read to its end.
-    pub(super) finished: Option<u64>,
+    /// A compressed file's size on disk when it had been read to its end, and how long its content was.
+    pub(super) finished: Option<(u64, u64)>,
 }
 
 /// The part of a tracked file that acknowledgements touch, from whichever task they come.
@@ -76,14 +76,17 @@ impl Shared {
             return;
         }
         let about = self.about.lock().unwrap_or_else(PoisonError::into_inner);
+        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        // Read to its end is not yet acknowledged to its end.
+        let finished = about.finished.filter(|(_, end)| acknowledged >= *end).map(|(size, _)| size);
         let value = json!({
             "path": about.path.to_string_lossy(),
             "device": about.node.device,
             "inode": about.node.inode,
             "head_length": about.head.length,
             "head": about.head.hex(),
-            "finished": about.finished,
-            "offset": self.acknowledged.load(Ordering::Relaxed),
+            "finished": finished,
+            "offset": acknowledged,
         });
         self.positions.set(&self.key, &value);
     }
@@ -159,7 +162,7 @@ impl Tracked {
             path: value.get("path")?.as_str()?.into(),
             node: Node { device: number("device")?, inode: number("inode")? },
             head: Head::parse(usize::try_from(number("head_length")?).ok()?, value.get("head")?.as_str()?)?,
-            finished: number("finished"),
+            finished: number("finished").zip(number("offset")),
         };
         Some(Tracked::build(epoch, about, number("offset")?, positions, parsers))
     }
@@ -212,7 +215,11 @@ impl Tracked {
 
     /// Whether it may hold something that has not been read.
     pub(super) fn is_unread(&self) -> bool {
-        if self.compressed { self.about.finished != Some(self.size) } else { self.size > self.checked }
+        if self.compressed {
+            self.about.finished.map(|(size, _)| size) != Some(self.size)
+        } else {
+            self.size > self.checked
+        }
     }
 
     /// What is read from the file from now on is read from its last safe line on.

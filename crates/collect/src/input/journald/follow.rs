@@ -148,7 +148,8 @@ impl Follower<'_> {
                 }
                 Ok(()) = complaints.changed() => {
                     told = true;
-                    let complaint = child::explained(&complaints.borrow_and_update(), "something is wrong with it");
+                    let complaint = child::explained(&complaints.borrow_and_update(), "not all of it can be read");
+                    let complaint = format!("{}: {complaint}", self.source.name());
                     self.reports.tell(self.context, self.source, Some(&complaint));
                     continue;
                 }

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::export::Entry;
 use super::fields::{self, Kind};
+use crate::clock::timestamp;
 use crate::syslog::fields::{add, coded, facility_name, severity_name};
 use crate::syslog::written;
 
@@ -48,8 +49,8 @@ pub(super) fn document(
     }
     let moment =
         entry.realtime().and_then(|micros| OffsetDateTime::from_unix_timestamp_nanos(micros * 1000).ok());
-    put(&mut document, "@timestamp", json!(written(moment.unwrap_or(read))));
-    put(&mut document, "event.created", json!(written(read)));
+    put(&mut document, "@timestamp", json!(moment.map_or_else(|| timestamp(read), written)));
+    put(&mut document, "event.created", json!(timestamp(read)));
     put(&mut document, "event.kind", json!("event"));
     document
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::batch::DocumentId;
+use crate::clock::timestamp;
 use crate::config::{Config, Mistake};
 use crate::event::Event;
 use crate::stream::{OwnFields, Stream};
@@ -63,13 +64,13 @@ impl Shape {
         let mut event = stream.event();
         match &self.syslog {
             None => {
-                event.set("@timestamp", written(now));
+                event.set("@timestamp", timestamp(now));
                 event.set("message", text.into_owned());
             }
             Some(settings) => match syslog::parse(&text, settings.format, &settings.zone, now) {
                 Ok(message) => take_apart(&mut event, &mut log, &message, now),
                 Err(error) => {
-                    event.set("@timestamp", written(now));
+                    event.set("@timestamp", timestamp(now));
                     event.set("error", json!({"message": format!("no syslog: {error}")}));
                     event.set("message", text.into_owned());
                 }
@@ -81,7 +82,7 @@ impl Shape {
 }
 
 fn take_apart(event: &mut Event, log: &mut Map<String, Value>, message: &Message<'_>, now: OffsetDateTime) {
-    event.set("@timestamp", written(message.timestamp.unwrap_or(now)));
+    event.set("@timestamp", message.timestamp.map_or_else(|| timestamp(now), written));
     event.set("message", message.text);
     log.insert("syslog".to_owned(), Value::Object(fields::log_syslog(message)));
     let mut document = Map::new();

@@ -82,13 +82,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Hands a batch over, if there is anything in it.
+    /// Hands a batch over, if there is anything in it: comes back when it is safe on the disk.
     pub(super) async fn flush(&self, batch: &mut Batch) -> Result<(), Closed> {
         if batch.is_empty() {
             return Ok(());
         }
         let full = std::mem::replace(batch, self.context.batch());
-        self.context.send(full).await
+        self.context.store(full).await
     }
 
     /// Asks for the room that a buffer of this size needs beyond what it has.
