@@ -2,7 +2,7 @@
 //! again, another one was set back, a pid was used again, and a process ended while it was read.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,8 @@ use super::super::metricset::Metricset;
 use super::super::root::Root;
 use super::super::settings::Settings;
 use super::assert_declared;
+use super::tree::Trees;
 use crate::config::Config;
-
-fn tree(moment: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/input/system/tests/fixtures").join(moment)
-}
 
 fn settings(name: &str, more: Value) -> Box<dyn Metricset> {
     let Value::Object(mut map) = more else { return settings(name, json!({})) };
@@ -31,9 +28,11 @@ fn settings(name: &str, more: Value) -> Box<dyn Metricset> {
 /// What is said at the first moment, and ten seconds later.
 fn measure(mut metricset: Box<dyn Metricset>) -> Value {
     let name = metricset.name();
+    let trees = Trees::unpack();
     let mut said = Map::new();
     for (moment, seconds) in [("before", 100), ("after", 110)] {
-        let documents = metricset.measure(&Root::new(tree(moment)), Duration::from_secs(seconds)).unwrap();
+        let documents =
+            metricset.measure(&Root::new(trees.path(moment)), Duration::from_secs(seconds)).unwrap();
         let documents: Vec<Value> =
             documents.into_iter().map(|document| Value::Object(document.into_map())).collect();
         assert_declared(name, &documents);
@@ -101,7 +100,7 @@ fn diskio_of_one_device() {
 
 fn size(path: &Path) -> io::Result<Usage> {
     let path = path.to_string_lossy();
-    match path.rsplit_once("fixtures/").and_then(|(_, rest)| rest.split_once('/')) {
+    match path.rsplit_once("/tree/").and_then(|(_, rest)| rest.split_once('/')) {
         Some((_, "")) => Ok(Usage { total: 1000, free: 400, available: 300, files: 50, free_files: 20 }),
         Some((_, "gone")) => Err(io::Error::other("its server is gone")),
         _ => Ok(Usage { total: 200, free: 200, available: 200, files: 0, free_files: 0 }),

@@ -2,6 +2,7 @@
 
 mod golden;
 mod live;
+mod tree;
 
 use std::collections::BTreeSet;
 use std::path::Path;
