@@ -1,12 +1,16 @@
-//! Benchmarks of the management API of fleet-server, with very many agents stored.
+//! Benchmarks of the management API of fleet-server, with very many agents stored, and with very many policies.
 //!
 //! | module | what |
 //! |---|---|
 //! | `seed` | the agents that are stored: they differ in what lists are filtered and sorted by |
-//! | `measure` | what is asked, and the figures |
+//! | `copies` | the policies that are stored |
+//! | `measure` | what is asked of agents, and the figures |
+//! | `policies` | what is asked of policies |
 
 mod arguments;
+mod copies;
 mod measure;
+mod policies;
 mod seed;
 
 use std::io::Write as _;

@@ -174,7 +174,14 @@ impl Deployer {
         let revision = revisions::Revision::of(policy, &gathered.integrations);
         let next = compose(policy, gathered.parts, &signing)
             .map_err(|error| DeployError::Sign(id.clone(), error))?;
-        revisions::keep(&self.fleet.store, &revision, &gathered.integrations)
+        // What was shipped is kept.
+        let is_new = |one: &&Arc<Integration>| {
+            let shipped =
+                found.as_ref().and_then(|found| found.value.made_of.get(&gather::of_integration(&one.id)));
+            shipped != Some(&one.revision)
+        };
+        let new: Vec<Arc<Integration>> = gathered.integrations.iter().filter(is_new).cloned().collect();
+        revisions::keep(&self.fleet.store, &revision, &new)
             .await
             .map_err(|error| DeployError::Write(id.clone(), error))?;
         loop {

@@ -2,11 +2,29 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::agents::StoreKind;
 
-/// Measures the management API of fleet-server: over HTTP, on this host, with very many agents stored.
+/// A part of the measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Lists of agents, and changing many.
+    Agents,
+    /// Lists of policies, and saving a large one.
+    Policies,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Part::Agents => "agents",
+            Part::Policies => "policies",
+        })
+    }
+}
+
+/// Measures the management API of fleet-server: over HTTP, on this host, with very many agents, or policies, stored.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench-management")]
 pub struct ManagementArguments {
@@ -22,7 +40,15 @@ pub struct ManagementArguments {
     #[arg(long, value_name = "NAME", value_enum, default_values_t = [StoreKind::Embedded, StoreKind::Etcd])]
     pub store: Vec<StoreKind>,
 
-    /// How often each list is asked for.
+    /// Agent policies that are stored, with three integrations for two of them.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub policies: usize,
+
+    /// What is measured; given twice: one after the other.
+    #[arg(long, value_name = "NAME", value_enum, default_values_t = [Part::Agents, Part::Policies])]
+    pub part: Vec<Part>,
+
+    /// How often each list is asked for, and a policy saved.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub rounds: usize,
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::arguments::ManagementArguments;
+use super::arguments::{ManagementArguments, Part};
+use super::policies;
 use super::seed::seed;
 use crate::agents::StoreKind;
 use crate::agents::server::{Place, Server};
@@ -24,21 +25,22 @@ const BOUND: Duration = Duration::from_secs(120);
 /// What the filtered lists are filtered by: three of four agents.
 const FILTER: &str = "status:online%20and%20not%20tags:ring-3%20and%20agent.version%3E=8.19";
 
-struct Bench<'a> {
-    arguments: &'a ManagementArguments,
+/// What is measured over one store.
+pub(super) struct Bench<'a> {
+    pub(super) arguments: &'a ManagementArguments,
     label: String,
     figures: Vec<Figure>,
 }
 
 impl Bench<'_> {
-    fn figure(&mut self, name: &str, unit: &'static str, samples: &Samples, most: Option<f64>) {
+    pub(super) fn figure(&mut self, name: &str, unit: &'static str, samples: &Samples, most: Option<f64>) {
         let figure = Figure::new(format!("{}: {name}", self.label), unit, samples);
         let target = Target { max: most, ..Target::default() };
         self.figures.push(if most.is_some() { figure.target(target) } else { figure });
     }
 
     /// Asks for a list again and again.
-    async fn asked(
+    pub(super) async fn asked(
         &mut self,
         server: &mut Server,
         name: &str,
@@ -64,7 +66,18 @@ pub(super) async fn run(
     folder: &Path,
 ) -> (Vec<Figure>, Result<(), BenchError>) {
     let mut bench = Bench { arguments, label: kind.to_string(), figures: Vec::new() };
-    let outcome = measure(&mut bench, kind, program, folder).await;
+    let mut outcome = Ok(());
+    for part in &arguments.part {
+        // Each has a server and a store of its own.
+        let folder = folder.join(part.to_string());
+        let made = std::fs::create_dir(&folder).map_err(BenchError::file("make", &folder));
+        let measured = match (made, part) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Part::Agents) => measure(&mut bench, kind, program, &folder).await,
+            (Ok(()), Part::Policies) => policies::measure(&mut bench, kind, program, &folder).await,
+        };
+        outcome = outcome.and(measured);
+    }
     (bench.figures, outcome)
 }
 

@@ -8,8 +8,9 @@
 //! | [`collector`] | a plan carried out: what is the same goes on untouched |
 //! | [`config`] | reading settings; what nobody knows is told, not refused |
 //! | [`event`], [`stream`], [`batch`] | events, what those of a stream have in common, and batches of them as JSON |
+//! | [`host`] | the facts of the machine |
 //! | `processor` | what a policy does to events |
-//! | [`input`] | where events come from; `input::file` reads files |
+//! | [`input`] | where events come from; `input::file` reads files, `input::system` measures the machine |
 //! | [`syslog`] | messages of syslog, taken apart |
 //! | [`registry`] | how far each source has been read and acknowledged |
 //! | [`outlet`], `queue` | the way to an output: in memory, and on the disk for what nobody could read again |
@@ -45,6 +46,7 @@ pub mod clock;
 pub mod collector;
 pub mod config;
 pub mod event;
+pub mod host;
 pub mod input;
 mod link;
 pub mod metrics;

@@ -98,6 +98,11 @@ impl<F: Field> Query<F> {
         parse::parse(text, now).map(Query)
     }
 
+    /// Calls `each` with every field that it asks about.
+    pub fn for_each_field<'a>(&'a self, mut each: impl FnMut(&'a F)) {
+        self.0.for_each_field(&mut each);
+    }
+
     /// Whether it is about the thing of which `is` tells whether a field passes a test.
     pub fn matches(&self, mut is: impl FnMut(&F, &Test) -> bool) -> bool {
         self.0.matches(&mut is)
@@ -105,6 +110,15 @@ impl<F: Field> Query<F> {
 }
 
 impl<F: Field> Node<F> {
+    fn for_each_field<'a>(&'a self, each: &mut impl FnMut(&'a F)) {
+        match self {
+            Node::All => {}
+            Node::Is(field, _) => each(field),
+            Node::Not(node) => node.for_each_field(each),
+            Node::And(nodes) | Node::Or(nodes) => nodes.iter().for_each(|node| node.for_each_field(each)),
+        }
+    }
+
     fn matches(&self, is: &mut impl FnMut(&F, &Test) -> bool) -> bool {
         match self {
             Node::All => true,

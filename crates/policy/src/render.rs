@@ -2,13 +2,15 @@
 //!
 //! What one revision has in common for all of its agents is made once: the JSON text of the action's `data`.
 
+mod text;
+
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::documents::DeployedPolicy;
 use crate::opamp::CollectorConfig;
+pub use text::PolicyText;
 
 /// The keys of a policy that agents get. What else is stored in it stays here.
 const KEYS: [&str; 17] = [
@@ -43,7 +45,7 @@ pub struct Rendered {
     /// When it was deployed, RFC 3339.
     pub created_at: String,
     /// The `data` of the `POLICY_CHANGE` action: `{"policy":{…}}`.
-    pub data: Bytes,
+    pub data: PolicyText,
     /// How collectors that speak OpAMP get it; `None`: there is nothing for them in it.
     pub collector: Option<CollectorConfig>,
     /// References to secrets that are not there, by the place in the policy: they stand in `data` as they are.
@@ -79,7 +81,7 @@ pub fn render(policy: &DeployedPolicy, secrets: &BTreeMap<String, String>) -> Re
         policy_id: policy.policy_id.clone(),
         revision: policy.revision_idx,
         created_at: policy.timestamp.to_string(),
-        data: Bytes::from(whole.to_string()),
+        data: PolicyText::new(whole.to_string()),
         collector,
         missing_secrets: missing,
     }
@@ -230,7 +232,7 @@ mod tests {
     fn rendered(data: Value) -> (Value, Rendered) {
         let secrets = BTreeMap::from([("s1".to_owned(), "hunter2".to_owned())]);
         let rendered = render(&policy(data), &secrets);
-        let mut value: Value = serde_json::from_slice(&rendered.data).unwrap();
+        let mut value: Value = serde_json::from_slice(&rendered.data.text()).unwrap();
         (value["policy"].take(), rendered)
     }
 

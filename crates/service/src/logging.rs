@@ -71,6 +71,11 @@ impl Verbosity {
         // It fails only when logging has ended, that is, at the end of the process.
         let _ = self.handle.reload(targets(verbosity));
     }
+
+    /// What is not finer than `level`.
+    pub fn set_level(&self, level: Level) {
+        let _ = self.handle.reload(targets_at(level));
+    }
 }
 
 fn targets(verbosity: i64) -> Targets {
@@ -116,10 +121,22 @@ pub enum StartError {
 /// # Errors
 /// The log was started before, or its files cannot be opened.
 pub fn start_to(output: Output, service: &'static str, level: Level) -> Result<File, StartError> {
+    start_steered(output, service, level).map(|(terminal, _)| terminal)
+}
+
+/// The same, with a level that can be changed; `None`: nothing is logged.
+///
+/// # Errors
+/// The log was started before, or its files cannot be opened.
+pub fn start_steered(
+    output: Output,
+    service: &'static str,
+    level: Level,
+) -> Result<(File, Option<Verbosity>), StartError> {
     let terminal = io::stderr().as_fd().try_clone_to_owned().map_err(StartError::Stderr)?;
     let lines = tracing_subscriber::fmt::layer();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match output {
-        Output::Nowhere => return Ok(terminal.into()),
+        Output::Nowhere => return Ok((terminal.into(), None)),
         Output::Stderr(style) => Box::new(lines.with_writer(io::stderr).event_format(Lines(style))),
         Output::StderrJson => Box::new(lines.with_writer(io::stderr).event_format(EcsLines(service))),
         Output::Files(files) => {
@@ -127,9 +144,10 @@ pub fn start_to(output: Output, service: &'static str, level: Level) -> Result<F
             Box::new(lines.with_writer(log).event_format(EcsLines(service)))
         }
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets_at(level)));
+    let (filter, handle) = reload::Layer::new(targets_at(level));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     subscriber.try_init().map_err(StartError::Twice)?;
-    Ok(terminal.into())
+    Ok((terminal.into(), Some(Verbosity { handle })))
 }
 
 /// Starts logging to stderr for the whole process.

@@ -19,8 +19,10 @@ mod load;
 pub mod material;
 pub mod names;
 pub mod reload;
+mod verify;
 
 pub use acceptor::{AcceptError, Acceptor};
+pub use client::{ClientTls, Identity, Verification};
 pub use error::TlsError;
 pub use material::{ClientAuthentication, Loaded, Passphrase, Pem, ServerTls};
 pub use reload::{Look, Reload};

@@ -114,7 +114,7 @@ impl Answers {
         {
             return Arc::clone(shared);
         }
-        let shared = Arc::new(Shared::new(rendered.data.clone(), self.level));
+        let shared = Arc::new(Shared::new(rendered.data.text(), self.level));
         known.insert(rendered.policy_id.clone(), (Arc::clone(rendered), Arc::clone(&shared)));
         shared
     }

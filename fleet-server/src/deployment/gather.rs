@@ -11,6 +11,8 @@ use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
 use fleet_policy::render::named_in;
 use fleet_policy::settings::{MissingSetting, SettingsParts};
 use fleet_store::{Error, Typed};
+use futures_util::future::{BoxFuture, join_all};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -21,11 +23,14 @@ use crate::integrations::PACKAGE_POLICIES;
 use crate::management::uninstall_tokens;
 use crate::packages::PackagesError;
 
+/// Integrations that are compiled at a time: more than there are cores, so that none waits for the next ones.
+const AT_A_TIME: usize = 16;
+
 /// What was read.
 #[derive(Debug)]
 pub(super) struct Gathered {
     pub(super) parts: Parts,
-    pub(super) integrations: Vec<Integration>,
+    pub(super) integrations: Vec<Arc<Integration>>,
 }
 
 /// Why nothing was gathered.
@@ -54,6 +59,9 @@ enum NotCompiled {
     Compile(#[source] fleet_integration::CompileError),
 }
 
+/// The output of an integration, what it comes to, and the secrets that it refers to.
+type CompiledIntegration = (String, Compiled, BTreeSet<String>);
+
 /// The integrations that a policy lists. One that is gone is left out.
 pub(super) async fn integrations(fleet: &Fleet, policy: &AgentPolicy) -> Result<Vec<Integration>, Error> {
     let documents: Typed<Value> = Typed::new(Arc::clone(&fleet.store), &PACKAGE_POLICIES);
@@ -72,7 +80,8 @@ pub(super) async fn gather(
     policy: &AgentPolicy,
     before: Option<&DeployedPolicy>,
 ) -> Result<Gathered, GatherError> {
-    let integrations = integrations(fleet, policy).await?;
+    let integrations: Vec<Arc<Integration>> =
+        integrations(fleet, policy).await?.into_iter().map(Arc::new).collect();
     let outputs: Vec<String> = integrations
         .iter()
         .filter_map(|one| one.document.get("output_id")?.as_str().map(str::to_owned))
@@ -89,8 +98,15 @@ pub(super) async fn gather(
     }
     let uninstall_token_hash = uninstall_tokens::ensure(fleet, &policy.id).await?;
     let mut gathering = Gathering { fleet, policy, before, settings: &settings, parts: Parts::default() };
-    for integration in &integrations {
-        gathering.add(integration).await;
+    for together in integrations.chunks(AT_A_TIME) {
+        let mut compiling: Vec<BoxFuture<'_, _>> = Vec::with_capacity(together.len());
+        for integration in together {
+            compiling.push(Box::pin(gathering.compile(integration)));
+        }
+        let compiled = join_all(compiling).await;
+        for (integration, compiled) in together.iter().zip(compiled) {
+            gathering.add(integration, compiled);
+        }
     }
     let mut parts = gathering.parts;
     let of_settings = Map::from_iter([
@@ -120,7 +136,7 @@ pub(super) fn made_of(fleet: &Fleet, policy: &AgentPolicy) -> Result<BTreeMap<St
     Ok(made_of)
 }
 
-fn of_integration(id: &str) -> String {
+pub(super) fn of_integration(id: &str) -> String {
     format!("package-policy:{id}")
 }
 
@@ -133,9 +149,9 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    async fn add(&mut self, integration: &Integration) {
+    fn add(&mut self, integration: &Integration, compiled: Result<CompiledIntegration, NotCompiled>) {
         self.parts.made_of.insert(of_integration(&integration.id), integration.revision);
-        match self.compile(integration).await {
+        match compiled {
             Ok((output, compiled, secrets)) => {
                 self.parts.secrets.extend(secrets);
                 self.parts.inputs.extend(compiled.inputs);
@@ -155,30 +171,31 @@ impl Gathering<'_> {
                     "an integration cannot be compiled: agents keep what they have of it"
                 );
                 self.keep_before(&integration.id);
-                if let Ok(document) = serde_json::from_value::<PackagePolicy>(integration.document.clone()) {
+                if let Ok(document) = PackagePolicy::deserialize(&integration.document) {
                     self.parts.secrets.extend(references(&document));
                 }
             }
         }
     }
 
-    async fn compile(
-        &self,
-        integration: &Integration,
-    ) -> Result<(String, Compiled, BTreeSet<String>), NotCompiled> {
-        let document: PackagePolicy =
-            serde_json::from_value(integration.document.clone()).map_err(NotCompiled::Document)?;
-        let of = document.package.as_ref().ok_or(NotCompiled::NoPackage)?;
-        let found = self.fleet.packages.get(&of.name, &of.version).await.map_err(NotCompiled::Package)?;
-        let package = found.ok_or_else(|| NotCompiled::Missing(format!("{}-{}", of.name, of.version)))?;
-        let named = document.output_id.as_deref().and_then(|id| self.settings.output_names.get(id));
+    async fn compile(&self, integration: &Arc<Integration>) -> Result<CompiledIntegration, NotCompiled> {
+        let text = |pointer: &str| integration.document.pointer(pointer).and_then(Value::as_str);
+        let (Some(name), Some(version)) = (text("/package/name"), text("/package/version")) else {
+            return Err(NotCompiled::NoPackage);
+        };
+        let found = self.fleet.packages.get(name, version).await.map_err(NotCompiled::Package)?;
+        let package = found.ok_or_else(|| NotCompiled::Missing(format!("{name}-{version}")))?;
+        let named = text("/output_id").and_then(|id| self.settings.output_names.get(id));
         let output = named.unwrap_or(&self.settings.data_output).clone();
         let output_type = self.settings.outputs.get(&output).and_then(|output| output["type"].as_str());
         let output_type = output_type.unwrap_or_default().to_owned();
         let (id, name) = (self.policy.id.clone(), self.policy.name.clone());
         let (namespace, tags) = (self.policy.namespace.clone(), data_tags(self.policy));
+        let integration = Arc::clone(integration);
         // A large integration takes a while, in which others must be served.
         let compiling = tokio::task::spawn_blocking(move || {
+            let document =
+                PackagePolicy::deserialize(&integration.document).map_err(NotCompiled::Document)?;
             let context = Context {
                 output: &output,
                 output_id: document.output_id.as_deref().unwrap_or(&output),

@@ -48,7 +48,7 @@ pub struct Integration {
 impl Revision {
     /// The revision that `policy` is at, with its integrations.
     #[must_use]
-    pub fn of(policy: &AgentPolicy, integrations: &[Integration]) -> Revision {
+    pub fn of(policy: &AgentPolicy, integrations: &[Arc<Integration>]) -> Revision {
         Revision {
             revision: policy.revision,
             updated_at: policy.updated_at,
@@ -70,16 +70,21 @@ fn prefix(id: &str) -> String {
     format!("{id}@")
 }
 
-/// Keeps a revision. What is kept already stays as it is.
+/// Keeps a revision with those of its integrations that may not be kept yet. What is kept already stays as it is.
 pub(super) async fn keep(
     store: &Arc<dyn Store>,
     revision: &Revision,
-    integrations: &[Integration],
+    integrations: &[Arc<Integration>],
 ) -> Result<(), WriteError> {
     let documents: Typed<Value> = Typed::new(Arc::clone(store), &PACKAGE_POLICY_REVISIONS);
+    let mut writes = Vec::with_capacity(integrations.len());
     for one in integrations {
         let id = document_id(&one.id, one.revision);
-        once(documents.put(&id, &one.document, Expect::Absent, None, None).await)?;
+        let write = documents.encode(&id, &one.document, Expect::Absent, None);
+        writes.push(write.map_err(WriteError::NotDone)?);
+    }
+    for written in documents.write_many(writes, None).await {
+        once(written)?;
     }
     let revisions: Typed<Revision> = Typed::new(Arc::clone(store), &AGENT_POLICY_REVISIONS);
     let id = document_id(&revision.agent_policy.id, revision.revision);

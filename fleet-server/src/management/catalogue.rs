@@ -1,5 +1,7 @@
 //! Lists of documents: filtered, sorted, in pages.
 
+mod pick;
+
 use std::cmp::Ordering;
 
 use schemars::JsonSchema;
@@ -8,6 +10,8 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use fleet_policy::timestamp::Timestamp;
+
+use pick::picked;
 
 use super::error::ApiError;
 
@@ -123,17 +127,19 @@ impl DocumentPage {
         }
         let query = fleet_policy::query::DocumentQuery::parse(kuery, Timestamp::now())
             .map_err(|error| ApiError::BadRequest(format!("[request query.kuery]: {error}")))?;
-        items.retain(|item| serde_json::to_value(item).is_ok_and(|value| query.matches(&value)));
+        let names: Vec<&str> = query.fields().into_iter().collect();
+        items.retain(|item| query.matches(&picked(item, &names)));
         Ok(items)
     }
 
     fn sort<T: Serialize>(&self, items: Vec<T>, field: &str) -> Vec<T> {
+        let first = field.split('.').next().unwrap_or_default();
         let key = |item: &T| {
-            let value = serde_json::to_value(item).unwrap_or_default();
-            field.split('.').try_fold(value, |mut value, name| value.get_mut(name).map(Value::take))
+            let value = picked(item, &[first]);
+            Key::of(field.split('.').try_fold(value, |mut value, name| value.get_mut(name).map(Value::take)))
         };
-        let mut keyed: Vec<(Option<Value>, T)> = items.into_iter().map(|item| (key(&item), item)).collect();
-        keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
+        let mut keyed: Vec<(Key, T)> = items.into_iter().map(|item| (key(&item), item)).collect();
+        keyed.sort_by(|(a, _), (b, _)| a.compare(b));
         if self.sort_order == Some(SortOrder::Desc) {
             keyed.reverse();
         }
@@ -141,17 +147,40 @@ impl DocumentPage {
     }
 }
 
-/// Numbers by size, texts without regard to case; what is missing comes last.
-fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
-    match (a, b) {
-        (Some(Value::Number(a)), Some(Value::Number(b))) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+/// What an item is sorted by: numbers by size, texts without regard to case; what is missing comes last.
+#[derive(Debug)]
+enum Key {
+    Number(f64),
+    Text(String),
+    /// Something else, or of several kinds.
+    Other(String),
+    Missing,
+}
+
+impl Key {
+    fn of(value: Option<Value>) -> Key {
+        match value {
+            None => Key::Missing,
+            Some(Value::String(text)) => Key::Text(text.to_lowercase()),
+            Some(Value::Number(number)) => {
+                number.as_f64().map_or_else(|| Key::Other(number.to_string()), Key::Number)
+            }
+            Some(other) => Key::Other(other.to_string()),
         }
-        (Some(Value::String(a)), Some(Value::String(b))) => a.to_lowercase().cmp(&b.to_lowercase()),
-        (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => Ordering::Equal,
+    }
+
+    fn compare(&self, other: &Key) -> Ordering {
+        let rank = |key: &Key| match key {
+            Key::Number(_) => 0,
+            Key::Text(_) => 1,
+            Key::Other(_) => 2,
+            Key::Missing => 3,
+        };
+        match (self, other) {
+            (Key::Number(a), Key::Number(b)) => a.total_cmp(b),
+            (Key::Text(a), Key::Text(b)) | (Key::Other(a), Key::Other(b)) => a.cmp(b),
+            (a, b) => rank(a).cmp(&rank(b)),
+        }
     }
 }
 

@@ -115,6 +115,7 @@ impl Part<'_> {
             signal: self.definition.signal,
             settings: &common.settings,
             host_name: &common.host_name,
+            machine: &common.machine,
             chain: Some(chain),
             counters: common.counters.clone(),
             stream: None,

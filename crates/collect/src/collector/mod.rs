@@ -71,6 +71,7 @@ struct Common {
     registry: Arc<Registry>,
     board: Board,
     counters: Counters,
+    machine: Arc<input::Machine>,
 }
 
 impl Common {
@@ -117,6 +118,7 @@ impl Collector {
             registry: Arc::new(registry),
             board: Board::new(),
             counters: Counters::default(),
+            machine: Arc::default(),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let board = common.board.clone();

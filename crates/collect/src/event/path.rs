@@ -94,7 +94,7 @@ impl FieldPath {
     }
 
     /// The value of the top-level field of a document that has nothing but this.
-    pub(super) fn wrap(&self, value: Value) -> Value {
+    pub(crate) fn wrap(&self, value: Value) -> Value {
         self.parts
             .iter()
             .skip(1)

@@ -5,8 +5,11 @@
 pub mod file;
 pub(crate) mod journald;
 pub(crate) mod net;
+mod system;
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub(crate) use system::Machine;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +30,7 @@ use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
 pub(crate) const DEFINITIONS: &[&Definition] =
-    &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG];
+    &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG, &system::DEFINITION];
 
 /// The definition of a policy's input `type`.
 pub(crate) fn definition(kind: &str) -> Option<&'static Definition> {
@@ -70,6 +73,7 @@ pub struct Builder<'a> {
     pub(crate) signal: &'static str,
     pub(crate) settings: &'a Settings,
     pub(crate) host_name: &'a str,
+    pub(crate) machine: &'a Arc<Machine>,
     pub(crate) chain: Option<Chain>,
     pub(crate) counters: crate::metrics::Counters,
     pub(crate) stream: Option<Arc<Stream>>,

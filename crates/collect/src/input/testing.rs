@@ -75,6 +75,7 @@ impl Rig {
             signal: definition.signal,
             settings: &collector,
             host_name: "here",
+            machine: &Arc::default(),
             chain: None,
             counters: counters.clone(),
             stream: None,

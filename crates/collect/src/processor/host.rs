@@ -1,7 +1,5 @@
 //! `add_host_metadata`: what the machine is.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -9,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
 use crate::event::{Event, FieldPath};
+use crate::host::Facts;
 
 #[derive(Debug)]
 struct AddHost {
@@ -42,10 +41,14 @@ impl Processor for AddHost {
 
 pub(super) fn build(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     config.allow(&["netinfo.enabled", "cache.ttl"]);
-    let mut host = facts(Path::new("/"));
-    if config.boolean("netinfo.enabled", true)? {
-        host.insert("mac".to_owned(), json!(hardware_addresses(Path::new("/"))));
+    let mut facts = Facts::read(Path::new("/"));
+    if !config.boolean("netinfo.enabled", true)? {
+        facts.ip.clear();
+        facts.mac.clear();
     }
+    let mut host = facts.fields();
+    // Its name is in all events anyhow, and may be another one than the system's.
+    host.remove("name");
     let mut geo = Map::new();
     for key in [
         "name",
@@ -68,74 +71,40 @@ pub(super) fn build(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     }))
 }
 
-/// The machine's facts by the names of the common schema, read below `root`.
-fn facts(root: &Path) -> Map<String, Value> {
-    let release = os_release(&fs::read_to_string(root.join("etc/os-release")).unwrap_or_default());
-    let uname = rustix::system::uname();
-    let text = |value: &std::ffi::CStr| value.to_string_lossy().into_owned();
-    let machine_id = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
-    let like = release.get("ID_LIKE").or(release.get("ID"));
-    let family = like.and_then(|like| like.split(' ').next()).unwrap_or("linux");
-    let host = json!({
-        "hostname": text(uname.nodename()),
-        "architecture": text(uname.machine()),
-        "id": machine_id.trim(),
-        "containerized": fs::exists(root.join(".dockerenv")).unwrap_or(false),
-        "os": {
-            "type": "linux",
-            "kernel": text(uname.release()),
-            "platform": release.get("ID").map_or("linux", String::as_str),
-            "family": family,
-            "name": release.get("NAME").map_or("Linux", String::as_str),
-            "version": release.get("VERSION").or(release.get("VERSION_ID")).map_or("", String::as_str),
-            "codename": release.get("VERSION_CODENAME").map_or("", String::as_str),
-        },
-    });
-    match host {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
-}
-
-fn os_release(text: &str) -> BTreeMap<String, String> {
-    let pair = |line: &str| {
-        let (key, value) = line.split_once('=')?;
-        Some((key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()))
-    };
-    text.lines().filter_map(pair).collect()
-}
-
-/// Of all interfaces but the loopback, as the common schema writes them: `00-16-3E-00-00-01`.
-fn hardware_addresses(root: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(root.join("sys/class/net")) else { return Vec::new() };
-    let address = |entry: fs::DirEntry| {
-        let text = fs::read_to_string(entry.path().join("address")).ok()?;
-        let text = text.trim();
-        let real = !text.is_empty() && text != "00:00:00:00:00:00";
-        real.then(|| text.to_uppercase().replace(':', "-"))
-    };
-    let mut all: Vec<String> = entries.flatten().filter_map(address).collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Base;
+    use std::sync::Arc;
+
+    fn run(settings: &Value) -> Value {
+        let processor = build(&Config::new(settings.as_object().unwrap())).unwrap();
+        let base = json!({"host": {"name": "given", "cpu": {"usage": 0.5}}});
+        let mut event = Event::new(Arc::new(Base::new(base.as_object().unwrap().clone())));
+        assert_eq!(processor.run(&mut event), Flow::Keep);
+        Value::Object(event.to_map())
+    }
 
     #[test]
-    fn the_system_says_what_it_is() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("etc")).unwrap();
-        fs::write(root.path().join("etc/machine-id"), "abc\n").unwrap();
-        let release =
-            "NAME=\"Debian GNU/Linux\"\nID=debian\nVERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\n";
-        fs::write(root.path().join("etc/os-release"), release).unwrap();
-        let facts = facts(root.path());
-        assert_eq!(facts["id"], "abc");
-        assert_eq!(facts["os"]["name"], "Debian GNU/Linux");
-        assert_eq!(facts["os"]["family"], "debian");
-        assert_eq!(facts["os"]["codename"], "bookworm");
+    fn the_machine_is_added_beside_what_the_event_says() {
+        let event = run(&json!({"geo.city_name": "Kiel"}));
+        assert_eq!(event["host"]["name"], "given");
+        assert_eq!(event["host"]["cpu"]["usage"], 0.5);
+        assert_eq!(event["host"]["os"]["type"], "linux");
+        assert_eq!(event["host"]["architecture"], std::env::consts::ARCH);
+        assert_eq!(event["host"]["geo"]["city_name"], "Kiel");
+    }
+
+    #[test]
+    fn addresses_can_be_left_out() {
+        let event = run(&json!({"netinfo.enabled": false}));
+        assert_eq!(event["host"].get("ip"), None);
+        assert_eq!(event["host"].get("mac"), None);
+    }
+
+    #[test]
+    fn an_event_of_another_host_can_stay_as_it_is() {
+        let event = run(&json!({"replace_fields": false}));
+        assert_eq!(event["host"].get("os"), None);
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Mistake};
-use crate::event::{Base, Event};
+use crate::event::{Base, Event, FieldPath};
 use condition::Condition;
 
 /// Whether an event goes on.
@@ -121,6 +121,11 @@ fn step(place: &str, item: &Value) -> Result<Step, Mistake> {
     let wrong = || Mistake::new(place, "must be a map with one key, the processor's name");
     let map = item.as_object().filter(|map| map.len() == 1).ok_or_else(wrong)?;
     let (name, settings) = map.iter().next().ok_or_else(wrong)?;
+    // `drop_event.when.regexp: {…}` is a map in a map, written short.
+    let path = FieldPath::new(name);
+    let unfolded = (!path.is_top()).then(|| path.wrap(settings.clone()));
+    let name = path.first();
+    let settings = unfolded.as_ref().unwrap_or(settings);
     let empty = Map::new();
     let settings = match settings {
         Value::Null => &empty,

@@ -1,5 +1,7 @@
 //! Choosing documents of any kind by their fields.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::parse::QueryError;
@@ -64,6 +66,14 @@ impl DocumentQuery {
         Query::parse(text, now).map(DocumentQuery)
     }
 
+    /// The fields at the top of documents that it asks about.
+    #[must_use]
+    pub fn fields(&self) -> BTreeSet<&str> {
+        let mut fields = BTreeSet::new();
+        self.0.for_each_field(|path| fields.extend(path.0.first().map(String::as_str)));
+        fields
+    }
+
     /// Whether it is about this document. What has no such field is not what was asked for.
     #[must_use]
     pub fn matches(&self, document: &Value) -> bool {
@@ -120,5 +130,7 @@ mod tests {
             assert!(!DocumentQuery::parse(query, now).unwrap().matches(&document), "{query}");
         }
         assert!(DocumentQuery::parse("a..b:c", now).is_err());
+        let query = DocumentQuery::parse("a.b:1 and not (fleet-package-policies.c:* or a:2)", now).unwrap();
+        assert_eq!(query.fields().into_iter().collect::<Vec<_>>(), ["a", "c"]);
     }
 }

@@ -275,7 +275,7 @@ proptest! {
         let secrets: BTreeMap<String, String> =
             secret_ids(&deployed).into_iter().map(|id| (id.clone(), format!("the {id}"))).collect();
         let rendered = render(&deployed, &secrets);
-        let sent: Value = serde_json::from_slice(&rendered.data).unwrap();
+        let sent: Value = serde_json::from_slice(&rendered.data.text()).unwrap();
         prop_assert!(rendered.missing_secrets.is_empty());
         for output in sent["policy"]["outputs"].as_object().unwrap().values() {
             prop_assert!(output.get("secrets").is_none(), "{}", output);

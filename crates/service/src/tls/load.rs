@@ -41,14 +41,7 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn read(settings: &ServerTls) -> Result<Texts, TlsError> {
-        let passphrase = match &settings.key_passphrase {
-            None => None,
-            Some(Passphrase::Inline(secret)) => Some(Zeroizing::new(secret.reveal().as_bytes().to_vec())),
-            Some(Passphrase::File(path)) => {
-                let content = read_file("key_passphrase_path", path, true)?;
-                Some(Zeroizing::new(content.trim_ascii().to_vec()))
-            }
-        };
+        let passphrase = settings.key_passphrase.as_ref().map(read_passphrase).transpose()?;
         let client_authorities = match settings.client_authentication {
             ClientAuthentication::None => Vec::new(),
             _ => {
@@ -124,17 +117,52 @@ pub(super) fn certified_key(
     texts: &Texts,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
-    let place = texts.key.place.clone();
-    let key = private_key(&texts.key, texts.passphrase.as_ref().map(|text| text.as_slice()))?;
+    let passphrase = texts.passphrase.as_ref().map(|text| text.as_slice());
+    fit(chain, &texts.certificate.place, &texts.key, passphrase, provider)
+}
+
+fn fit(
+    chain: Vec<CertificateDer<'static>>,
+    certificate: &Place,
+    key: &Text,
+    passphrase: Option<&[u8]>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let place = key.place.clone();
+    let key = private_key(key, passphrase)?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
-            TlsError::Mismatch { key: place, certificate: texts.certificate.place.clone() }
+            TlsError::Mismatch { key: place, certificate: certificate.clone() }
         }
         rustls::Error::InvalidCertificate(_) => {
-            TlsError::BadCertificate { setting: "certificate", place: texts.certificate.place.clone() }
+            TlsError::BadCertificate { setting: "certificate", place: certificate.clone() }
         }
         source => TlsError::BadKey { place, source },
     })
+}
+
+/// A client's certificate with its key. One that is over is sent all the same: the server says so better.
+pub(super) fn client_key(
+    certificate: &Pem,
+    key: &Pem,
+    passphrase: Option<&Passphrase>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let certificate = Text::read("certificate", certificate, false)?;
+    let key = Text::read("key", key, true)?;
+    let passphrase = passphrase.map(read_passphrase).transpose()?;
+    let chain = certificates(&certificate)?;
+    fit(chain, &certificate.place, &key, passphrase.as_ref().map(|text| text.as_slice()), provider)
+}
+
+fn read_passphrase(passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    match passphrase {
+        Passphrase::Inline(secret) => Ok(Zeroizing::new(secret.reveal().as_bytes().to_vec())),
+        Passphrase::File(path) => {
+            let content = read_file("key_passphrase_path", path, true)?;
+            Ok(Zeroizing::new(content.trim_ascii().to_vec()))
+        }
+    }
 }
 
 fn private_key(text: &Text, passphrase: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, TlsError> {
@@ -211,4 +239,13 @@ pub(super) fn authorities(texts: &[Text]) -> Result<RootCertStore, TlsError> {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     if roots.is_empty() { Err(TlsError::NoAuthority) } else { Ok(roots) }
+}
+
+/// The certificates themselves: those given, or the system's.
+pub(super) fn authority_certificates(texts: &[Text]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    if texts.is_empty() {
+        return Ok(rustls_native_certs::load_native_certs().certs);
+    }
+    let found: Result<Vec<_>, _> = texts.iter().map(certificates).collect();
+    Ok(found?.into_iter().flatten().collect())
 }

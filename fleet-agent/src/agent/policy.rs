@@ -1,0 +1,103 @@
+//! Taking a policy: whole, or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::core::{Agent, Refused};
+use crate::fleet::Action;
+use crate::policy::{Plan, Redactor, plan};
+use crate::state::SavedPolicy;
+
+/// A refused policy that comes again is looked at after a time that doubles up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+impl Agent {
+    /// Takes a `POLICY_CHANGE`. Returns how long to wait before the server is asked again: one that is refused would
+    /// come again at once.
+    pub(super) async fn change_policy(&mut self, action: &Action) -> Duration {
+        let Some(Value::Object(policy)) = action.data.get("policy") else {
+            self.finish(action, Err("data.policy is not a map".to_owned()));
+            return LONGEST_WAIT;
+        };
+        if self.is_running(policy) {
+            self.finish(action, Ok(()));
+            return Duration::ZERO;
+        }
+        match self.try_policy(policy).await {
+            Ok(()) => {
+                tracing::info!(policy = self.plan.policy_id, revision = self.plan.revision, "policy applied");
+                self.refused = None;
+                self.finish(action, Ok(()));
+                Duration::ZERO
+            }
+            Err(reason) => self.refuse(action, policy, reason),
+        }
+    }
+
+    fn is_running(&self, policy: &Map<String, Value>) -> bool {
+        self.refused.is_none() && self.policy.as_deref() == Some(policy)
+    }
+
+    fn refuse(&mut self, action: &Action, policy: &Map<String, Value>, reason: String) -> Duration {
+        let reason = Redactor::of(policy).text(&reason);
+        let attempts = match &self.refused {
+            Some(before) if before.policy == *policy => before.attempts.saturating_add(1),
+            _ => 0,
+        };
+        // The server is told once: it would be the same again.
+        if attempts == 0 {
+            tracing::error!(action = action.id, reason, "the policy is not applied, the one before goes on");
+            self.finish(action, Err(reason.clone()));
+        }
+        let policy = policy.clone();
+        self.refused = Some(Refused { policy, reason, attempts });
+        Duration::from_secs(1 << attempts.min(6)).min(LONGEST_WAIT)
+    }
+
+    async fn try_policy(&mut self, policy: &Map<String, Value>) -> Result<(), String> {
+        let made = self.make_plan(policy)?;
+        let connection =
+            self.identity.connection.with_policy(&made.fleet).map_err(|error| error.to_string())?;
+        if connection != self.connection {
+            self.reconnect(connection).await?;
+        }
+        let saved = SavedPolicy { policy: policy.clone() };
+        self.context
+            .store
+            .save(SavedPolicy::NAME, &saved)
+            .map_err(|error| format!("the policy cannot be kept: {}", crate::error::chain(&error)))?;
+        self.carry_out(policy.clone(), made).await;
+        Ok(())
+    }
+
+    fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
+        plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))
+    }
+
+    async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
+        self.redactor = Redactor::of(&policy);
+        self.rejected = self.context.workloads.apply(&made).await;
+        self.plan = made;
+        self.policy = Some(Arc::new(policy));
+        self.set_level();
+        for broken in &self.plan.broken {
+            tracing::warn!(unit = broken.id, reason = self.redactor.text(&broken.reason), "unit cannot run");
+        }
+    }
+
+    /// Carries out the policy that was kept: what ran before goes on, be the server there or not.
+    pub(super) async fn resume_policy(&mut self, saved: SavedPolicy) {
+        match self.make_plan(&saved.policy) {
+            Ok(made) => self.carry_out(saved.policy, made).await,
+            Err(reason) => {
+                tracing::error!(
+                    reason,
+                    "the policy that was kept cannot be applied, waiting for another one"
+                );
+                self.context.notes.push(format!("The policy that was kept cannot be applied: {reason}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The task that decides.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_service::drain::Drain;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::connection::make_client;
+use super::core::{Agent, Context, Ended};
+use super::job::JobDone;
+use crate::control::Questions;
+use crate::fleet::{AckEvent, Acker, Delivery, Gateway, LinkState, Outbox, Report};
+use crate::machine::Machine;
+use crate::policy::{Plan, Redactor};
+use crate::state::{Identity, Progress, SavedPolicy};
+use crate::workload::Rejected;
+
+/// Jobs that wait to be heard.
+const JOBS: usize = 32;
+/// What nobody says is looked at so often: the connection, an upgrade.
+const LOOK: Duration = Duration::from_secs(5);
+/// What the machine is, is read again so often.
+const READ_MACHINE: u32 = 60;
+/// What runs has so long to end when the agent stops.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Where the agent hears from others.
+#[derive(Debug)]
+struct Ears {
+    deliveries: mpsc::Receiver<Delivery>,
+    heard: mpsc::Receiver<Vec<AckEvent>>,
+    jobs: mpsc::Receiver<JobDone>,
+}
+
+impl Agent {
+    /// Runs an enrolled agent until it is told to stop, to start again, or to leave its fleet.
+    ///
+    /// # Errors
+    /// The settings of the connection cannot be used at all, for a person.
+    pub async fn run(
+        context: Context,
+        identity: Identity,
+        progress: Progress,
+        policy: Option<SavedPolicy>,
+        questions: &mut Questions,
+        drain: &Drain,
+    ) -> Result<Ended, String> {
+        let connection = first_connection(&identity, policy.as_ref());
+        let client = match make_client(connection.clone()).await {
+            Ok(client) => client,
+            // The policy's settings name a file that has gone, for instance.
+            Err(reason) if connection != identity.connection => {
+                tracing::warn!(reason, "the settings of the policy for the server cannot be used");
+                make_client(identity.connection.clone()).await?
+            }
+            Err(reason) => return Err(reason),
+        };
+        let token = drain.token().child_token();
+        let (client, report) = (watch::Sender::new(client), watch::Sender::new(Arc::new(Report::default())));
+        let (outbox, link) =
+            (watch::Sender::new(Outbox::default()), watch::Sender::new(LinkState::default()));
+        let (delivered, deliveries) = mpsc::channel(1);
+        let (told, heard) = mpsc::channel(1);
+        let (jobs, jobs_done) = mpsc::channel(JOBS);
+        let machine = Machine::read();
+        let facts = machine.facts(&identity.id, &context.paths);
+        let mut agent = Agent {
+            facts: facts.with_local(&context.local).unwrap_or(facts),
+            context,
+            progress,
+            machine,
+            policy: None,
+            plan: Plan::default(),
+            redactor: Redactor::default(),
+            rejected: Rejected::new(),
+            trouble: None,
+            refused: None,
+            connection,
+            before: None,
+            client,
+            report,
+            outbox,
+            link: link.subscribe(),
+            jobs,
+            diagnosed: VecDeque::new(),
+            attempts: BTreeMap::new(),
+            upgrading: None,
+            ended: None,
+            identity,
+        };
+        if let Some(saved) = policy {
+            agent.resume_policy(saved).await;
+        }
+        agent.resume_upgrade();
+        agent.publish();
+        agent.publish_outbox();
+        let gateway = Gateway {
+            id: agent.identity.id.clone(),
+            key: agent.identity.access_api_key.clone(),
+            client: agent.client.subscribe(),
+            report: agent.report.subscribe(),
+            deliveries: delivered,
+            link,
+        };
+        let acker = Acker {
+            id: agent.identity.id.clone(),
+            key: agent.identity.access_api_key.clone(),
+            client: agent.client.subscribe(),
+            outbox: agent.outbox.subscribe(),
+            heard: told,
+        };
+        drain.spawn("check-ins", gateway.run(token.clone()));
+        drain.spawn("acknowledgements", acker.run(token.clone()));
+        let ears = Ears { deliveries, heard, jobs: jobs_done };
+        let ended = agent.turn(ears, questions, &token).await;
+        token.cancel();
+        if ended != Ended::Left {
+            agent.context.workloads.stop(STOP_MAX).await;
+        }
+        Ok(ended)
+    }
+
+    async fn turn(
+        &mut self,
+        mut ears: Ears,
+        questions: &mut Questions,
+        token: &tokio_util::sync::CancellationToken,
+    ) -> Ended {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut states = Vec::new();
+        let mut link = self.link.clone();
+        let mut looks: u32 = 0;
+        let workloads = self.context.workloads.clone();
+        loop {
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                () = token.cancelled() => return Ended::Stopped,
+                Some(question) = questions.recv() => self.answer(question),
+                Some(heard) = ears.heard.recv() => self.forget_acks(&heard),
+                Some(done) = ears.jobs.recv() => self.job_done(done),
+                Some(delivery) = ears.deliveries.recv() => self.deliver(delivery).await,
+                () = workloads.changed(&mut states) => self.publish(),
+                Ok(()) = link.changed() => self.watch_upgrade().await,
+                () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
+                    self.begin_due().await;
+                    self.publish();
+                }
+                _ = look.tick() => {
+                    looks = looks.wrapping_add(1);
+                    self.watch_connection().await;
+                    self.watch_upgrade().await;
+                    if looks.is_multiple_of(READ_MACHINE) {
+                        self.machine = Machine::read();
+                    }
+                    self.publish();
+                }
+            }
+            if let Some(ended) = self.ended.take() {
+                return ended;
+            }
+        }
+    }
+
+    /// The server has heard of these.
+    fn forget_acks(&mut self, heard: &[AckEvent]) {
+        self.progress.acks.retain(|ack| !heard.contains(&ack.event));
+        self.save_progress();
+        self.publish_outbox();
+    }
+
+    fn job_done(&mut self, done: JobDone) {
+        match done {
+            JobDone::Acted(event) => self.acknowledge(*event),
+            JobDone::Upgrade(action, step) => self.upgrade_step(action, step),
+        }
+        self.publish();
+    }
+}
+
+/// How the server is reached at first: as the policy that was kept says.
+fn first_connection(identity: &Identity, policy: Option<&SavedPolicy>) -> crate::fleet::ConnectionSettings {
+    let fleet = policy.and_then(|saved| saved.policy.get("fleet")?.as_object());
+    let wanted = fleet.and_then(|fleet| identity.connection.with_policy(fleet).ok());
+    wanted.unwrap_or_else(|| identity.connection.clone())
+}

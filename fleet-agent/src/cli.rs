@@ -1,0 +1,109 @@
+//! The command line, from arguments to exit code. Verbs and flags are those of the agents that people know.
+
+mod enroll;
+mod flags;
+mod look;
+mod run;
+mod status;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use flags::{EnrollFlags, Globals};
+
+/// A command that did not succeed: what to say.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// What became of a command.
+type Outcome = Result<ExitCode, Failure>;
+
+/// Enrols this machine with a fleet, obeys its policy, collects and ships data, and says how it is.
+#[derive(Debug, Parser)]
+#[command(name = "fleet-agent", disable_version_flag = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Enrol this machine with a fleet
+    Enroll(enroll::Enroll),
+    /// Run the agent; the service does this
+    Run(run::Run),
+    /// Say how the agent and all its parts are
+    Status(status::Arguments),
+    /// Show the policy that runs, without its secrets
+    Inspect(look::Inspect),
+    /// Write a zip of what helps to find out what is wrong
+    Diagnostics(look::Diagnostics),
+    /// Show the agent's log
+    Logs(look::Logs),
+    /// Start the running agent again
+    Restart,
+    /// Say which version this is
+    Version(look::Version),
+}
+
+/// Runs the program: what `main` is.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // There is nobody else to tell it to.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
+        }
+    };
+    match dispatch(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "Error: {}", crate::error::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Outcome {
+    let Arguments { globals, verb } = arguments;
+    match verb {
+        Verb::Run(run) => run::run(&globals, &run),
+        other => runtime()?.block_on(short(&globals, other)),
+    }
+}
+
+/// What is done soon needs no threads.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+async fn short(globals: &Globals, verb: Verb) -> Outcome {
+    match verb {
+        Verb::Enroll(enroll) => enroll::enroll(globals, &enroll).await,
+        Verb::Status(status) => status::status(globals, &status).await,
+        Verb::Inspect(inspect) => look::inspect(globals, &inspect).await,
+        Verb::Diagnostics(diagnostics) => look::diagnostics(globals, &diagnostics).await,
+        Verb::Logs(logs) => look::logs(globals, &logs).await,
+        Verb::Restart => look::restart(globals).await,
+        Verb::Version(version) => look::version(globals, &version).await,
+        Verb::Run(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Writes what a command has to say. Who reads may have gone.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+/// A failure in a few words.
+fn failure(text: impl Into<String>) -> Failure {
+    text.into().into()
+}

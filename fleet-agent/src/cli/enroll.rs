@@ -1,0 +1,78 @@
+//! `fleet-agent enroll`
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::flags::{EnrollFlags, Globals};
+use super::{Outcome, failure, say};
+use crate::control::{Ask, ControlError, ask};
+use crate::enrolment::{self, Wanted};
+
+/// Enrols.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Enroll {
+    #[command(flatten)]
+    pub(super) flags: EnrollFlags,
+    /// Accepted for scripts that give the URL so
+    #[arg(value_name = "URL", hide = true)]
+    pub(super) position: Vec<String>,
+}
+
+pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
+    let mut flags = enroll.flags.clone();
+    // Older scripts write `enroll URL TOKEN`.
+    let mut position = enroll.position.iter().cloned();
+    if flags.url.is_empty() {
+        flags.url.extend(position.next());
+    }
+    flags.enrollment_token = flags.enrollment_token.or_else(|| position.next());
+    let paths = globals.paths();
+    let wanted = wanted(&flags)?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
+    let identity = if flags.delay_enroll {
+        enrolment::delay(&paths, credentials, &wanted)?;
+        say("The agent enrols when it starts.");
+        None
+    } else {
+        Some(enrolment::enroll(&paths, credentials, &wanted).await?)
+    };
+    if let Some(identity) = &identity {
+        say(&format!("Successfully enrolled the agent: {}", identity.id));
+    }
+    if !flags.skip_daemon_reload {
+        let socket = paths.socket();
+        match tokio::time::timeout(flags.daemon_timeout, ask(&socket, &Ask::Restart)).await {
+            Ok(Ok(_)) => say("The running agent takes over."),
+            Ok(Err(ControlError::NotRunning { .. })) => {
+                say("The agent is not running: start it with fleet-agent run, or install it.")
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(failure("the running agent does not answer (--daemon-timeout)")),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags ask for.
+pub(super) fn wanted(flags: &EnrollFlags) -> Result<Wanted, super::Failure> {
+    let connection = flags.connection()?;
+    if connection.hosts.is_empty() {
+        return Err(failure("no server is named: give --url=https://fleet.example.com:8220"));
+    }
+    let token = flags.enrollment_token.clone().filter(|token| !token.trim().is_empty());
+    let token = token
+        .ok_or_else(|| failure("no key is given: take one from the policy and give --enrollment-token"))?;
+    if flags.replace_token.is_some() && flags.id.is_none() {
+        return Err(failure("--replace-token is about an id: give --id, too"));
+    }
+    Ok(Wanted {
+        connection,
+        token: token.trim().to_owned(),
+        id: flags.id.clone().unwrap_or_default(),
+        replace_token: flags.replace_token.clone().unwrap_or_default(),
+        tags: flags.tag.clone(),
+        force: flags.force,
+        within: flags.enroll_timeout,
+    })
+}

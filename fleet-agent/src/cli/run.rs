@@ -1,0 +1,89 @@
+//! `fleet-agent run`
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use fleet_service::logging::{self, Files, Output, Style};
+
+use super::flags::Globals;
+use super::{Failure, Outcome};
+use crate::config::Config;
+use crate::daemon::{self, After, Options};
+use crate::logs::{self, LogLevel};
+use crate::paths::Paths;
+use crate::workload::Workloads;
+
+/// A log file is followed by the next one at this size.
+const LOG_BYTES: u64 = 10 * 1024 * 1024;
+/// So many are kept beside the newest.
+const LOG_FILES: u32 = 7;
+/// The name of the newest.
+pub(crate) const LOG_NAME: &str = "fleet-agent.ndjson";
+/// Threads of the runtime: what is done is waiting, mostly.
+const WORKERS: usize = 2;
+
+/// Runs the agent.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Run {
+    /// Accepted for agents that were started so: this one has a container's environment read by `container`
+    #[arg(long, hide = true)]
+    pub(super) develop: bool,
+}
+
+pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
+    let paths = globals.paths();
+    let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some())?;
+    let log_level = start_log(globals, &config, &paths)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let after = serve(Options { paths, config, log_level, credentials })?;
+    match after {
+        After::Exit => Ok(ExitCode::SUCCESS),
+        After::StartAgain => start_again(&globals.paths()),
+    }
+}
+
+/// Runs the agent on a runtime of its own.
+pub(super) fn serve(options: Options) -> Result<After, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(WORKERS).thread_name("fleet-agent").enable_all().build()?;
+    let after = runtime.block_on(daemon::run(options, Workloads::default()));
+    // A thread may wait for a disk for ever.
+    runtime.shutdown_background();
+    Ok(after?)
+}
+
+/// Starts the program that the link names now, in this process: the service stays the same.
+pub(super) fn start_again(paths: &Paths) -> Outcome {
+    let running = std::env::current_exe()?;
+    let is_installed = running.canonicalize().is_ok_and(|program| program.starts_with(paths.versions()));
+    let program: &Path = if is_installed { &paths.program() } else { &running };
+    tracing::info!(program = %program.display(), "starting again");
+    // It returns only when it fails.
+    Err(Command::new(program).args(std::env::args_os().skip(1)).exec().into())
+}
+
+fn start_log(globals: &Globals, config: &Config, paths: &Paths) -> Result<LogLevel, Failure> {
+    let level = if globals.debug.is_some() { "debug" } else { config.log_level.as_str() };
+    let level = logs::parse(level)?;
+    let output = if globals.stderr || config.to_stderr {
+        Output::Stderr(Style::detect(std::env::var("JOURNAL_STREAM").ok().as_deref()))
+    } else {
+        Output::Files(Files {
+            path: paths.logs.clone(),
+            name: LOG_NAME.to_owned(),
+            rotate_every_bytes: LOG_BYTES,
+            keep_files: LOG_FILES,
+            permissions: 0o600,
+            interval: None,
+            rotate_on_startup: false,
+            redirect_stderr: false,
+        })
+    };
+    let (_, verbosity) = logging::start_steered(output, "fleet-agent", level)?;
+    Ok(verbosity.map(LogLevel::of).unwrap_or_default())
+}

@@ -1,0 +1,248 @@
+//! The running agent: from start to stop, enrolled or not.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleet_service::drain::{Drain, Drained};
+use fleet_service::notify;
+use fleet_service::signals::{Signal, Signals};
+use serde_json::{Map, Value, json};
+
+use crate::agent::{Agent, Context, Ended};
+use crate::config::Config;
+use crate::control::{Ask, Control, Question, Questions, ServeError, Told};
+use crate::enrolment;
+use crate::health::Status;
+use crate::logs::LogLevel;
+use crate::paths::Paths;
+use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
+use crate::workload::{State, Workloads};
+
+/// What runs has so long to end.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Its data directory cannot be used.
+    #[error("the data directory {} cannot be made or secured (--path.data)", path.display())]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its state cannot be used.
+    #[error("the agent's state cannot be used")]
+    State(#[source] StateError),
+    /// Its socket cannot be opened.
+    #[error("the agent cannot be asked anything")]
+    Control(#[source] ServeError),
+    /// Signals cannot be handled.
+    #[error("signals cannot be handled")]
+    Signals(#[source] std::io::Error),
+    /// The settings of the connection cannot be used.
+    #[error("the server cannot be reached: {0}")]
+    Connection(String),
+}
+
+/// What to do when the agent has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Nothing.
+    Exit,
+    /// Start the program again, which may be another one by now.
+    StartAgain,
+}
+
+/// What the agent is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its files lie.
+    pub paths: Paths,
+    /// What people set on this machine.
+    pub config: Config,
+    /// Its log's level.
+    pub log_level: LogLevel,
+    /// systemd's credentials.
+    pub credentials: Option<PathBuf>,
+}
+
+/// What was found of the state.
+struct Loaded {
+    identity: Option<Identity>,
+    progress: Progress,
+    policy: Option<SavedPolicy>,
+    notes: Vec<String>,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// [`DaemonError`].
+pub async fn run(options: Options, workloads: Workloads) -> Result<After, DaemonError> {
+    let data = options.paths.data.clone();
+    secure_directory(&data).map_err(|source| DaemonError::Data { path: data, source })?;
+    let store = StateStore::open(&options.paths.state(), options.credentials.as_deref())
+        .map_err(DaemonError::State)?;
+    let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
+    let (control, mut questions) =
+        Control::open(&options.paths.socket()).await.map_err(DaemonError::Control)?;
+    let drain = Drain::new();
+    drain.spawn("control socket", control.run(drain.token().clone()));
+    drain.spawn("watchdog", notify::keep_watchdog(drain.token().clone()));
+    let stop = drain.token().clone();
+    let wait = async {
+        loop {
+            match signals.next().await {
+                Signal::Terminate | Signal::Interrupt => break,
+                Signal::Hangup | Signal::User1 => {}
+            }
+        }
+        notify::stopping("stopping");
+        stop.cancel();
+        std::future::pending::<()>().await;
+    };
+    notify::ready("running");
+    tracing::info!(version = crate::version::current(), pid = std::process::id(), "fleet-agent is running");
+    let outcome = tokio::select! {
+        outcome = turn(&options, &store, &workloads, &mut questions, &drain) => outcome,
+        () = wait => Ok(After::Exit),
+    };
+    match drain.finish(GRACE, &mut signals).await {
+        Drained::Done => tracing::info!("fleet-agent has ended"),
+        Drained::TimedOut(names) | Drained::Interrupted(names) => {
+            tracing::warn!(tasks = names.join(", "), "fleet-agent ended with tasks that were still running");
+        }
+    }
+    outcome
+}
+
+async fn turn(
+    options: &Options,
+    store: &StateStore,
+    workloads: &Workloads,
+    questions: &mut Questions,
+    drain: &Drain,
+) -> Result<After, DaemonError> {
+    loop {
+        let Loaded { identity, progress, policy, notes } = load(store).map_err(DaemonError::State)?;
+        let Some(identity) = identity else {
+            if enrolled_late(store, drain).await {
+                continue;
+            }
+            match without_fleet(&progress, &notes, questions, drain).await {
+                After::Exit => return Ok(After::Exit),
+                After::StartAgain => continue,
+            }
+        };
+        let context = Context {
+            paths: options.paths.clone(),
+            store: store.clone(),
+            log_level: options.log_level.clone(),
+            default_level: if options.config.log_level.is_empty() {
+                "info".to_owned()
+            } else {
+                options.config.log_level.clone()
+            },
+            local: options.config.local.clone(),
+            workloads: workloads.clone(),
+            notes,
+        };
+        match Agent::run(context, identity, progress, policy, questions, drain).await {
+            Ok(Ended::Stopped) => return Ok(After::Exit),
+            Ok(Ended::Restart) => return Ok(After::StartAgain),
+            Ok(Ended::Left) => {}
+            Err(reason) => return Err(DaemonError::Connection(reason)),
+        }
+    }
+}
+
+fn load(store: &StateStore) -> Result<Loaded, StateError> {
+    let mut notes = Vec::new();
+    let mut note = |message: Option<String>| {
+        if let Some(message) = message {
+            tracing::error!("{message}");
+            notes.push(message);
+        }
+    };
+    let (identity, message) = store.load(Identity::NAME)?.split();
+    note(message);
+    let (progress, message) = store.load::<Progress>(Progress::NAME)?.split();
+    note(message);
+    let (policy, message) = store.load(SavedPolicy::NAME)?.split();
+    note(message);
+    Ok(Loaded { identity, progress: progress.unwrap_or_default(), policy, notes })
+}
+
+/// Makes an enrolment that was put off until now, if there is one.
+async fn enrolled_late(store: &StateStore, drain: &Drain) -> bool {
+    let enrolled = drain.token().run_until_cancelled(enrolment::enroll_delayed(store)).await;
+    match enrolled {
+        Some(Ok(Some(identity))) => {
+            tracing::info!(id = identity.id, "enrolled");
+            true
+        }
+        Some(Err(error)) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the enrolment that was put off failed"
+            );
+            false
+        }
+        Some(Ok(None)) | None => false,
+    }
+}
+
+/// Waits for an enrolment: the agent does not end, for then it would be started again and again.
+async fn without_fleet(
+    progress: &Progress,
+    notes: &[String],
+    questions: &mut Questions,
+    drain: &Drain,
+) -> After {
+    let message = if progress.unenrolled {
+        "The agent has left its fleet: enroll it again with fleet-agent enroll"
+    } else {
+        "The agent is not enrolled: run fleet-agent enroll"
+    };
+    tracing::warn!("{message}");
+    notify::status(message);
+    loop {
+        let asked = tokio::select! {
+            () = drain.token().cancelled() => return After::Exit,
+            asked = questions.recv() => asked,
+        };
+        let Some(Question { ask, answer }) = asked else { return After::Exit };
+        let (told, is_over) = match ask {
+            Ask::Status => (Told::Done(json!(status(message, notes))), false),
+            Ask::Inspect | Ask::Components => (Told::Done(Value::Object(Map::new())), false),
+            Ask::MayUninstall { .. } => (Told::Done(Value::Null), false),
+            Ask::Restart => (Told::Done(Value::Null), true),
+            Ask::Diagnostics { .. } | Ask::Upgrade { .. } => (Told::Refused(message.to_owned()), false),
+        };
+        // Who asked may have gone.
+        let _ = answer.send(told);
+        if is_over {
+            return After::StartAgain;
+        }
+    }
+}
+
+fn status(message: &str, notes: &[String]) -> Status {
+    Status {
+        id: String::new(),
+        version: crate::version::current().to_owned(),
+        pid: std::process::id(),
+        state: State::Stopped,
+        message: message.to_owned(),
+        fleet_state: State::Stopped,
+        fleet_message: "Not enrolled".to_owned(),
+        policy_id: String::new(),
+        policy_revision: None,
+        components: Vec::new(),
+        notes: notes.to_vec(),
+        upgrade_details: None,
+    }
+}

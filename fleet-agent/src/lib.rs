@@ -1,0 +1,36 @@
+//! The agent: enrols, obeys its policy, collects and ships data, supervises the rest, and says truthfully how it is.
+//!
+//! What this crate must not know: how a policy is made, how a server keeps anything, how an input reads or an output
+//! writes (`fleet-collect`), how a component is spoken to (`fleet-component`).
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | verbs and flags, from arguments to exit code |
+//! | [`daemon`] | the running agent, enrolled or not |
+//! | [`agent`] | the enrolled agent at work: one task that decides |
+//! | [`policy`] | pure: from a policy to what this machine does |
+//! | [`workload`] | what carries out inputs |
+//! | [`fleet`] | the client's half of the agents' protocol |
+//! | [`control`] | the socket by which people ask the running agent |
+//! | [`state`] | what survives a restart |
+
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod diagnostics;
+pub mod duration;
+pub mod enrolment;
+pub mod error;
+pub mod fleet;
+pub mod health;
+pub mod logs;
+pub mod machine;
+pub mod paths;
+pub mod policy;
+pub mod state;
+pub mod upgrade;
+pub mod version;
+pub mod workload;

@@ -1,0 +1,328 @@
+//! Which inputs and outputs there are on this machine.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::bounds;
+use super::condition;
+use super::settings::AgentSettings;
+use super::signature::{SignatureError, verify_policy};
+use super::variables::{Facts, LocalError};
+
+/// So many inputs at most: each of them costs memory.
+const MOST_INPUTS: usize = 5_000;
+/// The sections of an OpenTelemetry collector.
+const COLLECTOR: [&str; 6] = ["receivers", "processors", "exporters", "connectors", "extensions", "service"];
+
+/// An input that is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Its id.
+    pub id: String,
+    /// Its `type`.
+    pub kind: String,
+    /// The output's name.
+    pub output: String,
+    /// All of it, variables replaced; streams that are off or not for this machine are gone.
+    pub config: Map<String, Value>,
+}
+
+/// An output that inputs go to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its `type`.
+    pub kind: String,
+    /// All of it, variables replaced.
+    pub config: Map<String, Value>,
+}
+
+/// An input or an output that cannot run: the others do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The input's id, or the output's name.
+    pub id: String,
+    /// The `type`; empty: that is what is missing.
+    pub kind: String,
+    /// The output's name.
+    pub output: String,
+    /// What is wrong and where.
+    pub reason: String,
+}
+
+/// Something to say that is no fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about: an input's id, a path in the policy.
+    pub about: String,
+    /// What there is to say.
+    pub message: String,
+}
+
+/// What a policy asks of this machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The policy's id.
+    pub policy_id: String,
+    /// Its revision.
+    pub revision: i64,
+    /// What is to run.
+    pub inputs: Vec<Input>,
+    /// Where it goes.
+    pub outputs: Vec<Output>,
+    /// What cannot run.
+    pub broken: Vec<Broken>,
+    /// What else there is to say.
+    pub findings: Vec<Finding>,
+    /// About the agent itself.
+    pub settings: AgentSettings,
+    /// The section `fleet`.
+    pub fleet: Map<String, Value>,
+    /// The sections of an OpenTelemetry collector, if there are any.
+    pub collector: Map<String, Value>,
+}
+
+/// Why a policy is not applied at all. What ran before goes on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// It is too large.
+    #[error("the policy is refused: {0}")]
+    TooLarge(String),
+    /// A part of it is not of its kind.
+    #[error("the policy is refused: {path} is not {needed}")]
+    Shape {
+        /// Where.
+        path: &'static str,
+        /// What it should be.
+        needed: &'static str,
+    },
+    /// It is not signed as it should be.
+    #[error("the policy is refused")]
+    Signature(#[source] SignatureError),
+    /// Its local variables cannot be used.
+    #[error("the policy is refused")]
+    Local(#[source] LocalError),
+}
+
+/// What `policy` asks of a machine of which these facts are known.
+///
+/// # Errors
+/// [`Refusal`]: the policy cannot be applied as a whole.
+pub fn plan(policy: &Map<String, Value>, facts: &Facts) -> Result<Plan, Refusal> {
+    for value in policy.values() {
+        bounds::check(value).map_err(Refusal::TooLarge)?;
+    }
+    let policy_id = match policy.get("id") {
+        Some(Value::String(id)) if !id.is_empty() => id.clone(),
+        _ => return Err(Refusal::Shape { path: "id", needed: "a text" }),
+    };
+    let revision = policy.get("revision").and_then(Value::as_i64);
+    let revision = revision.ok_or(Refusal::Shape { path: "revision", needed: "a whole number" })?;
+    let signed = verify_policy(policy).map_err(Refusal::Signature)?;
+    let local = section(policy, "providers")?.get("local").and_then(|local| local.get("vars"));
+    let with_local = match local.and_then(Value::as_object) {
+        Some(vars) => Some(facts.with_local(vars).map_err(Refusal::Local)?),
+        None => None,
+    };
+    let facts = with_local.as_ref().unwrap_or(facts);
+    let mut plan = Plan { policy_id, revision, ..Plan::default() };
+    let mut wrong = Vec::new();
+    plan.settings = AgentSettings::of(policy, &mut wrong);
+    plan.findings = wrong.into_iter().map(|message| Finding { about: "agent".to_owned(), message }).collect();
+    plan.fleet = section(policy, "fleet")?.clone();
+    for name in COLLECTOR {
+        if let Some(value) = policy.get(name).filter(|value| !value.is_null()) {
+            plan.collector.insert(name.to_owned(), value.clone());
+        }
+    }
+    note_unsigned_inputs(&mut plan, policy, signed.as_ref());
+    add_outputs(&mut plan, section(policy, "outputs")?, facts);
+    add_inputs(&mut plan, policy.get("inputs"), facts)?;
+    Ok(plan)
+}
+
+fn section<'a>(
+    policy: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<&'a Map<String, Value>, Refusal> {
+    static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+    match policy.get(name) {
+        None | Some(Value::Null) => Ok(&EMPTY),
+        Some(Value::Object(section)) => Ok(section),
+        Some(_) => Err(Refusal::Shape { path: name, needed: "a map" }),
+    }
+}
+
+/// Settings laid over a policy after it was signed add inputs that are not in what was signed: people want to know.
+fn note_unsigned_inputs(plan: &mut Plan, policy: &Map<String, Value>, signed: Option<&Value>) {
+    let Some(signed) = signed.and_then(|signed| signed.get("inputs")?.as_array()) else { return };
+    let signed: BTreeSet<&str> = signed.iter().filter_map(|input| input.get("id")?.as_str()).collect();
+    let inputs = policy.get("inputs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for id in inputs.iter().filter_map(|input| input.get("id")?.as_str()).filter(|id| !signed.contains(id)) {
+        let message = "this input is not among what was signed of the policy".to_owned();
+        plan.findings.push(Finding { about: id.to_owned(), message });
+    }
+}
+
+fn add_outputs(plan: &mut Plan, outputs: &Map<String, Value>, facts: &Facts) {
+    for (name, value) in outputs {
+        match read_output(name, value, facts) {
+            Ok(Some(output)) => plan.outputs.push(output),
+            Ok(None) => plan.findings.push(Finding {
+                about: format!("outputs.{name}"),
+                message: "this output is off: enabled is false".to_owned(),
+            }),
+            Err(reason) => {
+                let kind = value.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+                plan.broken.push(Broken { id: name.clone(), kind, output: name.clone(), reason });
+            }
+        }
+    }
+}
+
+fn read_output(name: &str, value: &Value, facts: &Facts) -> Result<Option<Output>, String> {
+    let Value::Object(config) = value else { return Err(format!("outputs.{name}: this is not a map")) };
+    if config.get("enabled") == Some(&Value::Bool(false)) {
+        return Ok(None);
+    }
+    let kind = match config.get("type") {
+        Some(Value::String(kind)) if !kind.is_empty() => kind.clone(),
+        _ => return Err(format!("outputs.{name}.type: this is not the name of a kind of output")),
+    };
+    let config = facts.replace(value).map_err(|missing| format!("outputs.{name}: {missing}"))?;
+    let Value::Object(config) = config else { return Err(format!("outputs.{name}: this is not a map")) };
+    Ok(Some(Output { name: name.to_owned(), kind, config }))
+}
+
+fn add_inputs(plan: &mut Plan, inputs: Option<&Value>, facts: &Facts) -> Result<(), Refusal> {
+    let inputs = match inputs {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::Array(inputs)) => inputs,
+        Some(_) => return Err(Refusal::Shape { path: "inputs", needed: "a list" }),
+    };
+    if inputs.len() > MOST_INPUTS {
+        return Err(Refusal::TooLarge(format!("it has more than {MOST_INPUTS} inputs")));
+    }
+    let mut ids = BTreeSet::new();
+    for (index, value) in inputs.iter().enumerate() {
+        let head = Head::of(index, value);
+        let read = read_input(&head, index, value, facts);
+        let read = match read {
+            Ok(Some(_)) if !ids.insert(head.id.clone()) => {
+                Err(format!("inputs.{index}.id: another input has the id {:?} already", head.id))
+            }
+            Ok(Some(input)) if !plan.has_output(&input.output) => Err(format!(
+                "inputs.{index}.use_output: there is no output {:?} that could be used",
+                input.output
+            )),
+            other => other,
+        };
+        match read {
+            Ok(Some(input)) => plan.inputs.push(input),
+            Ok(None) => {
+                let message = head.left_out(value, facts);
+                plan.findings.push(Finding { about: head.id, message });
+            }
+            Err(reason) => {
+                plan.broken.push(Broken { id: head.id, kind: head.kind, output: head.output, reason });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Plan {
+    fn has_output(&self, name: &str) -> bool {
+        self.outputs.iter().any(|output| output.name == name)
+    }
+}
+
+/// What names an input, as far as it has it.
+struct Head {
+    id: String,
+    kind: String,
+    output: String,
+}
+
+impl Head {
+    fn of(index: usize, value: &Value) -> Head {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let kind = text("type").unwrap_or_default().to_owned();
+        let id = text("id").map_or_else(|| format!("{kind}-{index}"), str::to_owned);
+        Head { id, kind, output: text("use_output").unwrap_or("default").to_owned() }
+    }
+
+    /// Why an input without a fault does not run.
+    fn left_out(&self, value: &Value, facts: &Facts) -> String {
+        if value.get("enabled") == Some(&Value::Bool(false)) {
+            return "this input is off: enabled is false".to_owned();
+        }
+        match value.get("condition").and_then(Value::as_str) {
+            Some(text) if condition::holds(text, facts) == Ok(false) => {
+                format!("this input is not for this machine: {text}")
+            }
+            _ => "none of the streams of this input is on and for this machine".to_owned(),
+        }
+    }
+}
+
+/// `None`: it is not for this machine.
+fn read_input(head: &Head, index: usize, value: &Value, facts: &Facts) -> Result<Option<Input>, String> {
+    let Value::Object(members) = value else { return Err(format!("inputs.{index}: this is not a map")) };
+    if !is_on(&format!("inputs.{index}"), members, facts)? {
+        return Ok(None);
+    }
+    if head.kind.is_empty() {
+        return Err(format!("inputs.{index}.type: this is not the name of a kind of input"));
+    }
+    let mut kept = members.clone();
+    kept.remove("condition");
+    if let Some(streams) = kept.get_mut("streams") {
+        let streams_path = format!("inputs.{index}.streams");
+        let given = match streams {
+            Value::Null => Vec::new(),
+            Value::Array(given) => std::mem::take(given),
+            _ => return Err(format!("{streams_path}: this is not a list")),
+        };
+        let had_some = !given.is_empty();
+        let mut on = Vec::with_capacity(given.len());
+        for (number, stream) in given.into_iter().enumerate() {
+            let path = format!("{streams_path}.{number}");
+            let Value::Object(mut stream) = stream else { return Err(format!("{path}: this is not a map")) };
+            if is_on(&path, &stream, facts)? {
+                stream.remove("condition");
+                on.push(Value::Object(stream));
+            }
+        }
+        if had_some && on.is_empty() {
+            return Ok(None);
+        }
+        *streams = Value::Array(on);
+    }
+    let replaced =
+        facts.replace(&Value::Object(kept)).map_err(|missing| format!("inputs.{index}: {missing}"))?;
+    let Value::Object(config) = replaced else { return Err(format!("inputs.{index}: this is not a map")) };
+    Ok(Some(Input { id: head.id.clone(), kind: head.kind.clone(), output: head.output.clone(), config }))
+}
+
+/// Whether an input or a stream is on, and for this machine.
+fn is_on(path: &str, members: &Map<String, Value>, facts: &Facts) -> Result<bool, String> {
+    match members.get("enabled") {
+        None | Some(Value::Null | Value::Bool(true)) => {}
+        Some(Value::Bool(false)) => return Ok(false),
+        Some(_) => return Err(format!("{path}.enabled: this is not true or false")),
+    }
+    match members.get("condition") {
+        None | Some(Value::Null) => Ok(true),
+        Some(Value::Bool(holds)) => Ok(*holds),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(true),
+        Some(Value::String(text)) => condition::holds(text, facts)
+            .map_err(|error| format!("{path}.condition: {}", crate::error::chain(&error))),
+        Some(_) => Err(format!("{path}.condition: this is not a text")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Policies for people's eyes: what is secret does not show.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+/// What stands in a secret's place.
+pub const HIDDEN: &str = "<REDACTED>";
+/// Names of keys that hold secrets, wherever they stand. Compared without case, as a whole or as an ending after `_`.
+const SECRET_NAMES: [&str; 15] = [
+    "access_api_key",
+    "api_key",
+    "apikey",
+    "authorization",
+    "certificate_key",
+    "client_secret",
+    "credentials",
+    "key_passphrase",
+    "passphrase",
+    "passwd",
+    "password",
+    "private_key",
+    "secret",
+    "service_token",
+    "token",
+];
+/// Shorter secrets are not looked for in other texts: they would blank out half of them.
+const SHORTEST: usize = 6;
+/// So many secrets are looked for in other texts.
+const MOST: usize = 10_000;
+
+/// Knows the secrets of a policy.
+#[derive(Clone, Debug, Default)]
+pub struct Redactor {
+    paths: BTreeSet<String>,
+    /// The longest first: one may contain another.
+    values: Vec<String>,
+}
+
+impl Redactor {
+    /// The secrets of a policy: what its `secret_paths` name, and what stands under a name of a secret.
+    #[must_use]
+    pub fn of(policy: &Map<String, Value>) -> Redactor {
+        let paths =
+            policy.get("secret_paths").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let paths = paths.iter().filter_map(Value::as_str).map(normal).collect();
+        let mut redactor = Redactor { paths, values: Vec::new() };
+        let mut found = BTreeSet::new();
+        for (key, value) in policy {
+            redactor.collect(key, key, value, &mut found);
+        }
+        redactor.values = found.into_iter().filter(|value| value.len() >= SHORTEST).take(MOST).collect();
+        redactor.values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        redactor
+    }
+
+    fn collect(&self, path: &str, key: &str, value: &Value, found: &mut BTreeSet<String>) {
+        if self.is_secret(path, key, value) {
+            texts(value, found);
+            return;
+        }
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.collect(&format!("{path}.{index}"), key, item, found);
+                }
+            }
+            Value::Object(members) => {
+                for (key, member) in members {
+                    self.collect(&format!("{path}.{key}"), key, member, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_secret(&self, path: &str, key: &str, value: &Value) -> bool {
+        self.paths.contains(&normal(path)) || is_secret_name(key, value)
+    }
+
+    /// The policy without its secrets.
+    #[must_use]
+    pub fn policy(&self, policy: &Map<String, Value>) -> Map<String, Value> {
+        policy.iter().map(|(key, value)| (key.clone(), self.value(key, key, value))).collect()
+    }
+
+    fn value(&self, path: &str, key: &str, value: &Value) -> Value {
+        if self.is_secret(path, key, value) {
+            return Value::String(HIDDEN.to_owned());
+        }
+        match value {
+            Value::String(text) => Value::String(self.text(text)),
+            Value::Array(items) => {
+                let each = items.iter().enumerate();
+                each.map(|(index, item)| self.value(&format!("{path}.{index}"), key, item)).collect()
+            }
+            Value::Object(members) => members
+                .iter()
+                .map(|(key, member)| (key.clone(), self.value(&format!("{path}.{key}"), key, member)))
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    /// Anything else that was made of the policy, without its secrets.
+    #[must_use]
+    pub fn any(&self, value: &Value) -> Value {
+        let plain = Redactor { paths: BTreeSet::new(), values: self.values.clone() };
+        plain.value("", "", value)
+    }
+
+    /// A text without the secrets of the policy.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.values {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), HIDDEN);
+            }
+        }
+        text
+    }
+}
+
+/// A path of a secret may be written with brackets.
+fn normal(path: &str) -> String {
+    path.replace('[', ".").replace(']', "")
+}
+
+fn is_secret_name(key: &str, value: &Value) -> bool {
+    // A map below such a name is a section about them; its members are looked at one by one.
+    if value.is_object() || value.is_boolean() || value.is_null() {
+        return false;
+    }
+    let key = key.to_ascii_lowercase();
+    let name = key.rsplit('.').next().unwrap_or(&key);
+    SECRET_NAMES.iter().any(|secret| {
+        name == *secret || name.strip_suffix(secret).is_some_and(|rest| rest.ends_with(['_', '-']))
+    }) || (name == "key" && value.as_str().is_some_and(|text| text.contains("PRIVATE KEY")))
+}
+
+fn texts(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => drop(found.insert(text.clone())),
+        Value::Number(number) => drop(found.insert(number.to_string())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(members) => members.values().for_each(|member| texts(member, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_where_they_stand_and_where_they_are_repeated() {
+        let policy = json!({
+            "secret_paths": ["inputs.0.streams[0].custom"],
+            "inputs": [{"id": "a", "streams": [{"custom": "hunter22", "url": "http://u:hunter22@h", "n": 1}]}],
+            "outputs": {"default": {"api_key": "id:verysecret", "password": "p", "ssl": {"key": "-----BEGIN PRIVATE KEY-----"}}},
+        });
+        let policy = policy.as_object().unwrap();
+        let redactor = Redactor::of(policy);
+        let shown = Value::Object(redactor.policy(policy));
+        assert_eq!(
+            shown["inputs"][0]["streams"][0],
+            json!({"custom": HIDDEN, "url": format!("http://u:{HIDDEN}@h"), "n": 1})
+        );
+        assert_eq!(
+            shown["outputs"]["default"],
+            json!({"api_key": HIDDEN, "password": HIDDEN, "ssl": {"key": HIDDEN}})
+        );
+        assert_eq!(redactor.text("401 for id:verysecret"), format!("401 for {HIDDEN}"));
+        assert_eq!(redactor.any(&json!({"m": "x hunter22"})), json!({"m": format!("x {HIDDEN}")}));
+    }
+}

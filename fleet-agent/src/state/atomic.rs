@@ -1,0 +1,56 @@
+//! Replacing a file in one step.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Who may read what the agent keeps.
+const FILE_MODE: u32 = 0o600;
+/// Who may look into its directories.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Makes a directory that only its owner may enter, or takes others' rights to one that is there.
+///
+/// # Errors
+/// It cannot be made, or its rights cannot be changed.
+pub fn secure_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+    let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))?;
+    }
+    Ok(())
+}
+
+/// Writes a file so that after a crash it holds either what it held or all of this: written beside, flushed,
+/// renamed, and the directory flushed.
+///
+/// # Errors
+/// One of these steps failed; the file is as it was.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let written = write(&beside, content).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // It may not even be there.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
+    flush_directory(path)
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn flush_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}

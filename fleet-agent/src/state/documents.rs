@@ -1,0 +1,114 @@
+//! What is kept: who the agent is, what it runs, and how far it has come.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::fleet::{AckEvent, Action, ConnectionSettings, UpgradeDetails};
+
+/// Who the agent is to its fleet. Made by an enrolment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The agent's id.
+    pub id: String,
+    /// Its key, as it is sent: base64 of `id:secret`.
+    pub access_api_key: String,
+    /// How its server is reached.
+    pub connection: ConnectionSettings,
+    /// When it enrolled, RFC 3339.
+    #[serde(default)]
+    pub enrolled_at: String,
+    /// Proves, at another enrolment, that the agent with that id is this one.
+    #[serde(default)]
+    pub replace_token: String,
+    /// The tags that it enrolled with.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+impl Identity {
+    /// The document's name.
+    pub const NAME: &'static str = "identity";
+}
+
+/// The last policy that was applied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedPolicy {
+    /// The policy itself.
+    pub policy: Map<String, Value>,
+}
+
+impl SavedPolicy {
+    /// The document's name.
+    pub const NAME: &'static str = "policy";
+}
+
+/// How far the agent has come with what it was asked to do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// What the server is told it has received.
+    pub ack_token: String,
+    /// The log level that somebody chose for this one agent.
+    pub log_level: Option<String>,
+    /// Actions for later.
+    pub queued: Vec<Queued>,
+    /// Results that the server has not heard of yet.
+    pub acks: Vec<PendingAck>,
+    /// The last actions that were taken on, so that one that comes twice is done once. The newest is last.
+    pub taken: Vec<String>,
+    /// Where an upgrade stands.
+    pub upgrade: Option<UpgradeDetails>,
+    /// The agent was told to leave, and has.
+    pub unenrolled: bool,
+}
+
+impl Progress {
+    /// The document's name.
+    pub const NAME: &'static str = "progress";
+}
+
+/// An action for later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Queued {
+    /// The action.
+    pub action: Action,
+    /// When it is due, in seconds since 1970.
+    pub due: i64,
+    /// How often it was tried.
+    #[serde(default)]
+    pub attempts: u32,
+}
+
+/// A result that the server has not heard of yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingAck {
+    /// What it will be told.
+    pub event: AckEvent,
+}
+
+/// What a new version finds when it starts for the first time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeMarker {
+    /// The version that it came from.
+    pub from_version: String,
+    /// Where that lies.
+    pub from_directory: String,
+    /// The version that it went to.
+    pub to_version: String,
+    /// Where that lies.
+    pub to_directory: String,
+    /// The action that asked for it; empty: somebody at the machine did.
+    pub action_id: String,
+    /// When the switch was made, in seconds since 1970.
+    pub switched_at: i64,
+    /// Until when the new one must have checked in, in seconds since 1970.
+    pub deadline: i64,
+    /// How often the new one was started.
+    #[serde(default)]
+    pub starts: u32,
+}
+
+impl UpgradeMarker {
+    /// The document's name.
+    pub const NAME: &'static str = "upgrade";
+}

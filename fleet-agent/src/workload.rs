@@ -1,0 +1,113 @@
+//! What carries out the inputs of a policy. The agent knows several: the collector in the process, and components in
+//! processes of their own.
+
+mod set;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::fleet::Action;
+use crate::policy::{Input, Output};
+
+pub use set::{Rejected, Workloads};
+
+/// How a unit is, by the names of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// It begins.
+    Starting,
+    /// It takes over new settings.
+    Configuring,
+    /// All is well.
+    Healthy,
+    /// It works, but not as it should.
+    Degraded,
+    /// It does not work.
+    Failed,
+    /// It ends.
+    Stopping,
+    /// It has ended.
+    Stopped,
+}
+
+impl State {
+    /// As it is written on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "STARTING",
+            State::Configuring => "CONFIGURING",
+            State::Healthy => "HEALTHY",
+            State::Degraded => "DEGRADED",
+            State::Failed => "FAILED",
+            State::Stopping => "STOPPING",
+            State::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// How a unit is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitState {
+    /// How.
+    pub state: State,
+    /// Why, for a person.
+    pub message: String,
+    /// More: how each stream is.
+    pub payload: Option<Value>,
+}
+
+impl UnitState {
+    /// Without more.
+    pub fn new(state: State, message: impl Into<String>) -> UnitState {
+        UnitState { state, message: message.into(), payload: None }
+    }
+}
+
+/// How all units of a workload are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct States {
+    /// By the input's id.
+    pub inputs: BTreeMap<String, UnitState>,
+    /// By the output's name.
+    pub outputs: BTreeMap<String, UnitState>,
+}
+
+/// Something that carries out inputs.
+#[async_trait]
+pub trait Workload: std::fmt::Debug + Send + Sync {
+    /// Its name: in diagnostics, and in the log.
+    fn name(&self) -> &'static str;
+
+    /// Whether it carries out inputs of this kind.
+    fn takes(&self, kind: &str) -> bool;
+
+    /// Carries out these inputs and no others from now on. What is the same goes on untouched; what cannot be done is
+    /// told by [`Workload::states`] and stops no other.
+    async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>);
+
+    /// How its units are.
+    fn states(&self) -> watch::Receiver<Arc<States>>;
+
+    /// Gives an action to its inputs of that kind.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    async fn act(&self, action: &Action) -> Result<Value, String>;
+
+    /// What helps to find out what is wrong, by file name. Secrets are taken out by whoever asks.
+    async fn diagnostics(&self) -> Vec<(String, Vec<u8>)>;
+
+    /// Counters in the text format of Prometheus.
+    fn metrics(&self) -> String;
+
+    /// Ends all, and waits so long for what is under way.
+    async fn stop(&self, grace: Duration);
+}

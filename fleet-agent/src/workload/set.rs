@@ -1,0 +1,130 @@
+//! All workloads of an agent, as one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{State, States, UnitState, Workload};
+use crate::fleet::Action;
+use crate::policy::{Input, Output, Plan};
+
+/// Inputs that nobody carries out, with the reason.
+pub type Rejected = BTreeMap<String, UnitState>;
+
+/// All workloads of an agent. The first one that takes an input gets it.
+#[derive(Clone, Debug, Default)]
+pub struct Workloads {
+    all: Vec<Arc<dyn Workload>>,
+}
+
+impl Workloads {
+    /// These.
+    #[must_use]
+    pub fn new(all: Vec<Arc<dyn Workload>>) -> Workloads {
+        Workloads { all }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Workload>> {
+        self.all.iter()
+    }
+
+    /// Carries out a plan. Returns the inputs that nobody takes.
+    pub async fn apply(&self, plan: &Plan) -> Rejected {
+        let mut shares: Vec<Vec<Input>> = self.all.iter().map(|_| Vec::new()).collect();
+        let mut rejected = Rejected::new();
+        for input in &plan.inputs {
+            match self.all.iter().position(|workload| workload.takes(&input.kind)) {
+                Some(index) => shares[index].push(input.clone()),
+                None => {
+                    let message = format!("inputs of type {:?} are not supported by this agent", input.kind);
+                    rejected.insert(input.id.clone(), UnitState::new(State::Failed, message));
+                }
+            }
+        }
+        for (workload, inputs) in self.all.iter().zip(shares) {
+            let outputs = outputs_of(&inputs, plan);
+            workload.apply(inputs, outputs).await;
+        }
+        rejected
+    }
+
+    /// How all units are.
+    #[must_use]
+    pub fn states(&self) -> States {
+        let mut states = States::default();
+        for workload in &self.all {
+            let of = workload.states().borrow().clone();
+            states.inputs.extend(of.inputs.iter().map(|(id, state)| (id.clone(), state.clone())));
+            for (name, state) in &of.outputs {
+                // Two workloads may share an output: the worse counts.
+                let known = states.outputs.entry(name.clone()).or_insert_with(|| state.clone());
+                if state.state == State::Failed
+                    || (state.state == State::Degraded && known.state != State::Failed)
+                {
+                    known.clone_from(state);
+                }
+            }
+        }
+        states
+    }
+
+    /// Waits until some state changes.
+    pub async fn changed(&self, seen: &mut Vec<tokio::sync::watch::Receiver<Arc<States>>>) {
+        if seen.is_empty() {
+            seen.extend(self.all.iter().map(|workload| workload.states()));
+        }
+        let waits = seen.iter_mut().map(|states| {
+            Box::pin(async move {
+                if states.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        first_of(waits).await;
+    }
+
+    /// Gives an action to the workload that carries out inputs of its kind.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    pub async fn act(&self, action: &Action) -> Result<Value, String> {
+        match self.all.iter().find(|workload| workload.takes(&action.input_type)) {
+            Some(workload) => workload.act(action).await,
+            None => Err(format!("no input of type {:?} runs here", action.input_type)),
+        }
+    }
+
+    /// Ends all, at the same time.
+    pub async fn stop(&self, grace: Duration) {
+        let tasks: Vec<_> = self
+            .all
+            .iter()
+            .map(|workload| {
+                let workload = Arc::clone(workload);
+                tokio::spawn(async move { workload.stop(grace).await })
+            })
+            .collect();
+        for task in tasks {
+            // A task that panicked has said so.
+            let _ = task.await;
+        }
+    }
+}
+
+/// The outputs that these inputs go to.
+fn outputs_of(inputs: &[Input], plan: &Plan) -> Vec<Output> {
+    let is_used = |output: &&Output| inputs.iter().any(|input| input.output == output.name);
+    plan.outputs.iter().filter(is_used).cloned().collect()
+}
+
+async fn first_of<F: Future + Unpin>(mut futures: Vec<F>) {
+    std::future::poll_fn(|context| {
+        let ready = futures.iter_mut().any(|future| std::pin::Pin::new(future).poll(context).is_ready());
+        if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
