@@ -60,6 +60,28 @@ impl Tail {
         self.count_open(open);
     }
 
+    /// Looks for files when that is due, or when another file has come to the path of an open one: busy programs
+    /// rotate faster than their directories are searched.
+    pub(super) fn look(&mut self, now: u64) {
+        if self.next_scan <= now {
+            self.scan(now);
+        } else if self.next_look <= now && self.is_rotated() {
+            self.scan(now);
+        }
+        if self.next_look <= now {
+            self.next_look = now + u64::try_from(super::LOOK.as_millis()).unwrap_or(u64::MAX);
+        }
+    }
+
+    fn is_rotated(&self) -> bool {
+        let open = self.files.iter().filter(|file| file.handle.is_some() && file.seen);
+        let mut elsewhere = open.filter(|file| match self.system.look(&file.about.path, self.options.symlinks) {
+            Ok(there) => there.node != file.about.node,
+            Err(_) => true,
+        });
+        elsewhere.next().is_some()
+    }
+
     /// Keeps the count of open files.
     pub(super) fn count_open(&self, before: usize) {
         let counters = self.stream.counters();
