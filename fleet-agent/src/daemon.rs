@@ -146,6 +146,7 @@ async fn turn(
             } else {
                 options.config.log_level.clone()
             },
+            upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
             workloads: workloads.clone(),
             notes,

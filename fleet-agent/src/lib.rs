@@ -26,6 +26,7 @@ pub mod enrolment;
 pub mod error;
 pub mod fleet;
 pub mod health;
+pub mod install;
 pub mod logs;
 pub mod machine;
 pub mod paths;

@@ -79,6 +79,7 @@ impl Agent {
     async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
         self.redactor = Redactor::of(&policy);
         self.rejected = self.context.workloads.apply(&made).await;
+        self.progress.policy_id.clone_from(&made.policy_id);
         self.plan = made;
         self.policy = Some(Arc::new(policy));
         self.set_level();
