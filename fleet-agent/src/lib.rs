@@ -29,6 +29,7 @@ pub mod health;
 pub mod install;
 pub mod logs;
 pub mod machine;
+pub mod monitoring;
 pub mod paths;
 pub mod policy;
 pub mod state;

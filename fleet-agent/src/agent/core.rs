@@ -81,6 +81,8 @@ pub struct Agent {
     pub(super) outbox: watch::Sender<Outbox>,
     pub(super) link: watch::Receiver<LinkState>,
     pub(super) jobs: mpsc::Sender<JobDone>,
+    /// Where programs of the machine ask how it is, and what ends that.
+    pub(super) http: Option<(crate::policy::HttpMonitoring, tokio_util::sync::CancellationToken)>,
     /// When diagnostics were made.
     pub(super) diagnosed: VecDeque<Instant>,
     /// How often actions that are tried again were tried, by their ids.

@@ -85,6 +85,7 @@ impl Agent {
             outbox,
             link: link.subscribe(),
             jobs,
+            http: None,
             diagnosed: VecDeque::new(),
             attempts: BTreeMap::new(),
             upgrading: None,
@@ -118,6 +119,9 @@ impl Agent {
         let ears = Ears { deliveries, heard, jobs: jobs_done };
         let ended = agent.turn(ears, questions, &token).await;
         token.cancel();
+        if let Some((_, http)) = &agent.http {
+            http.cancel();
+        }
         if ended != Ended::Left {
             agent.context.workloads.stop(STOP_MAX).await;
         }

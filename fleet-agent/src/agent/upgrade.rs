@@ -18,7 +18,7 @@ use crate::version;
 /// Waits before a download is tried again.
 const RETRIES: [i64; 6] = [60, 300, 600, 900, 1800, 3600];
 /// A server that holds a check-in for so long has taken it.
-const HELD: Duration = Duration::from_secs(30);
+const HELD: Duration = Duration::from_secs(10);
 
 /// A new version is proving itself.
 #[derive(Debug)]

@@ -10,6 +10,7 @@
 
 mod actions;
 mod agent;
+mod collecting;
 mod enrolment;
 mod policies;
 mod server;
