@@ -16,7 +16,7 @@ use crate::health::Status;
 use crate::logs::LogLevel;
 use crate::paths::Paths;
 use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
-use crate::workload::{State, Workloads};
+use crate::workload::{self, State};
 
 /// What runs has so long to end.
 const GRACE: Duration = Duration::from_secs(25);
@@ -81,7 +81,7 @@ struct Loaded {
 ///
 /// # Errors
 /// [`DaemonError`].
-pub async fn run(options: Options, workloads: Workloads) -> Result<After, DaemonError> {
+pub async fn run(options: Options) -> Result<After, DaemonError> {
     let data = options.paths.data.clone();
     secure_directory(&data).map_err(|source| DaemonError::Data { path: data, source })?;
     let store = StateStore::open(&options.paths.state(), options.credentials.as_deref())
@@ -107,7 +107,7 @@ pub async fn run(options: Options, workloads: Workloads) -> Result<After, Daemon
     notify::ready("running");
     tracing::info!(version = crate::version::current(), pid = std::process::id(), "fleet-agent is running");
     let outcome = tokio::select! {
-        outcome = turn(&options, &store, &workloads, &mut questions, &drain) => outcome,
+        outcome = turn(&options, &store, &mut questions, &drain) => outcome,
         () = wait => Ok(After::Exit),
     };
     match drain.finish(GRACE, &mut signals).await {
@@ -122,7 +122,6 @@ pub async fn run(options: Options, workloads: Workloads) -> Result<After, Daemon
 async fn turn(
     options: &Options,
     store: &StateStore,
-    workloads: &Workloads,
     questions: &mut Questions,
     drain: &Drain,
 ) -> Result<After, DaemonError> {
@@ -146,8 +145,9 @@ async fn turn(
             } else {
                 options.config.log_level.clone()
             },
+            upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
-            workloads: workloads.clone(),
+            workloads: workload::start(&options.paths, &identity.id).await,
             notes,
         };
         match Agent::run(context, identity, progress, policy, questions, drain).await {

@@ -120,6 +120,7 @@ async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Identity, Enro
         id: enrolled.id,
         access_api_key: enrolled.access_api_key,
         connection: wanted.connection.clone(),
+        policy_id: enrolled.policy_id,
         enrolled_at: crate::clock::now_text(),
         replace_token: wanted.replace_token.clone(),
         tags: wanted.tags.clone(),

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-
 use super::core::Agent;
 use crate::fleet::{Call, ConnectionSettings, FleetClient};
 
@@ -65,13 +62,6 @@ pub(super) async fn make_client(settings: ConnectionSettings) -> Result<FleetCli
 
 /// Whether a server is there, and fit.
 async fn test(client: &FleetClient, key: &str) -> Result<(), String> {
-    let call = Call {
-        method: Method::GET,
-        path: "/api/status",
-        key: Some(key),
-        body: Bytes::new(),
-        headers: HeaderMap::new(),
-        timeout: TEST_MAX,
-    };
+    let call = Call::get("/api/status", key, TEST_MAX);
     client.send(&call).await.map(drop).map_err(|error| crate::error::chain(&error))
 }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::job::JobDone;
+use crate::config::UpgradePolicy;
 use crate::fleet::{AckEvent, Action, ConnectionSettings, FleetClient, LinkState, Outbox, Report};
 use crate::health::{self, Status};
 use crate::logs::LogLevel;
@@ -46,6 +47,8 @@ pub struct Context {
     pub default_level: String,
     /// Local variables of the configuration file.
     pub local: Map<String, Value>,
+    /// How upgrades are made.
+    pub upgrade: UpgradePolicy,
     /// What carries out inputs.
     pub workloads: Workloads,
     /// Something that people should know: a file that was set aside.
@@ -78,11 +81,14 @@ pub struct Agent {
     pub(super) outbox: watch::Sender<Outbox>,
     pub(super) link: watch::Receiver<LinkState>,
     pub(super) jobs: mpsc::Sender<JobDone>,
+    /// Where programs of the machine ask how it is, and what ends that.
+    pub(super) http: Option<(crate::policy::HttpMonitoring, tokio_util::sync::CancellationToken)>,
     /// When diagnostics were made.
     pub(super) diagnosed: VecDeque<Instant>,
     /// How often actions that are tried again were tried, by their ids.
     pub(super) attempts: std::collections::BTreeMap<String, u32>,
     /// Stops an upgrade that is under way.
+    pub(super) watching: Option<super::upgrade::Watching>,
     pub(super) upgrading: Option<tokio_util::sync::CancellationToken>,
     pub(super) ended: Option<Ended>,
 }
@@ -204,6 +210,12 @@ impl Agent {
         notes.map(|note| self.redactor.text(&note)).take(100).collect()
     }
 
+    /// The policy that the server is told of. Without one that runs, its revision is 0: what was acknowledged before is
+    /// not here any more, and has to be sent again.
+    fn told_policy(&self) -> &str {
+        if self.progress.policy_id.is_empty() { &self.identity.policy_id } else { &self.progress.policy_id }
+    }
+
     /// Tells the server, with the next check-in or at once.
     pub(super) fn publish(&self) {
         let status = self.status();
@@ -223,8 +235,8 @@ impl Agent {
             } else {
                 Arc::new(status.components)
             },
-            policy_id: status.policy_id,
-            revision: status.policy_revision,
+            policy_id: self.told_policy().to_owned(),
+            revision: Some(status.policy_revision.unwrap_or(0)),
             upgrade: self.progress.upgrade.clone(),
             rollbacks: Arc::new(crate::upgrade::rollbacks(&self.context.paths)),
             ack_token: self.progress.ack_token.clone(),

@@ -93,6 +93,7 @@ impl Agent {
             id: enrolled.id,
             access_api_key: enrolled.access_api_key,
             connection: settings,
+            policy_id: enrolled.policy_id,
             enrolled_at: crate::clock::now_text(),
             replace_token: String::new(),
             tags: self.identity.tags.clone(),

@@ -85,9 +85,11 @@ impl Agent {
             outbox,
             link: link.subscribe(),
             jobs,
+            http: None,
             diagnosed: VecDeque::new(),
             attempts: BTreeMap::new(),
             upgrading: None,
+            watching: None,
             ended: None,
             identity,
         };
@@ -117,6 +119,9 @@ impl Agent {
         let ears = Ears { deliveries, heard, jobs: jobs_done };
         let ended = agent.turn(ears, questions, &token).await;
         token.cancel();
+        if let Some((_, http)) = &agent.http {
+            http.cancel();
+        }
         if ended != Ended::Left {
             agent.context.workloads.stop(STOP_MAX).await;
         }
@@ -145,7 +150,7 @@ impl Agent {
                 Some(done) = ears.jobs.recv() => self.job_done(done),
                 Some(delivery) = ears.deliveries.recv() => self.deliver(delivery).await,
                 () = workloads.changed(&mut states) => self.publish(),
-                Ok(()) = link.changed() => self.watch_upgrade().await,
+                Ok(()) = link.changed() => self.watch_upgrade(),
                 () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
                     self.begin_due().await;
                     self.publish();
@@ -153,7 +158,7 @@ impl Agent {
                 _ = look.tick() => {
                     looks = looks.wrapping_add(1);
                     self.watch_connection().await;
-                    self.watch_upgrade().await;
+                    self.watch_upgrade();
                     if looks.is_multiple_of(READ_MACHINE) {
                         self.machine = Machine::read();
                     }
@@ -176,7 +181,7 @@ impl Agent {
     fn job_done(&mut self, done: JobDone) {
         match done {
             JobDone::Acted(event) => self.acknowledge(*event),
-            JobDone::Upgrade(action, step) => self.upgrade_step(action, step),
+            JobDone::Upgrade(action, step) => self.upgrade_step(&action, step),
         }
         self.publish();
     }

@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::daemon::{self, After, Options};
 use crate::logs::{self, LogLevel};
 use crate::paths::Paths;
-use crate::workload::Workloads;
 
 /// A log file is followed by the next one at this size.
 const LOG_BYTES: u64 = 10 * 1024 * 1024;
@@ -51,7 +50,7 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
 pub(super) fn serve(options: Options) -> Result<After, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).thread_name("fleet-agent").enable_all().build()?;
-    let after = runtime.block_on(daemon::run(options, Workloads::default()));
+    let after = runtime.block_on(daemon::run(options));
     // A thread may wait for a disk for ever.
     runtime.shutdown_background();
     Ok(after?)

@@ -150,6 +150,13 @@ impl<'a> Call<'a> {
         Call { method: Method::POST, path, key: Some(key), body: body.into(), headers, timeout }
     }
 
+    /// A GET.
+    #[must_use]
+    pub fn get(path: &'a str, key: &'a str, timeout: Duration) -> Call<'a> {
+        let headers = HeaderMap::new();
+        Call { method: Method::GET, path, key: Some(key), body: Bytes::new(), headers, timeout }
+    }
+
     /// The same, compressed if it is worth it.
     #[must_use]
     pub fn compressed(mut self) -> Call<'a> {
