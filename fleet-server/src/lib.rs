@@ -21,11 +21,13 @@
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
 //! | `upstream` | fetching something small from another server |
+//! | `component` | the server as a component of an agent |
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod agents;
 pub mod clock;
 pub mod command;
+mod component;
 pub mod config;
 mod daemon;
 pub mod deployment;
