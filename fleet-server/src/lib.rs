@@ -22,11 +22,13 @@
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
 //! | [`upkeep`] | what the keeper does for all: upgrades that policies ask for, agents that are gone |
 //! | `upstream` | fetching something small from another server |
+//! | `component` | the server as a component of an agent |
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod agents;
 pub mod clock;
 pub mod command;
+mod component;
 pub mod config;
 mod daemon;
 pub mod deployment;

@@ -29,6 +29,7 @@ mod epm;
 mod error;
 mod events;
 mod files;
+pub(crate) mod fleet_server;
 mod gate;
 mod health;
 mod hosts;

@@ -68,7 +68,11 @@ impl Management {
     }
 
     /// The same, for something that is to be kept: a package that is not installed yet is installed by that.
-    pub(super) async fn use_package(&self, name: &str, version: &str) -> Result<Arc<Package>, ApiError> {
+    pub(in crate::management) async fn use_package(
+        &self,
+        name: &str,
+        version: &str,
+    ) -> Result<Arc<Package>, ApiError> {
         let used = self.fleet.packages.ensure_installed(name, version, self.fleet.clock.now()).await;
         used.map_err(|error| match error {
             PackagesError::NotFound { .. } => missing_package(name, version),

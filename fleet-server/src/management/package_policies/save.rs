@@ -1,9 +1,11 @@
 //! Keeping an integration, and shipping the agent policies that have it.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
-use fleet_integration::{PackagePolicy, secrets};
+use fleet_integration::{Package, PackagePolicy, secrets};
 use fleet_policy::documents::AgentPolicy;
 use fleet_policy::policies::LARGEST_POLICY;
 use fleet_store::{Expect, Versioned, WriteError};
@@ -94,6 +96,17 @@ impl Management {
         let mut integration = PackagePolicy::defaults(&package, &id, &format!("{SYSTEM}-{}", policy.name));
         integration.policy_ids = vec![policy.id.clone()];
         integration.policy_id = Some(policy.id.clone());
+        self.add_integration(integration, package, policy, caller).await
+    }
+
+    /// Adds an integration of the server's own to a policy.
+    pub(in crate::management) async fn add_integration(
+        &self,
+        integration: PackagePolicy,
+        package: Arc<Package>,
+        policy: &AgentPolicy,
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
         let sent = Sent { policy: integration, package, agent_policies: vec![policy.clone()] };
         self.keep(sent, None, true, caller).await?;
         Ok(())
