@@ -256,7 +256,8 @@ impl Server {
         });
         drain.spawn("deployer", {
             let (deployer, token) = (Deployer::new(Arc::clone(&server.fleet)), drain.token().clone());
-            async move { token.run_until_cancelled(deployer.keep_mending()).await }
+            let audit = server.people.audit.clone();
+            async move { token.run_until_cancelled(deployer.keep_mending(&audit)).await }
         });
         let serving = server.serve(config, agents, internal, management, &drain)?;
         if let Some(address) = &config.statistics.address {

@@ -11,6 +11,7 @@
 //! | [`fleet`] | what all parts share: what is known of the store, and the check-ins that are held |
 //! | [`sessions`] | the check-ins that are held, and who is next to be answered |
 //! | [`exporter`] | `/metrics` |
+//! | [`claims`] | names that only one object may have |
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`deployment`] | making of what people edit what agents get, and shipping it |
 //! | [`jobs`] | what goes on after it was answered that it does |
@@ -26,6 +27,7 @@
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod agents;
+pub mod claims;
 pub mod clock;
 pub mod command;
 mod component;

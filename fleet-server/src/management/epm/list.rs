@@ -12,7 +12,7 @@ use super::shapes::{InstallationInfo, Status, saved_object};
 use crate::management::Management;
 use crate::management::catalogue::SortOrder;
 use crate::management::error::ApiError;
-use crate::management::input::Params;
+use crate::management::input::{AtLeast, Params};
 use crate::packages::registry::Category;
 use crate::packages::summary::{Picture, Summary};
 use crate::packages::{Available, InstallSource};
@@ -120,7 +120,7 @@ pub(in crate::management) struct InstalledQuery {
     name_query: Option<String>,
     /// What the page before said.
     search_after: Vec<String>,
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
     sort_order: Option<SortOrder>,
 }
 
@@ -176,7 +176,7 @@ pub(super) async fn installed(
         let at = found.iter().position(|one| one.name == *after).map_or(total, |at| at + 1);
         found.drain(..at);
     }
-    found.truncate(query.per_page.unwrap_or(PAGE).clamp(1, LARGEST_PAGE));
+    found.truncate(query.per_page.map_or(PAGE, AtLeast::get).min(LARGEST_PAGE));
     let search_after = found.last().map(|last| [last.name.clone()]);
     Ok(Json(InstalledPackages { items: found, total, search_after }))
 }
