@@ -30,6 +30,7 @@ pub mod command;
 pub mod config;
 mod daemon;
 pub mod deployment;
+pub mod engines;
 pub mod enrollment;
 pub mod events;
 pub mod exporter;
