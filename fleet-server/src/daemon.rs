@@ -44,6 +44,8 @@ use crate::agents::{AgentsApi, AgentsHandler, Measured, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::deployment::Deployer;
+use crate::engines::keys::KeyKeeper;
+use crate::engines::{Installer, ServerLogin};
 use crate::events::Delivery;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
@@ -248,7 +250,9 @@ impl Server {
                 let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
                 let delivery = Delivery::new(Arc::clone(&fleet));
                 let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
-                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers];
+                let installer = Installer::new(Arc::clone(&fleet));
+                let keys = KeyKeeper::new(Arc::clone(&fleet));
+                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers, &installer, &keys];
                 let realm = Realm { agents, policies, actions, files, keep_expired, duties };
                 let name = welcome::hostname().unwrap_or_default();
                 keep(realm, &name, || clock.now(), token.cancelled()).await;
@@ -319,6 +323,7 @@ impl Server {
         let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
         let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
         fleet.packages.set_up(settings::packages(config).map_err(Error::Registry)?);
+        fleet.engines.set_up(config.output.as_ref().map(ServerLogin::from).unwrap_or_default());
         Ok((Server { fleet, exporter, authority, people, password }, trail))
     }
 

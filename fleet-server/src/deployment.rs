@@ -327,6 +327,20 @@ impl Deployer {
         }
     }
 
+    /// Gives every policy that would be made of something else now a new revision. See [`Deployer::redeploy`].
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn redeploy_outdated(&self, author: &str) -> Result<(), DeployError> {
+        let is_outdated = |policy: &AgentPolicy| {
+            let made_of = gather::made_of(&self.fleet, policy).ok();
+            let recipe = made_of.map(|made_of| DeployedPolicy::recipe(&made_of));
+            let head = self.fleet.policies.head(&policy.id);
+            recipe.zip(head).is_some_and(|(recipe, head)| head.recipe != recipe)
+        };
+        self.redeploy(author, is_outdated).await
+    }
+
     /// Looks from time to time for what was saved and not shipped, for ever.
     /// What it clears away is told to `audit`.
     pub async fn keep_mending(&self, audit: &Audit) {

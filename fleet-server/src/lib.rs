@@ -34,6 +34,7 @@ mod component;
 pub mod config;
 mod daemon;
 pub mod deployment;
+pub mod engines;
 pub mod enrollment;
 pub mod events;
 pub mod exporter;

@@ -66,7 +66,13 @@ struct Count {
 }
 
 impl ListItem {
-    fn of(available: Available, query: &ListQuery, counts: &HashMap<String, usize>) -> ListItem {
+    fn of(
+        management: &Management,
+        available: Available,
+        query: &ListQuery,
+        counts: &HashMap<String, usize>,
+    ) -> ListItem {
+        let engines = management.engines_that_have(&available.summary.name);
         let record = available.installed.as_ref();
         let shows_status = query.exclude_install_status != Some(true);
         let shown = record.filter(|_| shows_status);
@@ -76,8 +82,8 @@ impl ListItem {
             source: available.source,
             latest_version: available.latest,
             status: shows_status.then(|| Status::of(record)),
-            installation_info: shown.map(InstallationInfo::from),
-            saved_object: shown.map(saved_object),
+            installation_info: shown.map(|record| InstallationInfo::of(record, &engines)),
+            saved_object: shown.map(|record| saved_object(record, &engines)),
             package_policies_info: query.with_package_policies_count.unwrap_or(false).then(count),
             summary: available.summary,
         }
@@ -94,7 +100,7 @@ pub(super) async fn list(
         available.retain(|one| one.summary.all_categories().contains(category));
     }
     let counts = count_uses(&management);
-    let items = available.into_iter().map(|one| ListItem::of(one, &query, &counts)).collect();
+    let items = available.into_iter().map(|one| ListItem::of(&management, one, &query, &counts)).collect();
     Ok(Json(Packages { items }))
 }
 
