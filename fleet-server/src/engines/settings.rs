@@ -142,7 +142,7 @@ async fn resolved(fleet: &Fleet, output: &Output) -> Result<(Value, Option<Strin
     ids.extend(token.clone());
     let secrets = fleet.secrets.open(&ids).await.map_err(|_| EngineProblem::Store)?;
     let policy = DeployedPolicy { data, ..DeployedPolicy::default() };
-    let mut whole: Value = serde_json::from_slice(&render(&policy, &secrets).data).unwrap_or_default();
+    let mut whole: Value = serde_json::from_slice(&render(&policy, &secrets).data.text()).unwrap_or_default();
     let token = token.and_then(|id| secrets.get(&id).cloned()).or_else(|| output.service_token.clone());
     Ok((whole["policy"]["outputs"]["it"].take(), token.filter(|token| !token.is_empty())))
 }
