@@ -36,7 +36,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Enrol this machine with a fleet
-    Enroll(enroll::Enroll),
+    Enroll(Box<enroll::Enroll>),
     /// Run the agent; the service does this
     Run(run::Run),
     /// Install the agent as a service of this machine, and enrol it

@@ -42,9 +42,6 @@ pub enum DaemonError {
     /// Signals cannot be handled.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
-    /// The settings of the connection cannot be used.
-    #[error("the server cannot be reached: {0}")]
-    Connection(String),
 }
 
 /// What to do when the agent has ended.
@@ -65,6 +62,8 @@ pub struct Options {
     pub config: Config,
     /// Its log's level.
     pub log_level: LogLevel,
+    /// The file of its own log; `None`: it logs elsewhere.
+    pub own_log: Option<PathBuf>,
     /// systemd's credentials.
     pub credentials: Option<PathBuf>,
 }
@@ -145,16 +144,16 @@ async fn turn(
             } else {
                 options.config.log_level.clone()
             },
+            own_log: options.own_log.clone(),
             upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
             workloads: workload::start(&options.paths, &identity.id).await,
             notes,
         };
         match Agent::run(context, identity, progress, policy, questions, drain).await {
-            Ok(Ended::Stopped) => return Ok(After::Exit),
-            Ok(Ended::Restart) => return Ok(After::StartAgain),
-            Ok(Ended::Left) => {}
-            Err(reason) => return Err(DaemonError::Connection(reason)),
+            Ended::Stopped => return Ok(After::Exit),
+            Ended::Restart => return Ok(After::StartAgain),
+            Ended::Left => {}
         }
     }
 }

@@ -150,8 +150,8 @@ fn begin(store: &StateStore, wanted: &Wanted, is_delayed: bool) -> Result<Attemp
 ///
 /// # Errors
 /// [`EnrolmentError`].
-pub fn delay(paths: &Paths, credentials: Option<PathBuf>, wanted: &Wanted) -> Result<(), EnrolmentError> {
-    let store = open_state(paths, credentials.as_deref())?;
+pub fn delay(paths: &Paths, credentials: Option<&Path>, wanted: &Wanted) -> Result<(), EnrolmentError> {
+    let store = open_state(paths, credentials)?;
     refuse_twice(&store, wanted)?;
     begin(&store, wanted, true).map(drop)
 }

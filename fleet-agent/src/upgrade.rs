@@ -151,7 +151,7 @@ pub fn tidy(paths: &Paths) {
         match std::fs::remove_dir_all(&directory) {
             Ok(()) => tracing::info!(version = number, "a version that was replaced is removed"),
             Err(error) => {
-                tracing::warn!(%error, version = number, "a version that was replaced cannot be removed")
+                tracing::warn!(%error, version = number, "a version that was replaced cannot be removed");
             }
         }
     }

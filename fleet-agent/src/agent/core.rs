@@ -47,6 +47,8 @@ pub struct Context {
     pub default_level: String,
     /// Local variables of the configuration file.
     pub local: Map<String, Value>,
+    /// The file of its own log; `None`: it logs elsewhere.
+    pub own_log: Option<std::path::PathBuf>,
     /// How upgrades are made.
     pub upgrade: UpgradePolicy,
     /// What carries out inputs.
@@ -68,8 +70,10 @@ pub struct Agent {
     pub(super) plan: Plan,
     pub(super) redactor: Redactor,
     pub(super) rejected: Rejected,
-    /// What is wrong with the agent itself.
-    pub(super) trouble: Option<(State, String)>,
+    /// What is wrong with the agent's disk.
+    pub(super) disk_trouble: Option<String>,
+    /// What is wrong with the way to the server.
+    pub(super) link_trouble: Option<String>,
     /// A policy that was refused: its revision's action and the reason.
     pub(super) refused: Option<Refused>,
     /// How the server is reached now.
@@ -105,14 +109,15 @@ impl Agent {
     /// Writes down how far the agent has come. What cannot be written is told and tried again with the next change:
     /// a full disk must not stop what runs.
     pub(super) fn save_progress(&mut self) {
-        if let Err(error) = self.context.store.save(Progress::NAME, &self.progress) {
-            self.tell_disk(&error);
+        match self.context.store.save(Progress::NAME, &self.progress) {
+            Ok(()) => self.disk_trouble = None,
+            Err(error) => self.tell_disk(&error),
         }
     }
 
     pub(super) fn tell_disk(&mut self, error: &StateError) {
         tracing::error!(error = error as &dyn std::error::Error, "the agent's state cannot be written");
-        self.trouble = Some((State::Degraded, crate::error::chain(error)));
+        self.disk_trouble = Some(crate::error::chain(error));
     }
 
     /// Remembers the result of an action until the server has heard of it.
@@ -176,7 +181,11 @@ impl Agent {
                 health::overall(&components, Some(&trouble))
             }
             None if self.policy.is_none() => (State::Starting, "Waiting for the first policy".to_owned()),
-            None => health::overall(&components, self.trouble.as_ref()),
+            None => {
+                let trouble = self.disk_trouble.as_ref().or(self.link_trouble.as_ref());
+                let trouble = trouble.map(|message| (State::Degraded, message.clone()));
+                health::overall(&components, trouble.as_ref())
+            }
         };
         let link = self.link.borrow();
         let (fleet_state, fleet_message) = match (link.connected, link.failures) {

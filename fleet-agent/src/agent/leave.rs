@@ -36,7 +36,7 @@ impl Agent {
             Ok(Ok(())) => {}
             // It leaves all the same: the server ends its key by itself, or its people force it.
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the server was not told")
+                tracing::warn!(error = &error as &dyn std::error::Error, "the server was not told");
             }
             Err(_) => tracing::warn!("the server was not told in time"),
         }

@@ -34,7 +34,7 @@ impl Agent {
                 self.finish(action, Ok(()));
                 Duration::ZERO
             }
-            Err(reason) => self.refuse(action, policy, reason),
+            Err(reason) => self.refuse(action, policy, &reason),
         }
     }
 
@@ -42,8 +42,8 @@ impl Agent {
         self.refused.is_none() && self.policy.as_deref() == Some(policy)
     }
 
-    fn refuse(&mut self, action: &Action, policy: &Map<String, Value>, reason: String) -> Duration {
-        let reason = Redactor::of(policy).text(&reason);
+    fn refuse(&mut self, action: &Action, policy: &Map<String, Value>, reason: &str) -> Duration {
+        let reason = Redactor::of(policy).text(reason);
         let attempts = match &self.refused {
             Some(before) if before.policy == *policy => before.attempts.saturating_add(1),
             _ => 0,
@@ -75,7 +75,11 @@ impl Agent {
     }
 
     fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
-        plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))
+        let mut made = plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))?;
+        if let Some(log) = &self.context.own_log {
+            made.add_own_log(log);
+        }
+        Ok(made)
     }
 
     async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -15,7 +15,7 @@ use crate::control::{Ask, ControlError, ask};
 use crate::enrolment;
 use crate::fleet::FleetClient;
 use crate::install::{self, Account, InstallError, Layout, Record, Systemctl};
-use crate::state::{Identity, SavedPolicy, secure_directory};
+use crate::state::{Identity, SavedPolicy, StateKey, secure_directory};
 use crate::version;
 
 /// Where an agent is installed without another word.
@@ -38,19 +38,12 @@ pub(super) struct Place {
     /// Ask nothing
     #[arg(short = 'n', long)]
     non_interactive: bool,
-    /// The root of an image that is made elsewhere: no service is started
-    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
-    root: PathBuf,
 }
 
 impl Place {
     fn layout(&self) -> Result<Layout, InstallError> {
         let namespace = self.namespace.as_deref().or(self.develop.then_some("Development"));
-        Layout::new(&self.base_path, namespace, &self.root)
-    }
-
-    fn is_image(&self) -> bool {
-        self.root != Path::new("/")
+        Layout::new(&self.base_path, namespace)
     }
 }
 
@@ -93,24 +86,11 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
     if !asked.place.non_interactive && !asked.flags.force && !agreed(&question)? {
         return Err(failure("nothing was installed"));
     }
-    let is_image = asked.place.is_image();
-    if asked.flags.force && !is_image && layout.unit.exists() {
+    if asked.flags.force && layout.unit.exists() {
         // It may not run.
         let _ = Systemctl.stop(&layout.service);
     }
-    let account = match asked.unprivileged || asked.user.is_some() {
-        true if is_image => {
-            return Err(failure("--root makes no accounts: leave --unprivileged and --user away"));
-        }
-        true => {
-            let user = asked.user.clone().unwrap_or_else(|| USER.to_owned());
-            let group = asked.group.clone().unwrap_or_else(|| user.clone());
-            let account = Account::ensure(&user, &group)?;
-            Some((user, group, account))
-        }
-        false => None,
-    };
-    put_files(&layout, account.as_ref())?;
+    // Before anything else is written: without an enrolment, nothing is installed.
     if let Some(wanted) = wanted {
         if asked.flags.delay_enroll {
             enrolment::delay(&layout.paths, None, &wanted)?;
@@ -119,17 +99,28 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
             say(&format!("Successfully enrolled the agent: {}", identity.id));
         }
     }
+    let account = account(asked)?;
+    put_files(&layout, account.as_ref())?;
     if let Some((_, _, account)) = &account {
         for path in [&layout.paths.home, &layout.paths.data, &layout.paths.logs] {
             install::give(path, account.uid, account.gid)?;
         }
     }
-    if !is_image {
-        Systemctl.reload()?;
-        Systemctl.enable(&layout.service)?;
-    }
+    Systemctl.reload()?;
+    Systemctl.enable(&layout.service)?;
     say(&format!("The agent is installed as service {}.", layout.service));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The user and the group of the service, made if they are not there; `None`: root.
+fn account(asked: &Install) -> Result<Option<(String, String, Account)>, InstallError> {
+    if !asked.unprivileged && asked.user.is_none() {
+        return Ok(None);
+    }
+    let user = asked.user.clone().unwrap_or_else(|| USER.to_owned());
+    let group = asked.group.clone().unwrap_or_else(|| user.clone());
+    let account = Account::ensure(&user, &group)?;
+    Ok(Some((user, group, account)))
 }
 
 fn put_files(layout: &Layout, account: Option<&(String, String, Account)>) -> Result<(), Failure> {
@@ -194,7 +185,7 @@ pub(super) async fn uninstall(_globals: &Globals, asked: &Uninstall) -> Outcome 
     if !asked.place.non_interactive && !asked.force && !agreed(&question)? {
         return Err(failure("nothing was removed"));
     }
-    if !asked.place.is_image() && layout.unit.exists() {
+    if layout.unit.exists() {
         let stopped = Systemctl.disable(&layout.service);
         if !asked.force {
             stopped?;
@@ -208,8 +199,9 @@ pub(super) async fn uninstall(_globals: &Globals, asked: &Uninstall) -> Outcome 
     for path in [&layout.unit, &layout.command, &paths.data, &paths.logs, &paths.config, &paths.home] {
         install::remove_all(path)?;
     }
-    if !asked.place.is_image() {
-        Systemctl.reload()?;
+    let reloaded = Systemctl.reload();
+    if !asked.force {
+        reloaded?;
     }
     if let Some(record) = record.filter(|record| record.made_user)
         && let Err(error) = Account::remove(&record.user)
@@ -231,6 +223,10 @@ async fn may_uninstall(layout: &Layout, token: &str) -> Result<(), Failure> {
     if !layout.paths.state().exists() {
         return Ok(());
     }
+    if !has_key(layout) {
+        let text = "the agent does not run, and its state is sealed with a credential of its service: start it, so that it can say whether it may be removed";
+        return Err(failure(text));
+    }
     let store = enrolment::open_state(&layout.paths, None)?;
     let (saved, _) = store.load::<SavedPolicy>(SavedPolicy::NAME)?.split();
     let protection = saved.as_ref().and_then(|saved| saved.policy.get("agent")?.get("protection"));
@@ -243,9 +239,17 @@ async fn may_uninstall(layout: &Layout, token: &str) -> Result<(), Failure> {
     Err(failure("this agent is protected: give the uninstall token of its policy (--uninstall-token)"))
 }
 
+/// Whether the state can be opened from here.
+fn has_key(layout: &Layout) -> bool {
+    StateKey::in_directory(&layout.paths.state()).is_some()
+}
+
 async fn tell_server(layout: &Layout) -> Result<(), Failure> {
     if !layout.paths.state().exists() {
         return Ok(());
+    }
+    if !has_key(layout) {
+        return Err(failure("the agent's state is sealed with a credential of its service"));
     }
     let store = enrolment::open_state(&layout.paths, None)?;
     let (identity, _) = store.load::<Identity>(Identity::NAME)?.split();

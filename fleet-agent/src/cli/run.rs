@@ -39,7 +39,8 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
         tracing::warn!("{warning}");
     }
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let after = serve(Options { paths, config, log_level, credentials })?;
+    let own_log = (!globals.stderr && !config.to_stderr).then(|| paths.logs.join(LOG_NAME));
+    let after = serve(Options { paths, config, log_level, own_log, credentials })?;
     match after {
         After::Exit => Ok(ExitCode::SUCCESS),
         After::StartAgain => start_again(&globals.paths()),
@@ -67,7 +68,7 @@ pub(super) fn start_again(paths: &Paths) -> Outcome {
 }
 
 fn start_log(globals: &Globals, config: &Config, paths: &Paths) -> Result<LogLevel, Failure> {
-    let level = if globals.debug.is_some() { "debug" } else { config.log_level.as_str() };
+    let level = if globals.debug.is_some() || globals.verbose { "debug" } else { config.log_level.as_str() };
     let level = logs::parse(level)?;
     let output = if globals.stderr || config.to_stderr {
         Output::Stderr(Style::detect(std::env::var("JOURNAL_STREAM").ok().as_deref()))

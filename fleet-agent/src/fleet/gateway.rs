@@ -241,7 +241,7 @@ impl Gateway {
                     });
                 }
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -45,12 +45,11 @@ impl Record {
 }
 
 impl Layout {
-    /// Below `base`, as one of several agents of the machine if it has a namespace. `root` stands before all paths:
-    /// `/`, but for images that are made elsewhere.
+    /// Below `base`, as one of several agents of the machine if it has a namespace.
     ///
     /// # Errors
     /// The base is not absolute, or the namespace no name.
-    pub fn new(base: &Path, namespace: Option<&str>, root: &Path) -> Result<Layout, InstallError> {
+    pub fn new(base: &Path, namespace: Option<&str>) -> Result<Layout, InstallError> {
         if !base.is_absolute() {
             let given = base.display().to_string();
             return Err(InstallError::Field {
@@ -72,10 +71,9 @@ impl Layout {
                 return Err(InstallError::Field { field: "--namespace", given: name.to_owned(), problem });
             }
         };
-        let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
         let service = format!("fleet-agent{suffix}");
-        let system = |folder: &str| Some(below(&Path::new(folder).join(&service)));
-        let home = below(&base.join(format!("Fleet/Agent{suffix}")));
+        let system = |folder: &str| Some(Path::new(folder).join(&service));
+        let home = base.join(format!("Fleet/Agent{suffix}"));
         let paths = Paths::of(&Given {
             home: Some(home),
             config: system("/etc"),
@@ -84,8 +82,8 @@ impl Layout {
             config_file: None,
         });
         Ok(Layout {
-            unit: below(&Path::new("/etc/systemd/system").join(format!("{service}.service"))),
-            command: below(&Path::new("/usr/bin").join(&service)),
+            unit: Path::new("/etc/systemd/system").join(format!("{service}.service")),
+            command: Path::new("/usr/bin").join(&service),
             service,
             paths,
         })
@@ -98,13 +96,13 @@ mod tests {
 
     #[test]
     fn several_agents_lie_apart() {
-        let one = Layout::new(Path::new("/opt"), None, Path::new("/")).unwrap();
-        let two = Layout::new(Path::new("/opt"), Some("Dev"), Path::new("/")).unwrap();
+        let one = Layout::new(Path::new("/opt"), None).unwrap();
+        let two = Layout::new(Path::new("/opt"), Some("Dev")).unwrap();
         assert_eq!(one.paths.home, Path::new("/opt/Fleet/Agent"));
         assert_eq!(one.paths.data, Path::new("/var/lib/fleet-agent"));
         assert_eq!(two.unit, Path::new("/etc/systemd/system/fleet-agent-dev.service"));
         assert_ne!(one.paths.data, two.paths.data);
-        assert!(Layout::new(Path::new("opt"), None, Path::new("/")).is_err());
-        assert!(Layout::new(Path::new("/opt"), Some("../x"), Path::new("/")).is_err());
+        assert!(Layout::new(Path::new("opt"), None).is_err());
+        assert!(Layout::new(Path::new("/opt"), Some("../x")).is_err());
     }
 }

@@ -31,7 +31,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-ExecStartPre=-/bin/sh -c 'test ! -x \"$1\" || exec \"$@\"' sh {guard} watch {flags}
+ExecStartPre=-/bin/sh -c 'test ! -x \"$$1\" || exec \"$$@\"' sh {guard} watch {flags}
 ExecStart={program} run {flags}
 {user}Restart=always
 RestartSec=2
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_unit_runs_as_the_user_that_was_asked_for() {
-        let layout = Layout::new(Path::new("/opt/my agents"), None, Path::new("/")).unwrap();
+        let layout = Layout::new(Path::new("/opt/my agents"), None).unwrap();
         let root = unit_file(&layout, &Record::default());
         assert!(
             root.contains("ExecStart=\"/opt/my agents/Fleet/Agent/fleet-agent\" run --path.home"),
