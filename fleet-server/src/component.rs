@@ -75,14 +75,14 @@ async fn run_under(start_up: StartUp, overrides: Vec<String>, terminal: &mut Ter
         }
     };
     let stop = CancellationToken::new();
-    let feed = Arc::new(UnitsFeed::new(&start_up));
+    let feed = Arc::new(UnitsFeed::new(&start_up, overrides));
     let about = About {
         name: NAME.to_owned(),
         build_hash: String::new(),
         meta: [("version".to_owned(), crate::VERSION.to_owned())].into(),
     };
     let link = tokio::spawn(run_component(start_up, about, Arc::clone(&feed) as _, stop.clone()));
-    let mut seat = Seat { feed, overrides, sockets: Sockets::default() };
+    let mut seat = Seat { feed, sockets: Sockets::default() };
     seat.serve(&mut signals, terminal).await;
     stop.cancel();
     match timeout(LAST_WORDS, link).await {
@@ -101,7 +101,6 @@ async fn run_under(start_up: StartUp, overrides: Vec<String>, terminal: &mut Ter
 /// The place of a server in this process: one after the other.
 struct Seat {
     feed: Arc<UnitsFeed>,
-    overrides: Vec<String>,
     sockets: Sockets,
 }
 
@@ -109,12 +108,11 @@ impl Seat {
     /// Runs servers as the agent says until this process is to stop.
     async fn serve(&mut self, signals: &mut Signals, terminal: &mut Terminal) {
         loop {
-            self.feed.tell(Status::Starting);
             let units = tokio::select! {
                 units = self.feed.complete() => units,
                 _ = signals.stop() => return,
             };
-            let document = Document::of(&units, &self.overrides);
+            let document = self.feed.document(&units);
             let failure = match document.config() {
                 Ok(config) => match self.run(&config, &document, &units, signals, terminal).await {
                     Ok(Ended::Process) => return,
@@ -129,7 +127,7 @@ impl Seat {
             error!(error = failure, "the server cannot run as the agent says");
             self.feed.tell(Status::Failed(failure));
             tokio::select! {
-                () = self.feed.until_other(&document, &self.overrides) => {}
+                () = self.feed.until_other(&document) => self.feed.tell(Status::Configuring),
                 () = tokio::time::sleep(RETRY) => {}
                 _ = signals.stop() => return,
             }
@@ -154,7 +152,7 @@ impl Seat {
             terminal,
         };
         let follow = async {
-            self.feed.until_other(document, &self.overrides).await;
+            self.feed.until_other(document).await;
             info!("the agent says that the server should be another one");
             makes_way.cancel();
             // The server says when it has made way.

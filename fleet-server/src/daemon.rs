@@ -240,29 +240,7 @@ impl Server {
             () = server.fleet.ready() => {}
             () = life.end() => return Ok(()),
         }
-        drain.spawn("keeper", {
-            let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
-            let keep_expired = config.server.gc.cleanup_after_expired;
-            let own = Version::parse(&config.version).unwrap_or_default();
-            async move {
-                let Fleet { agents, policies, actions, files, happenings, clock, .. } = &*fleet;
-                let now = || clock.now();
-                let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
-                let delivery = Delivery::new(Arc::clone(&fleet));
-                let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
-                let installer = Installer::new(Arc::clone(&fleet));
-                let keys = KeyKeeper::new(Arc::clone(&fleet));
-                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers, &installer, &keys];
-                let realm = Realm { agents, policies, actions, files, keep_expired, duties };
-                let name = welcome::hostname().unwrap_or_default();
-                keep(realm, &name, || clock.now(), token.cancelled()).await;
-            }
-        });
-        drain.spawn("deployer", {
-            let (deployer, token) = (Deployer::new(Arc::clone(&server.fleet)), drain.token().clone());
-            let audit = server.people.audit.clone();
-            async move { token.run_until_cancelled(deployer.keep_mending(&audit)).await }
-        });
+        server.keep_tidy(config, &drain);
         let serving = server.serve(config, agents, internal, management, &drain)?;
         if let Some(address) = &config.statistics.address {
             statistics::serve(address, server.health(&serving.ending).statistics(), &drain).await?;
@@ -302,6 +280,33 @@ impl Server {
         drain.start();
         drain.finish(END_MAX, life.signals).await;
         Ok(())
+    }
+
+    /// Starts what mends and removes, as tasks of `drain`.
+    fn keep_tidy(&self, config: &Config, drain: &Drain) {
+        drain.spawn("keeper", {
+            let (fleet, token) = (Arc::clone(&self.fleet), drain.token().clone());
+            let keep_expired = config.server.gc.cleanup_after_expired;
+            let own = Version::parse(&config.version).unwrap_or_default();
+            async move {
+                let Fleet { agents, policies, actions, files, happenings, clock, .. } = &*fleet;
+                let now = || clock.now();
+                let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
+                let delivery = Delivery::new(Arc::clone(&fleet));
+                let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
+                let installer = Installer::new(Arc::clone(&fleet));
+                let keys = KeyKeeper::new(Arc::clone(&fleet));
+                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers, &installer, &keys];
+                let realm = Realm { agents, policies, actions, files, keep_expired, duties };
+                let name = welcome::hostname().unwrap_or_default();
+                keep(realm, &name, || clock.now(), token.cancelled()).await;
+            }
+        });
+        drain.spawn("deployer", {
+            let (deployer, token) = (Deployer::new(Arc::clone(&self.fleet)), drain.token().clone());
+            let audit = self.people.audit.clone();
+            async move { token.run_until_cancelled(deployer.keep_mending(&audit)).await }
+        });
     }
 
     /// Opens everything; the audit trail is written by whoever runs the writer.

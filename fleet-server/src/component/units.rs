@@ -43,6 +43,7 @@ impl Known {
 pub(super) struct UnitsFeed {
     known: watch::Sender<Known>,
     told: Mutex<Told>,
+    overrides: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -55,11 +56,12 @@ struct Told {
 }
 
 impl UnitsFeed {
-    pub(super) fn new(start_up: &StartUp) -> UnitsFeed {
+    pub(super) fn new(start_up: &StartUp, overrides: Vec<String>) -> UnitsFeed {
         let known = Known { agent: start_up.agent.clone(), ..Known::default() };
         UnitsFeed {
             known: watch::Sender::new(known),
             told: Mutex::new(Told { status: Status::Starting, reporter: None, document: None }),
+            overrides,
         }
     }
 
@@ -77,13 +79,30 @@ impl UnitsFeed {
     }
 
     /// Waits until the server should be another one than this.
-    pub(super) async fn until_other(&self, document: &Document, overrides: &[String]) {
+    pub(super) async fn until_other(&self, document: &Document) {
         self.told().document = Some(document.clone());
         let mut known = self.known.subscribe();
-        // A unit that is missing is on its way, or the agent is about to stop the process.
-        let is_other =
-            |known: &Known| known.units().is_some_and(|units| Document::of(&units, overrides) != *document);
-        let _ = known.wait_for(is_other).await;
+        let _ = known.wait_for(|known| self.is_other(known, document)).await;
+    }
+
+    /// A unit that is missing is on its way, or the agent is about to stop the process.
+    fn is_other(&self, known: &Known, document: &Document) -> bool {
+        known.units().is_some_and(|units| self.document(&units) != *document)
+    }
+
+    /// What the server should be.
+    pub(super) fn document(&self, units: &Units) -> Document {
+        Document::of(units, &self.overrides)
+    }
+
+    /// The server that runs is not the one that is wanted now: nobody is told that it is well.
+    fn notice_change(&self) {
+        let mut told = self.told();
+        let known = self.known.borrow();
+        let runs_another = told.document.as_ref().is_some_and(|document| self.is_other(&known, document));
+        if runs_another && matches!(told.status, Status::Serving { .. }) {
+            told.status = Status::Configuring;
+        }
     }
 
     /// The agent is told this of both units from now on.
@@ -141,6 +160,7 @@ impl Handler for UnitsFeed {
                 known.agent = agent;
             }
         });
+        self.notice_change();
         self.report();
     }
 

@@ -56,11 +56,6 @@ impl Agent {
         Agent { id: text("id"), key: text("access_api_key"), token: String::new(), running: None }
     }
 
-    /// The same agent, with nothing on its disk but who it is.
-    pub(crate) fn afresh(self) -> Agent {
-        Agent { token: String::new(), running: None, ..self }
-    }
-
     fn body(&self) -> Value {
         let mut body = json!({
             "status": "online", "message": "Running", "local_metadata": metadata(), "components": [],

@@ -13,7 +13,7 @@ use crate::host::{COMPONENT, Host, LONGEST, POLICY, in_state, input_unit};
 const BACK_MAX: Duration = Duration::from_secs(2);
 
 /// The agent's first start, up to where it has enrolled and has its policy.
-async fn enrolled() -> (Host, Agent) {
+async fn enrolled() -> (Host, Agent, String) {
     let host = Host::start().await;
     host.apply("fleet-server", &host.server(), 1).await;
     let input = input_unit("fleet-server");
@@ -38,12 +38,24 @@ async fn enrolled() -> (Host, Agent) {
     assert_eq!(policy["id"], POLICY);
     let inputs = policy["inputs"].as_array().expect("inputs");
     assert!(inputs.iter().any(|input| input["type"] == "fleet-server"), "{policy}");
-    (host, agent)
+    (host, agent, token)
+}
+
+/// Whoever has enrolled is known, and is held; others can enrol.
+async fn goes_on(host: &Host, agent: Agent, token: &str) {
+    let held = tokio::spawn(agent.hold(host.internal_port));
+    let mut other = Agent::enrol(host.internal_port, token).await;
+    assert_eq!(other.take_policy(host.internal_port).await["id"], POLICY);
+    if held.is_finished() {
+        panic!("what should be held was answered: {:?}", held.await);
+    }
+    host.supervisor.stop(Duration::from_secs(20)).await;
+    assert!(held.await.expect("a check-in").is_some_and(|(status, _)| status.is_success()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_enrols_at_the_server_that_it_runs() {
-    let (host, agent) = enrolled().await;
+    let (host, agent, _) = enrolled().await;
     let pid = host.until_healthy("fleet-server").await.pid;
     let held = tokio::spawn(agent.hold(host.internal_port));
 
@@ -83,7 +95,7 @@ async fn an_agent_enrols_at_the_server_that_it_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_changes_refuses_nobody() {
-    let (host, agent) = enrolled().await;
+    let (host, agent, token) = enrolled().await;
     let pid = host.until_healthy("fleet-server").await.pid;
     let held = tokio::spawn(agent.clone().hold(host.internal_port));
     let port = host.port;
@@ -98,22 +110,19 @@ async fn a_server_that_changes_refuses_nobody() {
     });
 
     let mut server = host.server();
-    server["timeouts"] = json!({"checkin_long_poll": "1m", "drain": "1s"});
+    server["compression_level"] = json!(3);
     host.apply("changed", &server, 2).await;
     let component = host.until_healthy("changed").await;
     assert_eq!((component.pid, component.restarts), (pid, 0));
     assert!(held.await.expect("a check-in").is_some_and(|(status, _)| status.is_success()));
     stop.send(()).expect("somebody knocks");
     assert_eq!(knocking.await.expect("somebody knocks"), 0);
-    // Whoever has enrolled is known.
-    let policy = agent.afresh().take_policy(host.internal_port).await;
-    assert_eq!(policy["id"], POLICY);
-    host.supervisor.stop(Duration::from_secs(20)).await;
+    goes_on(&host, agent, &token).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_killed_is_back_at_once() {
-    let (host, agent) = enrolled().await;
+    let (host, agent, token) = enrolled().await;
     let before = host.until_healthy("fleet-server").await;
     let pid = before.pid.and_then(|pid| i32::try_from(pid).ok()).expect("a process");
     let held = tokio::spawn(agent.clone().hold(host.internal_port));
@@ -123,8 +132,5 @@ async fn a_server_that_was_killed_is_back_at_once() {
     assert!(held.await.expect("a check-in").is_none());
     host.until(|component| component.pid != before.pid && component.is_healthy()).await;
     assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
-    // Whoever has enrolled is known.
-    let policy = agent.afresh().take_policy(host.internal_port).await;
-    assert_eq!(policy["id"], POLICY);
-    host.supervisor.stop(Duration::from_secs(20)).await;
+    goes_on(&host, agent, &token).await;
 }

@@ -1,11 +1,6 @@
 //! The program under our own supervisor, as an agent runs it: started, enrolled at, changed, killed, stopped.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod agent;
 mod host;
