@@ -63,9 +63,7 @@ impl Tail {
     /// Looks for files when that is due, or when another file has come to the path of an open one: busy programs
     /// rotate faster than their directories are searched.
     pub(super) fn look(&mut self, now: u64) {
-        if self.next_scan <= now {
-            self.scan(now);
-        } else if self.next_look <= now && self.is_rotated() {
+        if self.next_scan <= now || (self.next_look <= now && self.is_rotated()) {
             self.scan(now);
         }
         if self.next_look <= now {
