@@ -433,3 +433,6 @@ fn container(config: &Config) -> Result<Container, Mistake> {
     let stream = config.text("stream")?.filter(|stream| stream != "all");
     Ok(Container { stream, format })
 }
+
+#[cfg(test)]
+mod tests;

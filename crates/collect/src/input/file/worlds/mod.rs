@@ -115,6 +115,7 @@ impl World {
         let config = Config::new(config.as_object().unwrap());
         let options = Arc::new(Options::read(&config, "filestream").unwrap());
         let disk = Disk::default();
+        disk.at(1_000_000);
         let writer = disk.create(Path::new(LOG));
         disk.hold(writer);
         let directory = tempfile::tempdir().unwrap();
