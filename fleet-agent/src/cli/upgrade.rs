@@ -89,7 +89,7 @@ pub(super) async fn upgrade(globals: &Globals, asked: &Upgrade) -> Outcome {
                 }
             }
             // It starts again.
-            Err(ControlError::NotRunning { .. } | ControlError::Broken(_)) => {}
+            Err(ControlError::NotRunning { .. } | ControlError::Broken(_) | ControlError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
         }
         sleep(LOOK).await;

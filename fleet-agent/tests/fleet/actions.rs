@@ -63,3 +63,24 @@ async fn what_an_agent_cannot_do_it_says() {
     let status = agent.await_status("not upgraded", |status| !status["upgrade_details"].is_null()).await;
     assert_eq!(status["upgrade_details"]["state"], "UPG_FAILED");
 }
+
+#[tokio::test]
+async fn an_agent_goes_over_to_another_server() {
+    let (old, new) = (Server::start(), Server::start());
+    let (_, key) = old.policy("one", json!({})).await;
+    let (policy, token) = new.policy("two", json!({})).await;
+    let mut agent = Agent::new();
+    let id = agent.enroll(&old, &key, &["--tag", "moved"]);
+    agent.run();
+    old.await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
+        .await;
+    let settings = json!({"certificate_authorities": [new.ca()]});
+    let body = json!({"uri": new.url(), "enrollment_token": token, "settings": settings});
+    old.post(&format!("/api/fleet/agents/{id}/migrate"), body).await;
+    let status = agent.await_status("somebody else", |status| status["policy_id"] == *policy).await;
+    let own = status["id"].as_str().unwrap().to_owned();
+    assert_ne!(own, id);
+    let seen = new.await_agent(&own, "online", |agent| agent["status"] == "online").await;
+    assert_eq!(seen["tags"], json!(["moved"]));
+    old.await_agent(&id, "gone", |agent| agent["status"] == "unenrolled").await;
+}

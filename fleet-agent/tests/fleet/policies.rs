@@ -96,3 +96,30 @@ async fn a_policy_that_is_refused_leaves_the_one_before() {
     let revision = server.save(&policy, json!({"agent": {"logging": {"level": "debug"}}})).await;
     server.await_agent(&id, "up to date", |agent| agent["policy_revision"] == revision).await;
 }
+
+#[tokio::test]
+async fn very_many_inputs_that_cannot_run_are_each_reported() {
+    let server = Server::start();
+    let (policy, key) = server.policy("one", json!({})).await;
+    let mut agent = Agent::new();
+    let id = agent.enroll(&server, &key, &[]);
+    agent.run();
+    server
+        .await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
+        .await;
+    let many: Vec<Value> = (0..300)
+        .map(|number| json!({"id": format!("i{number}"), "type": "no-such", "text": "x".repeat(200), "path": "${local.a}"}))
+        .collect();
+    let revision = server.save(&policy, json!({"inputs": many})).await;
+    let status = agent.await_status("failed", |status| {
+        status["policy_revision"] == revision && status["state"] == "FAILED"
+    });
+    let units = status.await["components"][0]["units"].as_array().unwrap().len();
+    assert!(units >= 300, "{units}");
+    let pid = agent.pid();
+    let revision = server.save(&policy, json!({"inputs": [], "agent": {"monitoring": "broken"}})).await;
+    let well = agent
+        .await_status("well", |status| status["policy_revision"] == revision && status["state"] == "HEALTHY")
+        .await;
+    assert_eq!(well["pid"].as_u64(), Some(u64::from(pid)));
+}
