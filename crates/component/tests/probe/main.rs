@@ -7,7 +7,8 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use fleet_component::component::session::Session;
-use fleet_component::component::{About, StartUp};
+use fleet_component::component::start_up::Address;
+use fleet_component::component::{About, Handler, News, Reporter, StartUp, run};
 use fleet_component::unit::State;
 use fleet_component::wire::elastic_agent_client::ElasticAgentClient;
 use fleet_component::wire::{Expected, Observed};
@@ -15,9 +16,10 @@ use futures_util::stream::unfold;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -91,7 +93,7 @@ async fn connect(start_up: &StartUp, server_name: &str) -> Fallible<ElasticAgent
         )?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
-    let fleet_component::component::start_up::Address::Tcp { host, port } = start_up.address.clone() else {
+    let Address::Tcp { host, port } = start_up.address.clone() else {
         return Err("no port".into());
     };
     let name = ServerName::try_from(server_name.to_owned())?;
@@ -123,6 +125,7 @@ async fn speak(mode: &str) -> Fallible<()> {
     let mut session = Session::new(&start_up, About { name: "probe".to_owned(), ..About::default() });
     match mode {
         "silent" => std::future::pending().await,
+        "severed" => return severed(start_up).await,
         "rejected" => return rejected(&start_up, &mut session).await,
         "stubborn" => {
             let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -165,6 +168,47 @@ async fn speak(mode: &str) -> Fallible<()> {
         }
     }
     Ok(())
+}
+
+/// Says what it is told to, by the half of a component that this crate has.
+struct Parrot(tokio::sync::Notify);
+
+#[async_trait::async_trait]
+impl Handler for Parrot {
+    async fn changed(&self, _: News, reporter: &Reporter) {
+        for unit in reporter.units() {
+            reporter.report(&unit.key, State::Healthy, format!("said {:?}", unit.config.get("say")));
+        }
+        self.0.notify_one();
+    }
+}
+
+/// Loses its connection once, when it has all it should have, and goes on by another one.
+async fn severed(mut start_up: StartUp) -> Fallible<()> {
+    let Address::Tcp { host, port } = start_up.address.clone() else { return Err("no port".into()) };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let between = listener.local_addr()?.port();
+    start_up.address = Address::Tcp { host: "127.0.0.1".to_owned(), port: between };
+    let parrot = std::sync::Arc::new(Parrot(tokio::sync::Notify::new()));
+    let about = About { name: "probe".to_owned(), ..About::default() };
+    tokio::spawn(run(start_up, about, std::sync::Arc::clone(&parrot) as _, CancellationToken::new()));
+    let mut is_first = true;
+    loop {
+        let (mut near, _) = listener.accept().await?;
+        let mut far = TcpStream::connect((host.as_str(), port)).await?;
+        let cut = async {
+            parrot.0.notified().await;
+            // The agent has heard of it by then.
+            sleep(Duration::from_millis(300)).await;
+        };
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            () = cut, if is_first => {
+                is_first = false;
+                std::io::stdout().write_all(b"severed\n")?;
+            }
+        }
+    }
 }
 
 /// Tries what is not allowed, and tells on standard output what came of it.

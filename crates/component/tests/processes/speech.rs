@@ -38,6 +38,20 @@ async fn a_component_that_opens_its_stream_again_hears_of_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn our_half_of_a_component_connects_again_and_hears_of_changes() {
+    let host = Host::start("severed", "").await;
+    let before = host.until(|component| input_message(component).contains("one")).await;
+    host.written.until(|record| record.message == "severed").await;
+    // While it is away, and when it is back.
+    for text in ["two", "three"] {
+        host.say(text).await;
+        let after = host.until(|component| input_message(component).contains(text)).await;
+        assert_eq!((after.pid, after.restarts), (before.pid, 0));
+    }
+    host.supervisor.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_keep_to_the_rules_is_refused() {
     let host = Host::start("rejected", "").await;
     for (what, code) in [
