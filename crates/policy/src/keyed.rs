@@ -3,14 +3,15 @@
 //! All of such a policy but the keys is the same for its agents: it is rendered once, with holes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use crate::files::hex;
+use crate::render::PolicyText;
 
 /// What a hole looks like in JSON, up to its form. No text that people can type has this character.
 const HOLE: &str = "\"\\u0001output-key:";
@@ -19,6 +20,8 @@ const HOLE_END: &str = "\\u0001\"";
 /// Which key a hole stands for, and how it is written there: agents take `id:key`, collectors that in Base64.
 const PLAIN: &str = "plain:";
 const ENCODED: &str = "encoded:";
+/// About how long keys are, in bytes.
+const KEY_LENGTH: usize = 128;
 
 /// An output that each agent gets a key of its own for.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,13 +41,15 @@ pub struct KeyedOutput {
 pub struct Keyed {
     /// Whose keys go into the holes.
     pub outputs: Vec<KeyedOutput>,
-    /// Text, and the hole behind it.
-    pieces: Vec<(Bytes, Hole)>,
-    rest: Bytes,
+    /// With holes.
+    text: PolicyText,
+    /// Where they are, in order.
+    holes: Vec<Hole>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Hole {
+    place: Range<usize>,
     output: usize,
     is_encoded: bool,
 }
@@ -88,23 +93,26 @@ impl Keyed {
         let known = data.get("secret_paths").and_then(Value::as_array).into_iter().flatten();
         paths.extend(known.filter_map(Value::as_str).map(str::to_owned));
         data.insert("secret_paths".to_owned(), paths.into());
-        let (pieces, rest) = split(&Bytes::from(json!({"policy": data}).to_string()), outputs.len());
-        Some(Keyed { outputs, pieces, rest })
+        let text = json!({"policy": data}).to_string();
+        let holes = holes(&text, outputs.len());
+        Some(Keyed { outputs, text: PolicyText::new(text), holes })
     }
 
     /// The `data` of the `POLICY_CHANGE` action of an agent with these keys, `id:key` by the outputs' names.
     #[must_use]
     pub fn fill(&self, keys: &BTreeMap<String, String>) -> Vec<u8> {
-        let size: usize = self.pieces.iter().map(|(text, _)| text.len() + 128).sum();
-        let mut whole = Vec::with_capacity(size + self.rest.len());
-        for (text, hole) in &self.pieces {
-            whole.extend_from_slice(text);
+        let text = self.text.text();
+        let mut whole = Vec::with_capacity(text.len() + self.holes.len() * KEY_LENGTH);
+        let mut at = 0;
+        for hole in &self.holes {
+            whole.extend_from_slice(&text[at..hole.place.start]);
+            at = hole.place.end;
             let key = self.outputs.get(hole.output).and_then(|output| keys.get(&output.name));
             let key = key.map(String::as_str).unwrap_or_default();
             let key = if hole.is_encoded { STANDARD.encode(key) } else { key.to_owned() };
             whole.extend_from_slice(Value::from(key).to_string().as_bytes());
         }
-        whole.extend_from_slice(&self.rest);
+        whole.extend_from_slice(&text[at..]);
         whole
     }
 }
@@ -113,25 +121,23 @@ fn hole(form: &str, number: usize) -> Value {
     format!("\u{1}output-key:{form}{number}\u{1}").into()
 }
 
-fn split(text: &Bytes, outputs: usize) -> (Vec<(Bytes, Hole)>, Bytes) {
-    let mut pieces = Vec::new();
-    let (mut from, mut at) = (0, 0);
-    let whole = std::str::from_utf8(text).unwrap_or_default();
-    while let Some(found) = whole[at..].find(HOLE) {
+fn holes(text: &str, outputs: usize) -> Vec<Hole> {
+    let mut holes = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text[at..].find(HOLE) {
         let begin = at + found;
         at = begin + HOLE.len();
-        let Some((inner, _)) = whole[at..].split_once(HOLE_END) else { break };
+        let Some((inner, _)) = text[at..].split_once(HOLE_END) else { break };
         let (is_encoded, number) = match (inner.strip_prefix(PLAIN), inner.strip_prefix(ENCODED)) {
             (Some(number), _) => (false, number),
             (_, Some(number)) => (true, number),
             _ => continue,
         };
         let Some(output) = number.parse().ok().filter(|number| *number < outputs) else { continue };
-        pieces.push((text.slice(from..begin), Hole { output, is_encoded }));
         at += inner.len() + HOLE_END.len();
-        from = at;
+        holes.push(Hole { place: begin..at, output, is_encoded });
     }
-    (pieces, text.slice(from..))
+    holes
 }
 
 #[cfg(test)]

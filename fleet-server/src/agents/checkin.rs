@@ -246,11 +246,13 @@ impl Waiting {
         let fleet = &self.api.fleet;
         self.waits_for_keys.store(false, Ordering::Relaxed);
         let mut own = None;
+        let keyed = offer.policy.as_ref().and_then(|head| head.rendered.keyed.as_ref());
         if let Some(head) = &offer.policy
-            && let Some(keyed) = &head.rendered.keyed
+            && (keyed.is_some() || fleet.output_keys.has_any(&self.agent_id))
         {
-            match Box::pin(fleet.output_keys.ensure(fleet, &self.agent_id, &head.rendered, keyed)).await {
-                Ok(keys) => own = Some(keyed.fill(&keys)),
+            let outputs = keyed.map_or(&[][..], |keyed| &keyed.outputs);
+            match Box::pin(fleet.output_keys.ensure(fleet, &self.agent_id, &head.rendered, outputs)).await {
+                Ok(keys) => own = keyed.map(|keyed| keyed.fill(&keys)),
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     warn!(agent = &*self.agent_id, error, "a policy waits for the keys of its agent");

@@ -76,6 +76,11 @@ impl OutputKeys {
         }
     }
 
+    /// Whether an agent has keys, as far as is known here.
+    pub(crate) fn has_any(&self, agent_id: &str) -> bool {
+        self.rows.get(agent_id).is_some()
+    }
+
     /// Follows which agents have keys, for ever.
     pub async fn follow(&self, ready: impl FnOnce() + Send) {
         self.rows.follow(ready).await;

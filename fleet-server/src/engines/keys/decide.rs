@@ -86,12 +86,6 @@ fn base(name: &str) -> &str {
     stale.map_or(name, |(base, _)| base)
 }
 
-/// The rights without those of older revisions.
-pub(super) fn without_old(roles: &Map<String, Value>) -> Map<String, Value> {
-    let current = roles.iter().filter(|(name, _)| !name.ends_with(STALE));
-    self::roles(&current.map(|(name, role)| (name.clone(), role.clone())).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +100,6 @@ mod tests {
         let none = roles(&Map::new());
         assert_eq!(none.len(), 1);
         assert_eq!(none["nothing"], json!({"cluster": [], "indices": []}));
-        assert_eq!(without_old(&object(json!({"a-0-rdstale": {}}))), none);
     }
 
     #[test]
@@ -117,7 +110,6 @@ mod tests {
             Value::from(both.clone()),
             json!({"x": {"indices": [2]}, "x-0-rdstale": {"indices": [1]}})
         );
-        assert_eq!(without_old(&both), new);
         assert_eq!(with_old(&new, &both), both, "once more changes nothing");
         assert_eq!(with_old(&new, &new), new, "what it has it keeps once");
     }

@@ -6,6 +6,7 @@ use fleet_access::seal::{Context, Sealed};
 use fleet_policy::timestamp::Timestamp;
 use fleet_store::Collection;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// [`AgentKeys`] by the agent's id.
 pub(super) static AGENT_KEYS: Collection = Collection { name: "agent-output-keys", indexed: &[] };
@@ -39,7 +40,9 @@ pub(super) struct OutputKey {
     pub(super) api_key_id: String,
     /// `id:key`.
     pub(super) api_key: Sealed,
-    /// Of the rights that it has: see `KeyedOutput::permissions_hash`.
+    /// The rights that it is to have: roles by their names.
+    pub(super) permissions: Map<String, Value>,
+    /// Of these: see `KeyedOutput::permissions_hash`.
     pub(super) permissions_hash: String,
     /// Whether it has the rights of older revisions too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

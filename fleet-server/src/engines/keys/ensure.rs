@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_policy::keyed::{Keyed, KeyedOutput};
+use fleet_policy::keyed::KeyedOutput;
 use fleet_policy::render::Rendered;
 use fleet_store::{Expect, WriteError};
 use tracing::{info, warn};
@@ -30,13 +30,13 @@ struct Work<'a> {
 
 impl OutputKeys {
     /// The keys of an agent that is about to get `rendered`, `id:key` by the names of its outputs. What is missing
-    /// is made; what has other rights gets the right ones.
+    /// is made; what has other rights gets the right ones; what is not needed is over once the agent runs it.
     pub(crate) async fn ensure(
         &self,
         fleet: &Fleet,
         agent_id: &str,
         rendered: &Rendered,
-        keyed: &Keyed,
+        outputs: &[KeyedOutput],
     ) -> Result<BTreeMap<String, String>, KeysError> {
         let _turn = self.working.acquire().await.map_err(|_| KeysError::Busy)?;
         for _ in 0..ATTEMPTS {
@@ -47,7 +47,7 @@ impl OutputKeys {
                 None => (Expect::Absent, AgentKeys::default()),
             };
             let mut work = Work { fleet, agent_id, keys, is_changed: false, made: Vec::new() };
-            let outcome = work.all(keyed).await;
+            let outcome = work.all(outputs).await;
             if work.is_changed {
                 work.keys.policy_id.clone_from(&rendered.policy_id);
                 work.keys.revision = rendered.revision;
@@ -71,11 +71,11 @@ impl OutputKeys {
 }
 
 impl Work<'_> {
-    async fn all(&mut self, keyed: &Keyed) -> Result<(), KeysError> {
-        for output in &keyed.outputs {
+    async fn all(&mut self, outputs: &[KeyedOutput]) -> Result<(), KeysError> {
+        for output in outputs {
             self.output(output).await?;
         }
-        self.is_changed |= retire_unneeded(&mut self.keys, &keyed.outputs, self.fleet.clock.now());
+        self.is_changed |= retire_unneeded(&mut self.keys, outputs, self.fleet.clock.now());
         Ok(())
     }
 
@@ -107,6 +107,7 @@ impl Work<'_> {
             return Ok(false);
         }
         if let Some(key) = self.keys.outputs.get_mut(&output.name) {
+            key.permissions.clone_from(&output.permissions);
             key.permissions_hash.clone_from(&output.permissions_hash);
             key.is_stale = true;
         }
@@ -138,6 +139,7 @@ impl Work<'_> {
             cluster: access.probe.cluster.clone(),
             api_key_id: made.id,
             api_key: sealed,
+            permissions: output.permissions.clone(),
             permissions_hash: output.permissions_hash.clone(),
             is_stale: false,
         };

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::decide::without_old;
+use super::decide::{roles, with_old};
 use super::document::{AgentKeys, KeysRow};
 use super::{MOST_AT_A_TIME, api};
 use crate::engines::EngineProblem;
@@ -79,7 +79,11 @@ impl KeyKeeper {
                 if let Err(problem) = self.settle(&mut keys).await {
                     return Ok(tell(agent_id, &problem));
                 }
-                documents.put(agent_id, &keys, expect, None, Some(lease)).await.map(drop)
+                let written = documents.put(agent_id, &keys, expect, None, Some(lease)).await.map(drop);
+                if let Err(WriteError::Conflict { .. }) = written {
+                    return self.give_back(agent_id, &keys).await;
+                }
+                written
             }
         };
         match written {
@@ -99,14 +103,32 @@ impl KeyKeeper {
                 Ok(_) | Err(EngineProblem::Gone(_)) => continue,
                 Err(problem) => return Err(problem),
             };
-            if let Some(has) = api::roles_of(&access.connection, &key.api_key_id).await? {
-                api::update(&access.connection, &key.api_key_id, &without_old(&has)).await?;
-            }
+            api::update(&access.connection, &key.api_key_id, &roles(&key.permissions)).await?;
             key.is_stale = false;
         }
         keys.to_retire_api_key_ids.clear();
         keys.pending = false;
         Ok(())
+    }
+
+    /// The agent was given another policy while rights of older ones were taken away: those of the newest may be
+    /// among them. Whoever gave it to the agent has written what they are by now, or finds that it was overtaken
+    /// and does it again.
+    async fn give_back(&self, agent_id: &str, settled: &AgentKeys) -> Result<bool, WriteError> {
+        let found = self.0.output_keys.documents.get(agent_id).await.map_err(WriteError::NotDone)?;
+        let Some(found) = found else { return Ok(true) };
+        for (name, key) in &found.value.outputs {
+            let Some(before) = settled.outputs.get(name).filter(|old| old.api_key_id == key.api_key_id)
+            else {
+                continue;
+            };
+            let Ok(access) = self.0.engines.open(&self.0, &key.output_id).await else { return Ok(false) };
+            let rights = with_old(&key.permissions, &roles(&before.permissions));
+            if let Err(problem) = api::update(&access.connection, &key.api_key_id, &rights).await {
+                return Ok(tell(agent_id, &problem));
+            }
+        }
+        Ok(true)
     }
 
     /// Invalidates what is retired, and what is not too if the agent has left.
