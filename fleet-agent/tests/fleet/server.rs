@@ -19,7 +19,7 @@ pub(crate) const COME_TRUE_MAX: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "correct horse battery staple";
 
 /// The server's program: built once per test process, unless `FLEET_PROGRAMS` names a folder that has it.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(given) =
@@ -53,7 +53,8 @@ pub(crate) fn free_port() -> u16 {
 /// A server that is gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    /// None: somebody else runs it.
+    child: Option<Child>,
     pub(crate) agents: u16,
     management: u16,
     directory: TempDir,
@@ -62,27 +63,36 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Server {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut password = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(directory.path().join("password"))
-            .expect("a file");
-        password.write_all(PASSWORD.as_bytes()).expect("written");
+        write_password(directory.path());
         let (child, agents, management) = spawn(directory.path(), 0, 0);
-        Server { child, agents, management, directory }
+        Server { child: Some(child), agents, management, directory }
+    }
+
+    /// One that is to be run by somebody else, at free ports, with these arguments and this authority.
+    pub(crate) fn elsewhere() -> (Server, Vec<String>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        write_password(directory.path());
+        let (agents, management) = (free_port(), free_port());
+        let arguments = vec![
+            format!("data_dir={}", directory.path().display()),
+            format!("admin_password_file={}", directory.path().join("password").display()),
+            format!("management.port={management}"),
+        ];
+        (Server { child: None, agents, management, directory }, arguments)
     }
 
     /// The same server again, as after a crash.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let (child, _, _) = spawn(self.directory.path(), self.agents, self.management);
-        self.child = child;
+        self.child = Some(child);
     }
 
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
@@ -185,6 +195,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn write_password(directory: &Path) {
+    let mut password = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join("password"))
+        .expect("a file");
+    password.write_all(PASSWORD.as_bytes()).expect("written");
 }
 
 fn spawn(directory: &Path, agents: u16, management: u16) -> (Child, u16, u16) {
