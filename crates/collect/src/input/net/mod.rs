@@ -37,6 +37,10 @@ use serde_json::{Map, json};
 
 use crate::config::{Config, Mistake};
 use crate::input::{Builder, Context, Definition, Input};
+pub(in crate::input) use message::Ids;
+pub(in crate::input) use ssl::read as server_tls;
+pub(in crate::input) use tcp::chain;
+
 use message::{OWN_FIELDS, Shape, Syslog};
 use tcp::Tcp;
 use udp::Udp;
@@ -93,7 +97,7 @@ fn listens(context: &Context, scheme: &str, address: &str, note: &str) {
 }
 
 /// Why it cannot be listened there, and what can be done.
-fn cannot_listen(scheme: &str, address: &str, error: &io::Error) -> String {
+pub(in crate::input) fn cannot_listen(scheme: &str, address: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             ": another program or input has it; stop that one, or choose another address"

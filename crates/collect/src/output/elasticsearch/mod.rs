@@ -16,6 +16,8 @@ mod settings;
 mod tls;
 mod worker;
 
+pub(crate) use tls::Tls as ClientTls;
+
 use std::sync::Arc;
 
 use super::{Context, Output};
