@@ -16,9 +16,15 @@ use super::signal::Signal;
 /// The addresses of one collector.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
+    places: Mutex<HashMap<Place, Slot>>,
+}
+
+/// What is known of an address.
+#[derive(Debug, Default)]
+struct Slot {
     /// One joins or leaves at a time, so that an address is free before it is opened again.
-    turn: Turn<()>,
-    places: Mutex<HashMap<Place, Weak<Listener>>>,
+    turn: Arc<Turn<()>>,
+    listener: Weak<Listener>,
 }
 
 /// A protocol and an address as policies write it.
@@ -50,8 +56,15 @@ pub(super) struct Seat {
 }
 
 impl Hub {
-    fn places(&self) -> MutexGuard<'_, HashMap<Place, Weak<Listener>>> {
+    fn places(&self) -> MutexGuard<'_, HashMap<Place, Slot>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose turn it is at an address. Addresses that nobody has any more are forgotten.
+    fn turn(&self, endpoint: &Endpoint) -> Arc<Turn<()>> {
+        let mut places = self.places();
+        places.retain(|_, slot| slot.listener.strong_count() > 0 || Arc::strong_count(&slot.turn) > 1);
+        Arc::clone(&places.entry(endpoint.place()).or_default().turn)
     }
 
     /// Opens the address, unless it is open.
@@ -59,8 +72,8 @@ impl Hub {
     /// # Errors
     /// It cannot be, in words for an operator.
     pub(super) async fn join(self: &Arc<Hub>, endpoint: &Endpoint) -> Result<Seat, String> {
-        let _turn = self.turn.lock().await;
-        let there = self.places().get(&endpoint.place()).and_then(Weak::upgrade);
+        let _turn = self.turn(endpoint).lock_owned().await;
+        let there = self.places().get(&endpoint.place()).and_then(|slot| slot.listener.upgrade());
         let listener = match there {
             Some(listener) if listener.endpoint.same(endpoint) => listener,
             Some(_) => {
@@ -71,9 +84,7 @@ impl Hub {
             }
             None => {
                 let listener = Arc::new(Listener::open(endpoint.clone()).await?);
-                let mut places = self.places();
-                places.retain(|_, listener| listener.strong_count() > 0);
-                places.insert(endpoint.place(), Arc::downgrade(&listener));
+                self.places().entry(endpoint.place()).or_default().listener = Arc::downgrade(&listener);
                 listener
             }
         };
@@ -119,7 +130,7 @@ impl Seat {
     /// Leaves; the last one closes the address, and waits until it is closed.
     pub(super) async fn leave(self) {
         let hub = Arc::clone(&self.hub);
-        let _turn = hub.turn.lock().await;
+        let _turn = hub.turn(&self.listener.endpoint).lock_owned().await;
         let listener = Arc::clone(&self.listener);
         drop(self);
         if Arc::strong_count(&listener) == 1 {

@@ -16,6 +16,11 @@ const TOGETHER: usize = 64 << 20;
 /// A request that is not there after this is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Of a request that is refused, what its sender is still sending is read and thrown away for so long, so that the
+/// sender comes to read the answer; or until nothing has come for [`QUIET`].
+const LINGER: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_millis(200);
+
 const KIB: usize = 1024;
 
 /// Why a body was not read.
@@ -52,20 +57,27 @@ impl Room {
     }
 
     /// Reads a body, which is packed with gzip or not.
-    pub(super) async fn whole(&self, body: Incoming, packed: bool) -> Result<Held, Unread> {
-        let mut reader = Reader { sink: Sink::new(packed), held: None, room: self.clone() };
-        self.each(body, |bytes| reader.take(bytes)).await?;
-        reader.finish()
+    pub(super) async fn whole(&self, mut body: Incoming, packed: bool) -> Result<Held, Unread> {
+        let read = async {
+            let mut reader = Reader { sink: Sink::new(packed), held: None, room: self.clone() };
+            each(&mut body, |bytes| reader.take(bytes)).await?;
+            reader.finish()
+        };
+        let read = read.await;
+        if read.is_err() {
+            linger(body).await;
+        }
+        read
     }
 
     /// Reads the body of a call over gRPC, which has one message: whether it is packed, its length, and itself.
-    pub(super) async fn message(&self, body: Incoming, gzip: bool) -> Result<Held, Unread> {
+    pub(super) async fn message(&self, mut body: Incoming, gzip: bool) -> Result<Held, Unread> {
         let wrong = |problem: &str| Unread::Malformed(problem.to_owned());
         let mut head = Vec::with_capacity(5);
         let mut reader: Option<Reader> = None;
         let mut left = 0;
         let room = self.clone();
-        self.each(body, |mut bytes| {
+        each(&mut body, |mut bytes| {
             while reader.is_none() {
                 let (some, rest) = bytes.split_at((5 - head.len()).min(bytes.len()));
                 head.extend_from_slice(some);
@@ -90,23 +102,25 @@ impl Room {
             _ => Err(wrong("the message ends too early")),
         }
     }
+}
 
-    async fn each(
-        &self,
-        mut body: Incoming,
-        mut take: impl FnMut(&[u8]) -> Result<(), Unread>,
-    ) -> Result<(), Unread> {
-        let read = async {
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(Unread::Broken)?;
-                if let Some(bytes) = frame.data_ref() {
-                    take(bytes)?;
-                }
+async fn each(body: &mut Incoming, mut take: impl FnMut(&[u8]) -> Result<(), Unread>) -> Result<(), Unread> {
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(Unread::Broken)?;
+            if let Some(bytes) = frame.data_ref() {
+                take(bytes)?;
             }
-            Ok(())
-        };
-        tokio::time::timeout(PATIENCE, read).await.unwrap_or(Err(Unread::Slow))
-    }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or(Err(Unread::Slow))
+}
+
+async fn linger(mut body: Incoming) {
+    let rest = async { while let Ok(Some(Ok(_))) = tokio::time::timeout(QUIET, body.frame()).await {} };
+    // Whoever sends for longer than this does not want an answer.
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 /// A body, and the room it takes.

@@ -39,6 +39,7 @@ pub(crate) use hub::Hub;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde_json::{Map, json};
 
 use crate::config::Mistake;
@@ -78,9 +79,7 @@ impl Input for Otlp {
             }
             Err(problem) => Err(problem),
         };
-        for seat in seats {
-            seat.leave().await;
-        }
+        join_all(seats.into_iter().map(Seat::leave)).await;
         result
     }
 }

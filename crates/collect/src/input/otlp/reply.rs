@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, SizeHint};
 use prost::Message;
 
 use super::export::{Refused, Taken};
@@ -38,6 +38,10 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         self.bytes.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, Bytes::len) as u64)
     }
 }
 

@@ -37,7 +37,7 @@ const WINDOW: u32 = 256 * 1024;
 const HEAD: Duration = Duration::from_secs(10);
 
 /// A connection that is to end still gets this long for the requests on it.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_millis(3500);
 
 /// An address that is open.
 pub(super) struct Server {

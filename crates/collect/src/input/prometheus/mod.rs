@@ -132,14 +132,15 @@ impl<'a> Report<'a> {
     fn tell(&self, target: &str, problem: Option<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (told, problems) = &mut *state;
-        let before = match &problem {
-            Some(problem) => problems.insert(target.to_owned(), problem.clone()),
-            None => problems.remove(target),
-        };
-        if before == problem && *told {
+        let same = problems.get(target) == problem.as_ref();
+        if same && *told {
             return;
         }
         *told = true;
+        match problem {
+            Some(problem) => problems.insert(target.to_owned(), problem),
+            None => problems.remove(target),
+        };
         if problems.is_empty() {
             self.context.healthy("scrapes");
             return;

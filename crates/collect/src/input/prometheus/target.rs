@@ -112,7 +112,7 @@ impl Target {
         let mut out = Out {
             context,
             batch: context.batch(),
-            common: common(scraping, self.name(), duration),
+            common: common(scraping, &self.name(), duration),
             timestamp,
             types: scraping.form.types,
         };
@@ -182,7 +182,7 @@ impl Target {
 }
 
 /// What all documents of a scrape have.
-fn common(scraping: &Scraping, address: String, duration: u64) -> Map<String, Value> {
+fn common(scraping: &Scraping, address: &str, duration: u64) -> Map<String, Value> {
     let period = u64::try_from(scraping.period.as_millis()).unwrap_or(u64::MAX);
     let fields = json!({
         "event": {"module": "prometheus", "duration": duration},

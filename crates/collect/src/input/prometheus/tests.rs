@@ -14,7 +14,13 @@ const ROOM: u32 = 4 << 20;
 
 /// A program that tells metrics: one answer after the other, the last of them again and again.
 #[derive(Clone, Default)]
-struct Program(Arc<Mutex<(Vec<Response<String>>, Vec<HeaderMap>)>>);
+struct Program(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    answers: Vec<Response<String>>,
+    headers: Vec<HeaderMap>,
+}
 
 impl Program {
     async fn start(answers: &[&str]) -> (Program, String) {
@@ -28,21 +34,26 @@ impl Program {
     }
 
     fn answers(&self, answers: &[&str]) {
-        self.0.lock().unwrap().0 = answers.iter().map(|text| Response::new((*text).to_owned())).collect();
+        self.0.lock().unwrap().answers =
+            answers.iter().map(|text| Response::new((*text).to_owned())).collect();
     }
 
     fn headers(&self) -> HeaderMap {
-        self.0.lock().unwrap().1.last().unwrap().clone()
+        self.0.lock().unwrap().headers.last().unwrap().clone()
     }
 }
 
 async fn answer(State(program): State<Program>, request: axum::extract::Request) -> impl IntoResponse {
     let mut state = program.0.lock().unwrap();
-    state.1.push(request.headers().clone());
+    state.headers.push(request.headers().clone());
     if request.uri().path() != "/metrics" {
         return (StatusCode::NOT_FOUND, HeaderMap::new(), String::new());
     }
-    let next = if state.0.len() > 1 { state.0.remove(0) } else { Response::new(state.0[0].body().clone()) };
+    let next = if state.answers.len() > 1 {
+        state.answers.remove(0)
+    } else {
+        Response::new(state.answers[0].body().clone())
+    };
     let kind = if next.body().ends_with("# EOF\n") {
         "application/openmetrics-text; version=1.0.0"
     } else {
