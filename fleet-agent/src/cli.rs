@@ -1,10 +1,13 @@
 //! The command line, from arguments to exit code. Verbs and flags are those of the agents that people know.
 
+mod container;
 mod enroll;
 mod flags;
+mod install;
 mod look;
 mod run;
 mod status;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -33,9 +36,15 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Enrol this machine with a fleet
-    Enroll(enroll::Enroll),
+    Enroll(Box<enroll::Enroll>),
     /// Run the agent; the service does this
     Run(run::Run),
+    /// Install the agent as a service of this machine, and enrol it
+    Install(Box<install::Install>),
+    /// Remove the agent from this machine
+    Uninstall(install::Uninstall),
+    /// Enrol as the environment says, and run: for containers
+    Container(container::Container),
     /// Say how the agent and all its parts are
     Status(status::Arguments),
     /// Show the policy that runs, without its secrets
@@ -46,6 +55,11 @@ enum Verb {
     Logs(look::Logs),
     /// Start the running agent again
     Restart,
+    /// Become another version
+    Upgrade(upgrade::Upgrade),
+    /// Look after a new version that starts; the service does this
+    #[command(hide = true)]
+    Watch,
     /// Say which version this is
     Version(look::Version),
 }
@@ -75,6 +89,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
     let Arguments { globals, verb } = arguments;
     match verb {
         Verb::Run(run) => run::run(&globals, &run),
+        Verb::Container(container) => container::container(&globals, &container),
         other => runtime()?.block_on(short(&globals, other)),
     }
 }
@@ -93,7 +108,11 @@ async fn short(globals: &Globals, verb: Verb) -> Outcome {
         Verb::Logs(logs) => look::logs(globals, &logs).await,
         Verb::Restart => look::restart(globals).await,
         Verb::Version(version) => look::version(globals, &version).await,
-        Verb::Run(_) => Ok(ExitCode::SUCCESS),
+        Verb::Install(asked) => install::install(globals, &asked).await,
+        Verb::Uninstall(asked) => install::uninstall(globals, &asked).await,
+        Verb::Upgrade(asked) => upgrade::upgrade(globals, &asked).await,
+        Verb::Watch => upgrade::watch(globals),
+        Verb::Run(_) | Verb::Container(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

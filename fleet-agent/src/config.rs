@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use fleet_service::config::document::{Document, Problems, Sources, read};
+use fleet_service::config::document::{Document, Problems, Section, Sources, read};
 use serde_json::{Map, Value};
+
+use crate::upgrade::Keys;
 
 /// What the file says. Most of what there is to say is said by the policy.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,10 +16,27 @@ pub struct Config {
     pub log_level: String,
     /// `agent.logging.to_stderr`
     pub to_stderr: bool,
+    /// `agent.upgrade`
+    pub upgrade: UpgradePolicy,
     /// `providers.local.vars`
     pub local: Map<String, Value>,
     /// Keys that mean nothing, to be told.
     pub warnings: Vec<String>,
+}
+
+/// How upgrades are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradePolicy {
+    /// `agent.upgrade.keys`: who may have signed a package.
+    pub keys: Keys,
+    /// `agent.upgrade.watcher.grace_period`: a new version must have checked in within it.
+    pub grace: Duration,
+}
+
+impl Default for UpgradePolicy {
+    fn default() -> UpgradePolicy {
+        UpgradePolicy { keys: Keys::default(), grace: Duration::from_secs(600) }
+    }
 }
 
 /// Why the file cannot be used.
@@ -59,6 +79,7 @@ impl Config {
         let logging = root.section("agent").section("logging");
         let log_level = logging.get("level", String::new(), read::text);
         let to_stderr = logging.get("to_stderr", false, read::boolean);
+        let upgrade = upgrade_policy(&root);
         let vars = root.section("providers").section("local").map("vars", read::text);
         let local = vars.into_iter().map(|(name, value)| (name, value.into())).collect();
         if let Err(error) = crate::logs::parse(&log_level) {
@@ -70,6 +91,49 @@ impl Config {
             ConfigError::Mistakes(lines.join("\n"))
         })?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        Ok(Config { log_level, to_stderr, local, warnings })
+        Ok(Config { log_level, to_stderr, upgrade, local, warnings })
+    }
+}
+
+fn upgrade_policy(root: &Section<'_>) -> UpgradePolicy {
+    let section = root.section("agent").section("upgrade");
+    let usual = UpgradePolicy::default();
+    let grace = section.section("watcher").get("grace_period", usual.grace, read::duration);
+    let given = section.list("keys", Vec::new(), read::text);
+    let keys = Keys::parse(given.iter().map(String::as_str)).unwrap_or_else(|problem| {
+        section.mistake("keys", format!("agent.upgrade.keys: {problem}"));
+        Keys::default()
+    });
+    UpgradePolicy { keys, grace }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, overrides: &[String]) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fleet-agent.yml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path, overrides, true)
+    }
+
+    #[test]
+    fn what_people_set_is_read_and_mistakes_are_told() {
+        let text = "agent:\n  logging.level: debug\n  upgrade.watcher.grace_period: 3s\n  nonsense: 1\nproviders.local.vars:\n  a: b\n";
+        let config = read(text, &["agent.logging.to_stderr=true".to_owned()]).unwrap();
+        assert_eq!(config.log_level, "debug");
+        assert!(config.to_stderr);
+        assert_eq!(config.upgrade.grace, Duration::from_secs(3));
+        assert_eq!(config.local["a"], "b");
+        assert_eq!(config.warnings.len(), 1);
+        for (wrong, key) in
+            [("agent.logging.level: loud", "logging.level"), ("agent.upgrade.keys: [x]", "upgrade.keys")]
+        {
+            let error = read(wrong, &[]).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        assert!(Config::read(Path::new("/no/such/file"), &[], true).is_err());
+        assert_eq!(Config::read(Path::new("/no/such/file"), &[], false).unwrap(), Config::default());
     }
 }

@@ -16,7 +16,7 @@ use crate::health::Status;
 use crate::logs::LogLevel;
 use crate::paths::Paths;
 use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
-use crate::workload::{State, Workloads};
+use crate::workload::{self, State};
 
 /// What runs has so long to end.
 const GRACE: Duration = Duration::from_secs(25);
@@ -42,9 +42,6 @@ pub enum DaemonError {
     /// Signals cannot be handled.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
-    /// The settings of the connection cannot be used.
-    #[error("the server cannot be reached: {0}")]
-    Connection(String),
 }
 
 /// What to do when the agent has ended.
@@ -65,6 +62,8 @@ pub struct Options {
     pub config: Config,
     /// Its log's level.
     pub log_level: LogLevel,
+    /// The file of its own log; `None`: it logs elsewhere.
+    pub own_log: Option<PathBuf>,
     /// systemd's credentials.
     pub credentials: Option<PathBuf>,
 }
@@ -81,7 +80,7 @@ struct Loaded {
 ///
 /// # Errors
 /// [`DaemonError`].
-pub async fn run(options: Options, workloads: Workloads) -> Result<After, DaemonError> {
+pub async fn run(options: Options) -> Result<After, DaemonError> {
     let data = options.paths.data.clone();
     secure_directory(&data).map_err(|source| DaemonError::Data { path: data, source })?;
     let store = StateStore::open(&options.paths.state(), options.credentials.as_deref())
@@ -107,7 +106,7 @@ pub async fn run(options: Options, workloads: Workloads) -> Result<After, Daemon
     notify::ready("running");
     tracing::info!(version = crate::version::current(), pid = std::process::id(), "fleet-agent is running");
     let outcome = tokio::select! {
-        outcome = turn(&options, &store, &workloads, &mut questions, &drain) => outcome,
+        outcome = turn(&options, &store, &mut questions, &drain) => outcome,
         () = wait => Ok(After::Exit),
     };
     match drain.finish(GRACE, &mut signals).await {
@@ -122,7 +121,6 @@ pub async fn run(options: Options, workloads: Workloads) -> Result<After, Daemon
 async fn turn(
     options: &Options,
     store: &StateStore,
-    workloads: &Workloads,
     questions: &mut Questions,
     drain: &Drain,
 ) -> Result<After, DaemonError> {
@@ -146,15 +144,16 @@ async fn turn(
             } else {
                 options.config.log_level.clone()
             },
+            own_log: options.own_log.clone(),
+            upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
-            workloads: workloads.clone(),
+            workloads: workload::start(&options.paths, &identity.id).await,
             notes,
         };
         match Agent::run(context, identity, progress, policy, questions, drain).await {
-            Ok(Ended::Stopped) => return Ok(After::Exit),
-            Ok(Ended::Restart) => return Ok(After::StartAgain),
-            Ok(Ended::Left) => {}
-            Err(reason) => return Err(DaemonError::Connection(reason)),
+            Ended::Stopped => return Ok(After::Exit),
+            Ended::Restart => return Ok(After::StartAgain),
+            Ended::Left => {}
         }
     }
 }

@@ -120,6 +120,7 @@ async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Identity, Enro
         id: enrolled.id,
         access_api_key: enrolled.access_api_key,
         connection: wanted.connection.clone(),
+        policy_id: enrolled.policy_id,
         enrolled_at: crate::clock::now_text(),
         replace_token: wanted.replace_token.clone(),
         tags: wanted.tags.clone(),
@@ -149,8 +150,8 @@ fn begin(store: &StateStore, wanted: &Wanted, is_delayed: bool) -> Result<Attemp
 ///
 /// # Errors
 /// [`EnrolmentError`].
-pub fn delay(paths: &Paths, credentials: Option<PathBuf>, wanted: &Wanted) -> Result<(), EnrolmentError> {
-    let store = open_state(paths, credentials.as_deref())?;
+pub fn delay(paths: &Paths, credentials: Option<&Path>, wanted: &Wanted) -> Result<(), EnrolmentError> {
+    let store = open_state(paths, credentials)?;
     refuse_twice(&store, wanted)?;
     begin(&store, wanted, true).map(drop)
 }

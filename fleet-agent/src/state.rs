@@ -11,6 +11,6 @@ mod seal;
 mod store;
 
 pub use atomic::{replace, secure_directory};
-pub use documents::{Identity, PendingAck, Progress, Queued, SavedPolicy, UpgradeMarker};
+pub use documents::{Identity, PendingAck, Progress, Queued, SavedPolicy};
 pub use key::{KeyError, StateKey};
 pub use store::{Found, StateError, StateStore};

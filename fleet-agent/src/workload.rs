@@ -1,7 +1,10 @@
 //! What carries out the inputs of a policy. The agent knows several: the collector in the process, and components in
 //! processes of their own.
 
+mod collector;
+mod components;
 mod set;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use crate::fleet::Action;
 use crate::policy::{Input, Output};
 
 pub use set::{Rejected, Workloads};
+pub use start::start;
 
 /// How a unit is, by the names of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

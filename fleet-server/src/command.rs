@@ -21,7 +21,7 @@ struct Arguments {
     #[command(flatten)]
     flags: Flags,
 
-    /// Run under an agent that sends the configuration (not supported yet)
+    /// Run under an agent, which says on the standard input how it is reached and then what to do
     #[arg(long)]
     agent_mode: bool,
 
@@ -89,9 +89,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: 
         return say(out, &version_line(), ExitCode::SUCCESS);
     }
     if arguments.agent_mode {
-        let text =
-            "error: --agent-mode is not supported yet: run fleet-server by itself, with --config FILE\n";
-        return say(err, text, ExitCode::FAILURE);
+        return crate::component::run(arguments.flags.overrides);
     }
     match arguments.verb {
         Some(Verb::CheckConfig(flags)) => {

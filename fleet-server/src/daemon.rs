@@ -3,6 +3,7 @@
 mod log;
 mod people;
 mod settings;
+mod sockets;
 mod statistics;
 mod store;
 mod tls;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fleet_access::audit::Writer;
 use fleet_access::authority::{Authority, AuthorityError};
 use fleet_access::master_key::{MasterKey, MasterKeyError, MasterKeySource};
@@ -28,11 +30,13 @@ use fleet_access::users::UserError;
 use fleet_policy::events::Watcher;
 use fleet_policy::keeper::{Duty, Realm, keep};
 use fleet_policy::version::Version;
+use fleet_service::config::value::Secret;
 use fleet_service::drain::Drain;
 use fleet_service::notify;
 use fleet_service::signals::Signals;
 use fleet_service::tls::TlsError;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -40,6 +44,8 @@ use crate::agents::{AgentsApi, AgentsHandler, Measured, beat};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::deployment::Deployer;
+use crate::engines::keys::KeyKeeper;
+use crate::engines::{Installer, ServerLogin};
 use crate::events::Delivery;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
@@ -47,8 +53,10 @@ use crate::http::{Ending, Port, serve};
 use crate::management::{self, Health, Management, People};
 use crate::packages::registry::RegistryError;
 use crate::upkeep::{Leavers, Upgrades};
-use log::Terminal;
 use tls::Listening;
+
+pub(crate) use log::{Terminal, chain, start as start_log, tell_on_stderr};
+pub(crate) use sockets::Sockets;
 
 /// The master key of a service that systemd gives one.
 const CREDENTIAL: &str = "master-key";
@@ -56,6 +64,8 @@ const CREDENTIAL: &str = "master-key";
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long the end may take after the grace.
 const END_MAX: Duration = Duration::from_secs(3);
+/// How long whoever asks is answered by a server that makes way for another one, which goes on with it.
+const MAKING_WAY: Duration = Duration::from_millis(200);
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +116,46 @@ pub(crate) enum Error {
     },
 }
 
+/// Whom the server runs for, if that is not the system's own service manager.
+#[async_trait]
+pub(crate) trait Host: Sync {
+    /// The server serves. What its agent needs is made here.
+    async fn serving(&self, management: &Management);
+
+    /// The administrator's password was made up now. It is told only once.
+    fn first_password(&self, password: &Secret);
+}
+
+/// A server's life: what it is run with, and what ends it.
+pub(crate) struct Life<'a> {
+    /// The signals of this process.
+    pub(crate) signals: &'a mut Signals,
+    /// The sockets that outlive a server.
+    pub(crate) sockets: &'a mut Sockets,
+    /// Cancelled when another server is to take over in the same process.
+    pub(crate) makes_way: CancellationToken,
+    /// Whom it runs for.
+    pub(crate) host: Option<&'a dyn Host>,
+    /// Where whoever started it is told what is for nobody else.
+    pub(crate) terminal: &'a mut Terminal,
+}
+
+impl Life<'_> {
+    /// Waits until the server is to stop.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.signals.stop() => {}
+            () = self.makes_way.cancelled() => {}
+        }
+    }
+
+    /// How long whoever asks is still answered.
+    fn grace(&self, config: &Config) -> Duration {
+        let drain = config.server.timeouts.drain;
+        if self.makes_way.is_cancelled() { drain.min(MAKING_WAY) } else { drain }
+    }
+}
+
 /// Runs the server until it is told to stop.
 pub(crate) fn run(config: &Config) -> ExitCode {
     let mut terminal = match log::start(&config.logging) {
@@ -115,24 +165,44 @@ pub(crate) fn run(config: &Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(Box::pin(Server::run(config, &mut terminal)));
-            runtime.shutdown_timeout(END_MAX);
-            outcome
-        }
-        Err(error) => {
-            error!(error = &error as &dyn std::error::Error, "there is no runtime");
-            return ExitCode::FAILURE;
-        }
-    };
+    let outcome = block_on(async {
+        let mut signals = Signals::listen().map_err(Error::Signals)?;
+        let life = Life {
+            signals: &mut signals,
+            sockets: &mut Sockets::default(),
+            makes_way: CancellationToken::new(),
+            host: None,
+            terminal: &mut terminal,
+        };
+        serve_for(config, life).await
+    });
+    let Some(outcome) = outcome else { return ExitCode::FAILURE };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(error = &error as &dyn std::error::Error, "fleet-server cannot run");
             terminal.tell_failure(&error);
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a server until `life` is over.
+pub(crate) async fn serve_for(config: &Config, life: Life<'_>) -> Result<(), Error> {
+    Box::pin(Server::run(config, life)).await
+}
+
+/// Runs `future` on a runtime of its own, with a bound on what goes on after it. `None`: there is none, which was told.
+pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(Box::pin(future));
+            runtime.shutdown_timeout(END_MAX);
+            Some(outcome)
+        }
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "there is no runtime");
+            None
         }
     }
 }
@@ -144,19 +214,20 @@ struct Server {
     authority: Authority,
     people: People,
     /// The administrator's password, if it was made up now.
-    password: Option<fleet_service::config::value::Secret>,
+    password: Option<Secret>,
 }
 
 impl Server {
-    async fn run(config: &Config, terminal: &mut Terminal) -> Result<(), Error> {
-        let mut signals = Signals::listen().map_err(Error::Signals)?;
-        let agents = bind(&config.server.host, config.server.port).await?;
-        let management = bind(&config.management.host, config.management.port).await?;
-        let internal = bind_internal(config, &agents).await;
+    async fn run(config: &Config, mut life: Life<'_>) -> Result<(), Error> {
+        life.sockets.begin();
+        let agents = life.sockets.listen(&config.server.host, config.server.port).await?;
+        let management = life.sockets.listen(&config.management.host, config.management.port).await?;
+        let internal = bind_internal(config, &agents, &mut life).await?;
+        life.sockets.close_others();
         let opening = Server::open(config);
         let (server, trail) = tokio::select! {
             opened = Box::pin(opening) => opened?,
-            _ = signals.stop() => return Ok(()),
+            () = life.end() => return Ok(()),
         };
         let drain = Drain::new();
         server.fleet.start(&drain);
@@ -167,35 +238,16 @@ impl Server {
         });
         tokio::select! {
             () = server.fleet.ready() => {}
-            _ = signals.stop() => return Ok(()),
+            () = life.end() => return Ok(()),
         }
-        drain.spawn("keeper", {
-            let (fleet, token) = (Arc::clone(&server.fleet), drain.token().clone());
-            let keep_expired = config.server.gc.cleanup_after_expired;
-            let own = Version::parse(&config.version).unwrap_or_default();
-            async move {
-                let Fleet { agents, policies, actions, files, happenings, clock, .. } = &*fleet;
-                let now = || clock.now();
-                let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
-                let delivery = Delivery::new(Arc::clone(&fleet));
-                let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
-                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers];
-                let realm = Realm { agents, policies, actions, files, keep_expired, duties };
-                let name = welcome::hostname().unwrap_or_default();
-                keep(realm, &name, || clock.now(), token.cancelled()).await;
-            }
-        });
-        drain.spawn("deployer", {
-            let (deployer, token) = (Deployer::new(Arc::clone(&server.fleet)), drain.token().clone());
-            async move { token.run_until_cancelled(deployer.keep_mending()).await }
-        });
+        server.keep_tidy(config, &drain);
         let serving = server.serve(config, agents, internal, management, &drain)?;
         if let Some(address) = &config.statistics.address {
             statistics::serve(address, server.health(&serving.ending).statistics(), &drain).await?;
         }
         let enrollment_key = tokio::select! {
             key = Box::pin(server.prepare(config, &serving)) => key,
-            _ = signals.stop() => return Ok(()),
+            () = life.end() => return Ok(()),
         };
         notify::ready("serving");
         info!(
@@ -204,14 +256,57 @@ impl Server {
             management = %serving.management,
             "fleet-server is running"
         );
-        terminal.tell(&welcome::text(config, &serving, server.password.as_ref(), enrollment_key.as_deref()));
-        signals.stop().await;
+        match life.host {
+            None => life.terminal.tell(&welcome::text(
+                config,
+                &serving,
+                server.password.as_ref(),
+                enrollment_key.as_deref(),
+            )),
+            Some(host) => {
+                server.password.iter().for_each(|password| host.first_password(password));
+                let management = server.management(config, &serving.ending);
+                tokio::select! {
+                    () = host.serving(&management) => {}
+                    () = life.end() => {}
+                }
+            }
+        }
+        life.end().await;
         notify::stopping("draining");
-        info!(grace = ?config.server.timeouts.drain, "stopping: whoever asks is answered until the grace ends");
-        serving.end(config.server.timeouts.drain, &mut signals).await;
+        let grace = life.grace(config);
+        info!(?grace, "stopping: whoever asks is answered until the grace ends");
+        serving.end(grace, life.signals).await;
         drain.start();
-        drain.finish(END_MAX, &mut signals).await;
+        drain.finish(END_MAX, life.signals).await;
         Ok(())
+    }
+
+    /// Starts what mends and removes, as tasks of `drain`.
+    fn keep_tidy(&self, config: &Config, drain: &Drain) {
+        drain.spawn("keeper", {
+            let (fleet, token) = (Arc::clone(&self.fleet), drain.token().clone());
+            let keep_expired = config.server.gc.cleanup_after_expired;
+            let own = Version::parse(&config.version).unwrap_or_default();
+            async move {
+                let Fleet { agents, policies, actions, files, happenings, clock, .. } = &*fleet;
+                let now = || clock.now();
+                let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
+                let delivery = Delivery::new(Arc::clone(&fleet));
+                let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
+                let installer = Installer::new(Arc::clone(&fleet));
+                let keys = KeyKeeper::new(Arc::clone(&fleet));
+                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers, &installer, &keys];
+                let realm = Realm { agents, policies, actions, files, keep_expired, duties };
+                let name = welcome::hostname().unwrap_or_default();
+                keep(realm, &name, || clock.now(), token.cancelled()).await;
+            }
+        });
+        drain.spawn("deployer", {
+            let (deployer, token) = (Deployer::new(Arc::clone(&self.fleet)), drain.token().clone());
+            let audit = self.people.audit.clone();
+            async move { token.run_until_cancelled(deployer.keep_mending(&audit)).await }
+        });
     }
 
     /// Opens everything; the audit trail is written by whoever runs the writer.
@@ -233,6 +328,7 @@ impl Server {
         let bounds = Bounds { files: settings::files(config), artifacts: settings::artifact_cache(config) };
         let fleet = Fleet::new(store, keyring, signer, Arc::new(SystemClock), bounds);
         fleet.packages.set_up(settings::packages(config).map_err(Error::Registry)?);
+        fleet.engines.set_up(config.output.as_ref().map(ServerLogin::from).unwrap_or_default());
         Ok((Server { fleet, exporter, authority, people, password }, trail))
     }
 
@@ -340,24 +436,24 @@ impl Serving {
     }
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
-    TcpListener::bind((host, port))
-        .await
-        .map_err(|source| Error::Bind { address: format!("{host}:{port}"), source })
-}
-
 /// The port for the agent that supervises this server. Servers beside each other on one machine share it: the
-/// first has it.
-async fn bind_internal(config: &Config, agents: &TcpListener) -> Option<TcpListener> {
+/// first has it. One that runs for an agent must have it.
+async fn bind_internal(
+    config: &Config,
+    agents: &TcpListener,
+    life: &mut Life<'_>,
+) -> Result<Option<TcpListener>, Error> {
     let port = config.server.internal_port;
     if address(agents).port() == port {
-        return None;
+        return Ok(None);
     }
-    match TcpListener::bind(("localhost", port)).await {
-        Ok(listener) => Some(listener),
+    match life.sockets.listen("localhost", port).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if life.host.is_some() => Err(error),
         Err(error) => {
-            warn!(port, %error, "localhost is not served for a supervising agent (inputs.0.server.internal_port)");
-            None
+            let text = "localhost is not served for a supervising agent (inputs.0.server.internal_port)";
+            warn!(port, error = &error as &dyn std::error::Error, "{text}");
+            Ok(None)
         }
     }
 }

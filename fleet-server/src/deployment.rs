@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `collector` | what integrations say for a collector, joined |
 //! | `gather` | reads what a policy is composed of |
+//! | `leftovers` | what is left of a policy that is gone: cleared away |
 //! | `membership` | which policies have an integration |
 //! | [`revisions`] | every revision as it was, for ever: who made it, when, and of what |
 
 mod collector;
 mod gather;
+mod leftovers;
 mod membership;
 pub mod revisions;
 
@@ -21,18 +23,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_access::audit::Audit;
 use fleet_access::signer::Signer;
 use fleet_policy::compose::{NotSigned, Sign, compose};
 use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
 use fleet_policy::policies::DeployedPolicies;
 use fleet_policy::settings::{MissingSetting, Table};
-use fleet_store::{Error, Expect, WriteError};
+use fleet_store::{Error, Expect, LeaseId, WriteError};
 use futures_util::{StreamExt, stream};
 use tracing::warn;
 
 use crate::fleet::Fleet;
 pub use crate::integrations::PACKAGE_POLICIES;
 use gather::GatherError;
+pub use leftovers::Cleared;
 use revisions::Integration;
 
 /// Policies that are deployed at a time when one change touches many.
@@ -227,6 +231,20 @@ impl Deployer {
         &self,
         policy_id: &str,
         author: &str,
+        change: impl FnMut(&mut AgentPolicy) -> bool + Send,
+    ) -> Result<Announced, DeployError> {
+        self.announce_while_held(policy_id, author, None, change).await
+    }
+
+    /// The same, written only as long as a lease is held.
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn announce_while_held(
+        &self,
+        policy_id: &str,
+        author: &str,
+        lease: Option<LeaseId>,
         mut change: impl FnMut(&mut AgentPolicy) -> bool + Send,
     ) -> Result<Announced, DeployError> {
         let read = |error| DeployError::Read(policy_id.to_owned(), error);
@@ -241,7 +259,7 @@ impl Deployer {
             policy.updated_at = self.fleet.clock.now();
             author.clone_into(&mut policy.updated_by);
             let expect = Expect::Revision(found.revision);
-            match self.policies().put(policy_id, policy, expect).await {
+            match self.policies().put_while_held(policy_id, policy, expect, lease).await {
                 Ok(put) => return Ok(Announced::Next(put.value.clone())),
                 Err(WriteError::Conflict { .. }) => {}
                 Err(error) => return Err(DeployError::Write(policy_id.to_owned(), error)),
@@ -309,13 +327,29 @@ impl Deployer {
         }
     }
 
+    /// Gives every policy that would be made of something else now a new revision. See [`Deployer::redeploy`].
+    ///
+    /// # Errors
+    /// [`DeployError`].
+    pub async fn redeploy_outdated(&self, author: &str) -> Result<(), DeployError> {
+        let is_outdated = |policy: &AgentPolicy| {
+            let made_of = gather::made_of(&self.fleet, policy).ok();
+            let recipe = made_of.map(|made_of| DeployedPolicy::recipe(&made_of));
+            let head = self.fleet.policies.head(&policy.id);
+            recipe.zip(head).is_some_and(|(recipe, head)| head.recipe != recipe)
+        };
+        self.redeploy(author, is_outdated).await
+    }
+
     /// Looks from time to time for what was saved and not shipped, for ever.
-    pub async fn keep_mending(&self) {
-        let (mut suspects, mut unsettled) = (HashMap::new(), BTreeSet::new());
+    /// What it clears away is told to `audit`.
+    pub async fn keep_mending(&self, audit: &Audit) {
+        let (mut suspects, mut unsettled, mut missing) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
         loop {
             self.mend().await;
             suspects = self.renew_outdated(&suspects).await;
             unsettled = self.settle_again(&unsettled).await;
+            missing = self.clear_again(&missing, audit).await;
             tokio::time::sleep(MEND_EVERY).await;
         }
     }

@@ -19,6 +19,8 @@ use fleet_store::Store;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::engines::Engines;
+use crate::engines::keys::OutputKeys;
 use crate::enrollment::EnrollmentKeys;
 use crate::events::Happenings;
 use crate::integrations::Integrations;
@@ -28,7 +30,7 @@ use crate::secrets::PolicySecrets;
 use crate::sessions::Sessions;
 
 /// The collections that must have been read before anybody is served.
-const FOLLOWED: usize = 9 + Settings::COLLECTIONS + Packages::COLLECTIONS;
+const FOLLOWED: usize = 10 + Settings::COLLECTIONS + Packages::COLLECTIONS + Engines::COLLECTIONS;
 
 /// What of artifacts is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +100,10 @@ pub struct Fleet {
     pub integrations: Integrations,
     /// The integration packages.
     pub packages: Packages,
+    /// The engines that outputs name.
+    pub engines: Engines,
+    /// The keys of agents for these engines.
+    pub output_keys: OutputKeys,
     /// The enrolment keys.
     pub enrollment: EnrollmentKeys,
     /// The secrets of policies.
@@ -144,6 +150,8 @@ impl Fleet {
             agent_policies: Table::new(&store, &AGENT_POLICIES),
             integrations: Integrations::new(&store),
             packages: Packages::new(&store),
+            engines: Engines::new(&store),
+            output_keys: OutputKeys::new(&store),
             enrollment: EnrollmentKeys::new(&store),
             secrets,
             settings: Settings::new(&store),
@@ -188,6 +196,8 @@ impl Fleet {
             }
         });
         run!("packages", |fleet| fleet.packages.follow(|| fleet.has_read()));
+        run!("engines", |fleet| fleet.engines.follow(|| fleet.has_read()));
+        run!("output-keys", |fleet| fleet.output_keys.follow(|| fleet.has_read()));
         run!("turns", |fleet| fleet.sessions.give_turns());
     }
 

@@ -11,6 +11,7 @@
 //! | [`fleet`] | what all parts share: what is known of the store, and the check-ins that are held |
 //! | [`sessions`] | the check-ins that are held, and who is next to be answered |
 //! | [`exporter`] | `/metrics` |
+//! | [`claims`] | names that only one object may have |
 //! | [`enrollment`], [`secrets`] | enrolment keys, and the secrets of policies |
 //! | [`deployment`] | making of what people edit what agents get, and shipping it |
 //! | [`jobs`] | what goes on after it was answered that it does |
@@ -22,14 +23,18 @@
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
 //! | [`upkeep`] | what the keeper does for all: upgrades that policies ask for, agents that are gone |
 //! | `upstream` | fetching something small from another server |
+//! | `component` | the server as a component of an agent |
 //! | `daemon` | the parts put together, from start to drain |
 
 pub mod agents;
+pub mod claims;
 pub mod clock;
 pub mod command;
+mod component;
 pub mod config;
 mod daemon;
 pub mod deployment;
+pub mod engines;
 pub mod enrollment;
 pub mod events;
 pub mod exporter;

@@ -10,7 +10,8 @@
 //! | `auth` | how somebody proves who they are |
 //! | `people` | sign-in, users, API keys, the audit trail |
 //! | `caller` | who asks, and what they changed |
-//! | `input`, `catalogue`, `error` | what comes with a request, pages, and what is told when something cannot be done |
+//! | `names` | names that only one object may have |
+//! | `input`, `shape`, `fields`, `catalogue`, `error` | what comes with a request, pages, and what is told when something cannot be done |
 //! | `serve` | connections |
 //! | the others | the routes, by groups: each has a function `routes` that adds its own |
 
@@ -24,15 +25,18 @@ mod caller;
 mod catalogue;
 mod docs_page;
 mod download_sources;
-mod enrollment_keys;
+pub(crate) mod enrollment_keys;
 mod epm;
 mod error;
 mod events;
+mod fields;
 mod files;
+pub(crate) mod fleet_server;
 mod gate;
 mod health;
 mod hosts;
 mod input;
+mod names;
 mod numbers;
 mod openapi;
 mod origin;
@@ -46,6 +50,7 @@ mod serve;
 mod service_tokens;
 mod settings;
 mod setup;
+mod shape;
 mod spaces;
 pub(crate) mod uninstall_tokens;
 mod webhooks;

@@ -11,6 +11,7 @@
 //! | `registry` | packages that somebody else serves over HTTP |
 //! | `available` | all of these together: which packages there are, and in which versions |
 //! | `install` | which version is installed, and what becomes of the others |
+//! | `engine_assets` | what they put into engines |
 //! | `custom` | packages that are made here |
 //! | `tasks` | what is done to many packages after whoever asked was answered |
 //! | `version` | which version is newer, and which fits a condition |
@@ -19,6 +20,7 @@ mod available;
 mod bundled;
 mod cache;
 pub mod custom;
+mod engine_assets;
 mod install;
 pub mod registry;
 mod stored;

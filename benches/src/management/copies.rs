@@ -29,7 +29,7 @@ pub(super) async fn store<const N: usize>(
 ) -> Result<(), BenchError> {
     let store = store.open()?;
     for collection in &COLLECTIONS {
-        let page = store.list(collection, ListRequest::all()).await.map_err(fault)?;
+        let page = store.list(collection, ListRequest::all()).await.map_err(|error| fault(&error))?;
         let of = |template: &str| -> Vec<Document> {
             let is_of =
                 |document: &&Document| text(document).contains(template) || document.id.contains(template);
@@ -77,6 +77,6 @@ async fn write(
     Ok(())
 }
 
-fn fault(error: Error) -> BenchError {
+fn fault(error: &Error) -> BenchError {
     BenchError::Wrong(error.to_string())
 }

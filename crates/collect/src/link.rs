@@ -16,8 +16,9 @@ use crate::queue::{Spec, Spool};
 use crate::registry::Registry;
 use crate::state::{Board, Status, UnitState};
 
-/// Bytes of events that one output holds in memory, those on their way included. Four requests of the largest size.
-const MEMORY: u32 = 16 << 20;
+/// Bytes of events that one output holds in memory, those on their way included. Two requests of the largest size: one on
+/// its way, one being gathered; what waits beyond that waits in its source.
+const MEMORY: u32 = 8 << 20;
 
 /// Bytes of events that one output holds on the disk, unless the policy says otherwise (`queue.disk.max_size`).
 const DISK: u64 = 1 << 30;

@@ -47,6 +47,8 @@ pub struct Parts {
     pub uninstall_token_hash: String,
     /// The secrets that agents of the policy may have: those that its integrations and settings brought.
     pub secrets: BTreeSet<String>,
+    /// The outputs that each agent gets keys of its own for: their ids by the names that agents know them by.
+    pub output_keys: BTreeMap<String, String>,
     /// What all of this was read from: revisions in the store, by kind and id. Whoever finds another revision
     /// knows that the policy must be composed again.
     pub made_of: BTreeMap<String, u64>,
@@ -109,6 +111,7 @@ pub fn compose(policy: &AgentPolicy, parts: Parts, signer: &dyn Sign) -> Result<
         unenroll_timeout: policy.unenroll_timeout,
         inactivity_timeout: Some(policy.inactivity_timeout),
         secrets: Some(parts.secrets),
+        output_keys: parts.output_keys,
         made_of: parts.made_of,
         parts: None,
         data,

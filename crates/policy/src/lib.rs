@@ -18,6 +18,7 @@
 //! | [`diff`] | what differs between two documents |
 //! | [`settings`] | outputs, hosts, proxies and the like, and what agents get of them |
 //! | [`render`] | a stored policy as an agent gets it |
+//! | [`keyed`] | the same with the keys that each agent has for itself |
 //! | [`actions`] | the actions that are not over, and whom they are for |
 //! | [`artifacts`] | lists and the like that agents fetch, if their policy names them |
 //! | [`query`] | choosing agents, and other documents, by what is known of them |
@@ -40,6 +41,7 @@ pub mod events;
 pub mod feed;
 pub mod files;
 pub mod keeper;
+pub mod keyed;
 pub mod opamp;
 pub mod policies;
 pub mod query;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::documents::DeployedPolicy;
+use crate::keyed::Keyed;
 use crate::opamp::CollectorConfig;
 pub use text::PolicyText;
 
@@ -48,6 +49,8 @@ pub struct Rendered {
     pub data: PolicyText,
     /// How collectors that speak OpAMP get it; `None`: there is nothing for them in it.
     pub collector: Option<CollectorConfig>,
+    /// The same with holes for the keys that each agent has for itself; `None`: its agents have none.
+    pub keyed: Option<Keyed>,
     /// References to secrets that are not there, by the place in the policy: they stand in `data` as they are.
     pub missing_secrets: BTreeMap<String, String>,
 }
@@ -76,6 +79,7 @@ pub fn render(policy: &DeployedPolicy, secrets: &BTreeMap<String, String>) -> Re
         data.insert("secret_paths".to_owned(), replaced.into());
     }
     let collector = CollectorConfig::of(&data);
+    let keyed = Keyed::of(&data, &policy.output_keys);
     let whole = Value::Object(Map::from_iter([("policy".to_owned(), Value::Object(data))]));
     Rendered {
         policy_id: policy.policy_id.clone(),
@@ -83,6 +87,7 @@ pub fn render(policy: &DeployedPolicy, secrets: &BTreeMap<String, String>) -> Re
         created_at: policy.timestamp.to_string(),
         data: PolicyText::new(whole.to_string()),
         collector,
+        keyed,
         missing_secrets: missing,
     }
 }

@@ -31,7 +31,7 @@ impl Handler for Greeter {
                     }
                 }
                 Change::Added(unit) | Change::Changed(unit) => {
-                    reporter.report(&unit.key, State::Healthy, "Healthy")
+                    reporter.report(&unit.key, State::Healthy, "Healthy");
                 }
                 Change::Stop(unit) => reporter.report(&unit, State::Stopped, "Stopped"),
                 Change::Removed(_) => {}

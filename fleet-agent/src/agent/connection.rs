@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-
 use super::core::Agent;
 use crate::fleet::{Call, ConnectionSettings, FleetClient};
 
@@ -23,12 +20,20 @@ impl Agent {
         })?;
         let old = self.client.send_replace(client);
         self.before = Some((std::mem::replace(&mut self.connection, settings), old));
+        self.link_trouble = None;
         tracing::info!(hosts, "the server is reached by new settings");
         Ok(())
     }
 
     /// Looks whether a new way has worked, or has to be left.
     pub(super) async fn watch_connection(&mut self) {
+        if self.client.borrow().is_unusable() {
+            // A file that was missing may be there again.
+            if let Ok(client) = make_client(self.connection.clone()).await {
+                tracing::info!("the settings for the server can be used again");
+                self.client.send_replace(client);
+            }
+        }
         let link = self.link.borrow().clone();
         if link.connected {
             // The old way stays known: this one may still stop working, for a while that is remembered on purpose.
@@ -46,13 +51,19 @@ impl Agent {
             hosts = settings.hosts.join(", "),
             "the new way to the server stopped working, back to the old one"
         );
-        let note = format!(
-            "The settings of the policy for the server ({}) stopped working; those before are in use",
-            self.connection.hosts.join(", ")
-        );
-        self.trouble = Some((crate::workload::State::Degraded, note));
         let left = self.client.send_replace(client);
         self.before = Some((std::mem::replace(&mut self.connection, settings), left));
+        self.link_trouble = self.wanted_hosts().map(|hosts| {
+            format!(
+                "the settings of the policy for the server ({hosts}) stopped working: those before are in use"
+            )
+        });
+    }
+
+    /// The hosts of the policy, if the server is not reached as the policy says.
+    fn wanted_hosts(&self) -> Option<String> {
+        let wanted = self.identity.connection.with_policy(&self.plan.fleet).ok()?;
+        (wanted != self.connection).then(|| wanted.hosts.join(", "))
     }
 }
 
@@ -65,13 +76,6 @@ pub(super) async fn make_client(settings: ConnectionSettings) -> Result<FleetCli
 
 /// Whether a server is there, and fit.
 async fn test(client: &FleetClient, key: &str) -> Result<(), String> {
-    let call = Call {
-        method: Method::GET,
-        path: "/api/status",
-        key: Some(key),
-        body: Bytes::new(),
-        headers: HeaderMap::new(),
-        timeout: TEST_MAX,
-    };
+    let call = Call::get("/api/status", key, TEST_MAX);
     client.send(&call).await.map(drop).map_err(|error| crate::error::chain(&error))
 }

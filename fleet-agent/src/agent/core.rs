@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::job::JobDone;
+use crate::config::UpgradePolicy;
 use crate::fleet::{AckEvent, Action, ConnectionSettings, FleetClient, LinkState, Outbox, Report};
 use crate::health::{self, Status};
 use crate::logs::LogLevel;
@@ -46,6 +47,10 @@ pub struct Context {
     pub default_level: String,
     /// Local variables of the configuration file.
     pub local: Map<String, Value>,
+    /// The file of its own log; `None`: it logs elsewhere.
+    pub own_log: Option<std::path::PathBuf>,
+    /// How upgrades are made.
+    pub upgrade: UpgradePolicy,
     /// What carries out inputs.
     pub workloads: Workloads,
     /// Something that people should know: a file that was set aside.
@@ -65,8 +70,10 @@ pub struct Agent {
     pub(super) plan: Plan,
     pub(super) redactor: Redactor,
     pub(super) rejected: Rejected,
-    /// What is wrong with the agent itself.
-    pub(super) trouble: Option<(State, String)>,
+    /// What is wrong with the agent's disk.
+    pub(super) disk_trouble: Option<String>,
+    /// What is wrong with the way to the server.
+    pub(super) link_trouble: Option<String>,
     /// A policy that was refused: its revision's action and the reason.
     pub(super) refused: Option<Refused>,
     /// How the server is reached now.
@@ -78,11 +85,14 @@ pub struct Agent {
     pub(super) outbox: watch::Sender<Outbox>,
     pub(super) link: watch::Receiver<LinkState>,
     pub(super) jobs: mpsc::Sender<JobDone>,
+    /// Where programs of the machine ask how it is, and what ends that.
+    pub(super) http: Option<(crate::policy::HttpMonitoring, tokio_util::sync::CancellationToken)>,
     /// When diagnostics were made.
     pub(super) diagnosed: VecDeque<Instant>,
     /// How often actions that are tried again were tried, by their ids.
     pub(super) attempts: std::collections::BTreeMap<String, u32>,
     /// Stops an upgrade that is under way.
+    pub(super) watching: Option<super::upgrade::Watching>,
     pub(super) upgrading: Option<tokio_util::sync::CancellationToken>,
     pub(super) ended: Option<Ended>,
 }
@@ -99,14 +109,15 @@ impl Agent {
     /// Writes down how far the agent has come. What cannot be written is told and tried again with the next change:
     /// a full disk must not stop what runs.
     pub(super) fn save_progress(&mut self) {
-        if let Err(error) = self.context.store.save(Progress::NAME, &self.progress) {
-            self.tell_disk(&error);
+        match self.context.store.save(Progress::NAME, &self.progress) {
+            Ok(()) => self.disk_trouble = None,
+            Err(error) => self.tell_disk(&error),
         }
     }
 
     pub(super) fn tell_disk(&mut self, error: &StateError) {
         tracing::error!(error = error as &dyn std::error::Error, "the agent's state cannot be written");
-        self.trouble = Some((State::Degraded, crate::error::chain(error)));
+        self.disk_trouble = Some(crate::error::chain(error));
     }
 
     /// Remembers the result of an action until the server has heard of it.
@@ -170,7 +181,11 @@ impl Agent {
                 health::overall(&components, Some(&trouble))
             }
             None if self.policy.is_none() => (State::Starting, "Waiting for the first policy".to_owned()),
-            None => health::overall(&components, self.trouble.as_ref()),
+            None => {
+                let trouble = self.disk_trouble.as_ref().or(self.link_trouble.as_ref());
+                let trouble = trouble.map(|message| (State::Degraded, message.clone()));
+                health::overall(&components, trouble.as_ref())
+            }
         };
         let link = self.link.borrow();
         let (fleet_state, fleet_message) = match (link.connected, link.failures) {
@@ -204,6 +219,12 @@ impl Agent {
         notes.map(|note| self.redactor.text(&note)).take(100).collect()
     }
 
+    /// The policy that the server is told of. Without one that runs, its revision is 0: what was acknowledged before is
+    /// not here any more, and has to be sent again.
+    fn told_policy(&self) -> &str {
+        if self.progress.policy_id.is_empty() { &self.identity.policy_id } else { &self.progress.policy_id }
+    }
+
     /// Tells the server, with the next check-in or at once.
     pub(super) fn publish(&self) {
         let status = self.status();
@@ -223,8 +244,8 @@ impl Agent {
             } else {
                 Arc::new(status.components)
             },
-            policy_id: status.policy_id,
-            revision: status.policy_revision,
+            policy_id: self.told_policy().to_owned(),
+            revision: Some(status.policy_revision.unwrap_or(0)),
             upgrade: self.progress.upgrade.clone(),
             rollbacks: Arc::new(crate::upgrade::rollbacks(&self.context.paths)),
             ack_token: self.progress.ack_token.clone(),

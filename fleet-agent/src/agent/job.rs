@@ -23,7 +23,7 @@ pub(super) enum JobDone {
     /// An action has its result.
     Acted(Box<AckEvent>),
     /// An upgrade has come further.
-    Upgrade(Action, Step),
+    Upgrade(Box<Action>, Step),
 }
 
 /// Gives an action to an input.

@@ -36,7 +36,7 @@ impl Agent {
             Ok(Ok(())) => {}
             // It leaves all the same: the server ends its key by itself, or its people force it.
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the server was not told")
+                tracing::warn!(error = &error as &dyn std::error::Error, "the server was not told");
             }
             Err(_) => tracing::warn!("the server was not told in time"),
         }
@@ -93,6 +93,7 @@ impl Agent {
             id: enrolled.id,
             access_api_key: enrolled.access_api_key,
             connection: settings,
+            policy_id: enrolled.policy_id,
             enrolled_at: crate::clock::now_text(),
             replace_token: String::new(),
             tags: self.identity.tags.clone(),

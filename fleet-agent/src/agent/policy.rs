@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use super::core::{Agent, Refused};
 use crate::fleet::Action;
-use crate::policy::{Plan, Redactor, plan};
+use crate::monitoring;
+use crate::policy::{Finding, Plan, Redactor, plan};
 use crate::state::SavedPolicy;
 
 /// A refused policy that comes again is looked at after a time that doubles up to this.
@@ -32,7 +34,7 @@ impl Agent {
                 self.finish(action, Ok(()));
                 Duration::ZERO
             }
-            Err(reason) => self.refuse(action, policy, reason),
+            Err(reason) => self.refuse(action, policy, &reason),
         }
     }
 
@@ -40,8 +42,8 @@ impl Agent {
         self.refused.is_none() && self.policy.as_deref() == Some(policy)
     }
 
-    fn refuse(&mut self, action: &Action, policy: &Map<String, Value>, reason: String) -> Duration {
-        let reason = Redactor::of(policy).text(&reason);
+    fn refuse(&mut self, action: &Action, policy: &Map<String, Value>, reason: &str) -> Duration {
+        let reason = Redactor::of(policy).text(reason);
         let attempts = match &self.refused {
             Some(before) if before.policy == *policy => before.attempts.saturating_add(1),
             _ => 0,
@@ -73,17 +75,50 @@ impl Agent {
     }
 
     fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
-        plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))
+        let mut made = plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))?;
+        if let Some(log) = &self.context.own_log {
+            made.add_own_log(log);
+        }
+        Ok(made)
     }
 
     async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
         self.redactor = Redactor::of(&policy);
         self.rejected = self.context.workloads.apply(&made).await;
+        self.progress.policy_id.clone_from(&made.policy_id);
         self.plan = made;
         self.policy = Some(Arc::new(policy));
         self.set_level();
+        self.serve_monitoring().await;
         for broken in &self.plan.broken {
             tracing::warn!(unit = broken.id, reason = self.redactor.text(&broken.reason), "unit cannot run");
+        }
+    }
+
+    /// Begins, ends or moves the monitoring over HTTP.
+    async fn serve_monitoring(&mut self) {
+        let wanted = self.plan.settings.http.clone();
+        if self.http.as_ref().map(|(at, _)| at) == wanted.as_ref() {
+            return;
+        }
+        if let Some((_, token)) = self.http.take() {
+            token.cancel();
+        }
+        let Some(at) = wanted else { return };
+        let told = monitoring::Told {
+            report: self.report.subscribe(),
+            link: self.link.clone(),
+            workloads: self.context.workloads.clone(),
+        };
+        let token = CancellationToken::new();
+        match monitoring::start(&at, told, token.clone()).await {
+            Ok(()) => self.http = Some((at, token)),
+            Err(error) => {
+                let message =
+                    format!("agent.monitoring.http: {}:{} cannot be listened at: {error}", at.host, at.port);
+                tracing::warn!("{message}");
+                self.plan.findings.push(Finding { about: "agent".to_owned(), message });
+            }
         }
     }
 

@@ -12,7 +12,9 @@ use super::connection::make_client;
 use super::core::{Agent, Context, Ended};
 use super::job::JobDone;
 use crate::control::Questions;
-use crate::fleet::{AckEvent, Acker, Delivery, Gateway, LinkState, Outbox, Report};
+use crate::fleet::{
+    AckEvent, Acker, ConnectionSettings, Delivery, FleetClient, Gateway, LinkState, Outbox, Report,
+};
 use crate::machine::Machine;
 use crate::policy::{Plan, Redactor};
 use crate::state::{Identity, Progress, SavedPolicy};
@@ -37,9 +39,6 @@ struct Ears {
 
 impl Agent {
     /// Runs an enrolled agent until it is told to stop, to start again, or to leave its fleet.
-    ///
-    /// # Errors
-    /// The settings of the connection cannot be used at all, for a person.
     pub async fn run(
         context: Context,
         identity: Identity,
@@ -47,50 +46,15 @@ impl Agent {
         policy: Option<SavedPolicy>,
         questions: &mut Questions,
         drain: &Drain,
-    ) -> Result<Ended, String> {
+    ) -> Ended {
         let connection = first_connection(&identity, policy.as_ref());
-        let client = match make_client(connection.clone()).await {
-            Ok(client) => client,
-            // The policy's settings name a file that has gone, for instance.
-            Err(reason) if connection != identity.connection => {
-                tracing::warn!(reason, "the settings of the policy for the server cannot be used");
-                make_client(identity.connection.clone()).await?
-            }
-            Err(reason) => return Err(reason),
-        };
         let token = drain.token().child_token();
-        let (client, report) = (watch::Sender::new(client), watch::Sender::new(Arc::new(Report::default())));
-        let (outbox, link) =
-            (watch::Sender::new(Outbox::default()), watch::Sender::new(LinkState::default()));
+        let link = watch::Sender::new(LinkState::default());
         let (delivered, deliveries) = mpsc::channel(1);
         let (told, heard) = mpsc::channel(1);
         let (jobs, jobs_done) = mpsc::channel(JOBS);
-        let machine = Machine::read();
-        let facts = machine.facts(&identity.id, &context.paths);
-        let mut agent = Agent {
-            facts: facts.with_local(&context.local).unwrap_or(facts),
-            context,
-            progress,
-            machine,
-            policy: None,
-            plan: Plan::default(),
-            redactor: Redactor::default(),
-            rejected: Rejected::new(),
-            trouble: None,
-            refused: None,
-            connection,
-            before: None,
-            client,
-            report,
-            outbox,
-            link: link.subscribe(),
-            jobs,
-            diagnosed: VecDeque::new(),
-            attempts: BTreeMap::new(),
-            upgrading: None,
-            ended: None,
-            identity,
-        };
+        let client = first_client(&connection).await;
+        let mut agent = Agent::new(context, identity, progress, (connection, client), link.subscribe(), jobs);
         if let Some(saved) = policy {
             agent.resume_policy(saved).await;
         }
@@ -117,10 +81,56 @@ impl Agent {
         let ears = Ears { deliveries, heard, jobs: jobs_done };
         let ended = agent.turn(ears, questions, &token).await;
         token.cancel();
+        if let Some((_, http)) = &agent.http {
+            http.cancel();
+        }
         if ended != Ended::Left {
             agent.context.workloads.stop(STOP_MAX).await;
         }
-        Ok(ended)
+        ended
+    }
+
+    fn new(
+        mut context: Context,
+        identity: Identity,
+        progress: Progress,
+        (connection, client): (ConnectionSettings, FleetClient),
+        link: watch::Receiver<LinkState>,
+        jobs: mpsc::Sender<JobDone>,
+    ) -> Agent {
+        let machine = Machine::read();
+        let facts = machine.facts(&identity.id, &context.paths);
+        let facts = facts.with_local(&context.local).unwrap_or_else(|error| {
+            context.notes.push(crate::error::chain(&error));
+            facts
+        });
+        Agent {
+            facts,
+            context,
+            progress,
+            machine,
+            policy: None,
+            plan: Plan::default(),
+            redactor: Redactor::default(),
+            rejected: Rejected::new(),
+            disk_trouble: None,
+            link_trouble: None,
+            refused: None,
+            connection,
+            before: None,
+            client: watch::Sender::new(client),
+            report: watch::Sender::new(Arc::new(Report::default())),
+            outbox: watch::Sender::new(Outbox::default()),
+            link,
+            jobs,
+            http: None,
+            diagnosed: VecDeque::new(),
+            attempts: BTreeMap::new(),
+            upgrading: None,
+            watching: None,
+            ended: None,
+            identity,
+        }
     }
 
     async fn turn(
@@ -145,7 +155,7 @@ impl Agent {
                 Some(done) = ears.jobs.recv() => self.job_done(done),
                 Some(delivery) = ears.deliveries.recv() => self.deliver(delivery).await,
                 () = workloads.changed(&mut states) => self.publish(),
-                Ok(()) = link.changed() => self.watch_upgrade().await,
+                Ok(()) = link.changed() => self.watch_upgrade(),
                 () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
                     self.begin_due().await;
                     self.publish();
@@ -153,7 +163,7 @@ impl Agent {
                 _ = look.tick() => {
                     looks = looks.wrapping_add(1);
                     self.watch_connection().await;
-                    self.watch_upgrade().await;
+                    self.watch_upgrade();
                     if looks.is_multiple_of(READ_MACHINE) {
                         self.machine = Machine::read();
                     }
@@ -176,14 +186,25 @@ impl Agent {
     fn job_done(&mut self, done: JobDone) {
         match done {
             JobDone::Acted(event) => self.acknowledge(*event),
-            JobDone::Upgrade(action, step) => self.upgrade_step(action, step),
+            JobDone::Upgrade(action, step) => self.upgrade_step(&action, step),
         }
         self.publish();
     }
 }
 
+/// What the policy says is done without a server, too: a file of the settings that has gone must not stop it.
+async fn first_client(connection: &ConnectionSettings) -> FleetClient {
+    match make_client(connection.clone()).await {
+        Ok(client) => client,
+        Err(reason) => {
+            tracing::error!(reason, "the settings for the server cannot be used");
+            FleetClient::unusable(&reason)
+        }
+    }
+}
+
 /// How the server is reached at first: as the policy that was kept says.
-fn first_connection(identity: &Identity, policy: Option<&SavedPolicy>) -> crate::fleet::ConnectionSettings {
+fn first_connection(identity: &Identity, policy: Option<&SavedPolicy>) -> ConnectionSettings {
     let fleet = policy.and_then(|saved| saved.policy.get("fleet")?.as_object());
     let wanted = fleet.and_then(|fleet| identity.connection.with_policy(fleet).ok());
     wanted.unwrap_or_else(|| identity.connection.clone())

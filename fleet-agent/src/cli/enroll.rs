@@ -29,9 +29,9 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
     flags.enrollment_token = flags.enrollment_token.or_else(|| position.next());
     let paths = globals.paths();
     let wanted = wanted(&flags)?;
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
+    let credentials: Option<std::path::PathBuf> = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
     let identity = if flags.delay_enroll {
-        enrolment::delay(&paths, credentials, &wanted)?;
+        enrolment::delay(&paths, credentials.as_deref(), &wanted)?;
         say("The agent enrols when it starts.");
         None
     } else {
@@ -45,7 +45,7 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
         match tokio::time::timeout(flags.daemon_timeout, ask(&socket, &Ask::Restart)).await {
             Ok(Ok(_)) => say("The running agent takes over."),
             Ok(Err(ControlError::NotRunning { .. })) => {
-                say("The agent is not running: start it with fleet-agent run, or install it.")
+                say("The agent is not running: start it with fleet-agent run, or install it.");
             }
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(failure("the running agent does not answer (--daemon-timeout)")),

@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::daemon::{self, After, Options};
 use crate::logs::{self, LogLevel};
 use crate::paths::Paths;
-use crate::workload::Workloads;
 
 /// A log file is followed by the next one at this size.
 const LOG_BYTES: u64 = 10 * 1024 * 1024;
@@ -40,7 +39,8 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
         tracing::warn!("{warning}");
     }
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let after = serve(Options { paths, config, log_level, credentials })?;
+    let own_log = (!globals.stderr && !config.to_stderr).then(|| paths.logs.join(LOG_NAME));
+    let after = serve(Options { paths, config, log_level, own_log, credentials })?;
     match after {
         After::Exit => Ok(ExitCode::SUCCESS),
         After::StartAgain => start_again(&globals.paths()),
@@ -51,7 +51,7 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
 pub(super) fn serve(options: Options) -> Result<After, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(WORKERS).thread_name("fleet-agent").enable_all().build()?;
-    let after = runtime.block_on(daemon::run(options, Workloads::default()));
+    let after = runtime.block_on(daemon::run(options));
     // A thread may wait for a disk for ever.
     runtime.shutdown_background();
     Ok(after?)
@@ -68,7 +68,7 @@ pub(super) fn start_again(paths: &Paths) -> Outcome {
 }
 
 fn start_log(globals: &Globals, config: &Config, paths: &Paths) -> Result<LogLevel, Failure> {
-    let level = if globals.debug.is_some() { "debug" } else { config.log_level.as_str() };
+    let level = if globals.debug.is_some() || globals.verbose { "debug" } else { config.log_level.as_str() };
     let level = logs::parse(level)?;
     let output = if globals.stderr || config.to_stderr {
         Output::Stderr(Style::detect(std::env::var("JOURNAL_STREAM").ok().as_deref()))

@@ -74,8 +74,8 @@ pub enum CallError {
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
     },
-    /// The answer is too large, or not what it should be.
-    #[error("{host} gives an answer that cannot be used: {problem}")]
+    /// The answer is too large, or not what it should be; or nobody can be asked.
+    #[error("{host} cannot be used: {problem}")]
     Unusable {
         /// The host.
         host: String,
@@ -118,7 +118,8 @@ impl Answer {
 /// Requests to the servers of one connection. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct FleetClient {
-    http: Client,
+    /// Or why there is none.
+    http: Result<Client, Arc<str>>,
     hosts: Arc<[String]>,
     /// The host that answered last.
     turn: Arc<AtomicUsize>,
@@ -148,6 +149,13 @@ impl<'a> Call<'a> {
     pub fn post(path: &'a str, key: &'a str, body: Vec<u8>, timeout: Duration) -> Call<'a> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Call { method: Method::POST, path, key: Some(key), body: body.into(), headers, timeout }
+    }
+
+    /// A GET.
+    #[must_use]
+    pub fn get(path: &'a str, key: &'a str, timeout: Duration) -> Call<'a> {
+        let headers = HeaderMap::new();
+        Call { method: Method::GET, path, key: Some(key), body: Bytes::new(), headers, timeout }
     }
 
     /// The same, compressed if it is worth it.
@@ -205,7 +213,29 @@ impl FleetClient {
                 value.map_err(|_| ClientError::Field { field: "version", given: name.to_owned() })?,
             );
         }
-        Ok(FleetClient { http, hosts: settings.hosts.clone().into(), turn: Arc::default(), headers: own })
+        Ok(FleetClient {
+            http: Ok(http),
+            hosts: settings.hosts.clone().into(),
+            turn: Arc::default(),
+            headers: own,
+        })
+    }
+
+    /// Stands in for a client that cannot be made for now: each request fails for this reason.
+    #[must_use]
+    pub fn unusable(reason: &str) -> FleetClient {
+        FleetClient {
+            http: Err(reason.into()),
+            hosts: Arc::default(),
+            turn: Arc::default(),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// Whether it is none.
+    #[must_use]
+    pub fn is_unusable(&self) -> bool {
+        self.http.is_err()
     }
 
     /// The hosts, the one that answered last first.
@@ -222,6 +252,9 @@ impl FleetClient {
     /// # Errors
     /// None answers, or the answer is an error.
     pub async fn send(&self, call: &Call<'_>) -> Result<Answer, CallError> {
+        if let Err(reason) = &self.http {
+            return Err(CallError::Unusable { host: "the server".to_owned(), problem: reason.to_string() });
+        }
         let mut last = None;
         for (index, host) in self.hosts() {
             match self.send_to(host, call).await {
@@ -252,8 +285,11 @@ impl FleetClient {
             source: source.without_url(),
         };
         let url = format!("{host}{}", call.path);
-        let mut request = self
-            .http
+        let http = self.http.as_ref().map_err(|reason| CallError::Unusable {
+            host: without_user(host),
+            problem: reason.to_string(),
+        })?;
+        let mut request = http
             .request(call.method.clone(), url)
             .headers(self.headers.clone())
             .headers(call.headers.clone())

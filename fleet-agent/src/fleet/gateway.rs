@@ -27,6 +27,8 @@ const PAUSE_JITTER: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(250);
 /// Given up again and again, it waits so long in between.
 const EARLY_EVERY: Duration = Duration::from_secs(1);
+/// The longest time for a server to say that it is there.
+const STATUS_MAX: Duration = Duration::from_secs(60);
 /// So many answers in a row that the key is not known, and it is asked at a slow beat only.
 const UNKNOWN_MOST: u32 = 6;
 /// That beat.
@@ -205,6 +207,7 @@ impl Gateway {
         let path = format!("/api/fleet/agents/{}/checkin", self.id);
         let call = Call::post(&path, &self.key, told.body(), HOLD_MAX).compressed();
         let asked = client.send(&call);
+        let is_there = self.say_when_there(&client);
         let news = async {
             sleep(SETTLE).await;
             let report = &mut self.report;
@@ -219,6 +222,26 @@ impl Gateway {
                 Err(error) => Outcome::Failed(error),
             },
             () = news => Outcome::GivenUp,
+            () = is_there => Outcome::GivenUp,
+        }
+    }
+
+    /// A check-in may be held for minutes. Until one was answered, something else tells whether the server is there.
+    /// It never ends.
+    fn say_when_there(&self, client: &FleetClient) -> impl Future<Output = ()> + use<> {
+        let (client, link, key) = (client.clone(), self.link.clone(), self.key.clone());
+        async move {
+            if !link.borrow().connected {
+                let call = Call::get("/api/status", &key, STATUS_MAX);
+                if client.send(&call).await.is_ok() {
+                    link.send_modify(|link| {
+                        link.connected = true;
+                        link.failures = 0;
+                        link.error.clear();
+                    });
+                }
+            }
+            std::future::pending::<()>().await;
         }
     }
 

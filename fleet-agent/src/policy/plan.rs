@@ -140,6 +140,7 @@ pub fn plan(policy: &Map<String, Value>, facts: &Facts) -> Result<Plan, Refusal>
     note_unsigned_inputs(&mut plan, policy, signed.as_ref());
     add_outputs(&mut plan, section(policy, "outputs")?, facts);
     add_inputs(&mut plan, policy.get("inputs"), facts)?;
+    tell_collector(&mut plan);
     Ok(plan)
 }
 
@@ -163,6 +164,48 @@ fn note_unsigned_inputs(plan: &mut Plan, policy: &Map<String, Value>, signed: Op
     for id in inputs.iter().filter_map(|input| input.get("id")?.as_str()).filter(|id| !signed.contains(id)) {
         let message = "this input is not among what was signed of the policy".to_owned();
         plan.findings.push(Finding { about: id.to_owned(), message });
+    }
+}
+
+/// A collector's sections are shown as what does not run, not passed over.
+fn tell_collector(plan: &mut Plan) {
+    let has = |name: &str| {
+        plan.collector.get(name).and_then(Value::as_object).is_some_and(|section| !section.is_empty())
+    };
+    if has("receivers") || has("service") {
+        plan.broken.push(Broken {
+            id: "collector".to_owned(),
+            kind: "otelcol".to_owned(),
+            output: "default".to_owned(),
+            reason: "receivers, service: this agent does not run an OpenTelemetry collector".to_owned(),
+        });
+    }
+}
+
+impl Plan {
+    /// Adds the agent's own log as an input, if the policy wants it and its output is there.
+    pub fn add_own_log(&mut self, log: &std::path::Path) {
+        const ID: &str = "filestream-monitoring-agent";
+        let output = self.settings.monitoring_output.clone();
+        if !self.settings.monitor_logs || !self.has_output(&output) {
+            return;
+        }
+        let namespace = &self.settings.monitoring_namespace;
+        let config = serde_json::json!({
+            "id": ID,
+            "type": "filestream",
+            "use_output": output,
+            "data_stream": {"namespace": namespace},
+            "streams": [{
+                "id": ID,
+                "data_stream": {"type": "logs", "dataset": "elastic_agent", "namespace": namespace},
+                "paths": [log],
+                "parsers": [{"ndjson": {"target": "", "overwrite_keys": true, "add_error_key": true}}],
+            }],
+        });
+        if let Value::Object(config) = config {
+            self.inputs.push(Input { id: ID.to_owned(), kind: "filestream".to_owned(), output, config });
+        }
     }
 }
 

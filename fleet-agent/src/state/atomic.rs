@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// Who may read what the agent keeps.
@@ -44,8 +44,22 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    give_to_owner_of_directory(path, &file)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// What root writes for an agent without privileges must be the agent's: it could not read it otherwise.
+fn give_to_owner_of_directory(path: &Path, file: &File) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+    let (directory, own) = (fs::metadata(parent)?, file.metadata()?);
+    if (directory.uid(), directory.gid()) == (own.uid(), own.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 fn flush_directory(path: &Path) -> io::Result<()> {

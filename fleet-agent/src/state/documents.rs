@@ -14,6 +14,9 @@ pub struct Identity {
     pub access_api_key: String,
     /// How its server is reached.
     pub connection: ConnectionSettings,
+    /// The policy that it enrolled for.
+    #[serde(default)]
+    pub policy_id: String,
     /// When it enrolled, RFC 3339.
     #[serde(default)]
     pub enrolled_at: String,
@@ -48,6 +51,8 @@ impl SavedPolicy {
 pub struct Progress {
     /// What the server is told it has received.
     pub ack_token: String,
+    /// The policy that was applied last.
+    pub policy_id: String,
     /// The log level that somebody chose for this one agent.
     pub log_level: Option<String>,
     /// Actions for later.
@@ -84,31 +89,4 @@ pub struct Queued {
 pub struct PendingAck {
     /// What it will be told.
     pub event: AckEvent,
-}
-
-/// What a new version finds when it starts for the first time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpgradeMarker {
-    /// The version that it came from.
-    pub from_version: String,
-    /// Where that lies.
-    pub from_directory: String,
-    /// The version that it went to.
-    pub to_version: String,
-    /// Where that lies.
-    pub to_directory: String,
-    /// The action that asked for it; empty: somebody at the machine did.
-    pub action_id: String,
-    /// When the switch was made, in seconds since 1970.
-    pub switched_at: i64,
-    /// Until when the new one must have checked in, in seconds since 1970.
-    pub deadline: i64,
-    /// How often the new one was started.
-    #[serde(default)]
-    pub starts: u32,
-}
-
-impl UpgradeMarker {
-    /// The document's name.
-    pub const NAME: &'static str = "upgrade";
 }

@@ -77,6 +77,12 @@ impl StateKey {
             _ => read(&path),
         }
     }
+
+    /// The key in a file of `directory`, if there is one.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Option<StateKey> {
+        read(&directory.join(NAME)).ok()
+    }
 }
 
 fn read(path: &Path) -> Result<StateKey, KeyError> {

@@ -87,6 +87,8 @@ impl<T> Found<T> {
 pub struct StateStore {
     directory: PathBuf,
     key: Arc<StateKey>,
+    /// The key of the directory, where systemd gives another one: an enrolment by hand has only that.
+    other: Option<Arc<StateKey>>,
 }
 
 impl StateStore {
@@ -98,7 +100,8 @@ impl StateStore {
         atomic::secure_directory(directory)
             .map_err(|source| StateError::Directory { path: directory.to_owned(), source })?;
         let key = StateKey::open(directory, credentials).map_err(StateError::Key)?;
-        Ok(StateStore { directory: directory.to_owned(), key: Arc::new(key) })
+        let other = credentials.and_then(|_| StateKey::in_directory(directory)).map(Arc::new);
+        Ok(StateStore { directory: directory.to_owned(), key: Arc::new(key), other })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -120,7 +123,10 @@ impl StateStore {
             Err(SealError::Foreign)
         } else {
             let bytes = fs::read(&path).map_err(failed)?;
-            self.key.open_sealed(name, &bytes)
+            self.key.open_sealed(name, &bytes).or_else(|error| match &self.other {
+                Some(other) => other.open_sealed(name, &bytes),
+                None => Err(error),
+            })
         };
         let value =
             content.and_then(|content| serde_json::from_slice(&content).map_err(|_| SealError::Content));

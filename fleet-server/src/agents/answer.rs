@@ -55,7 +55,15 @@ impl Answers {
     }
 
     /// The answer that carries `offer`. Without actions the agent keeps the token that it has.
-    pub(super) fn answer(&self, agent_id: &str, offer: &Offer, token: &str, encoding: Encoding) -> Response {
+    /// `own`: the policy as it is for this agent alone.
+    pub(super) fn answer(
+        &self,
+        agent_id: &str,
+        offer: &Offer,
+        own: Option<&[u8]>,
+        token: &str,
+        encoding: Encoding,
+    ) -> Response {
         let token = offer.actions.last().map_or(token, |due| due.action.document_id.as_str());
         let mut text = br#"{"action":"checkin","ack_token":"#.to_vec();
         append(&mut text, &token);
@@ -81,6 +89,11 @@ impl Answers {
         // The object goes on with what all agents share.
         text.pop();
         text.extend_from_slice(br#","data":"#);
+        if let Some(own) = own {
+            text.extend_from_slice(own);
+            text.extend_from_slice(END);
+            return self.plain(text, encoding);
+        }
         self.with_policy(text, head, encoding)
     }
 

@@ -1,6 +1,7 @@
 //! `POST /api/fleet/agents/{id}/checkin`
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fleet_policy::agents::{SaveError, Snapshot};
@@ -10,7 +11,7 @@ use fleet_protocol::agent::{CheckinRequest, UpgradeDetails, UpgradeReport};
 use fleet_service::config::value::duration;
 use fleet_store::{ErrorKind, WriteError};
 use rand::Rng;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use super::answer::Encoding;
@@ -25,6 +26,8 @@ const ATTEMPTS: usize = 5;
 const LONGEST_MESSAGE: usize = 2048;
 /// An agent that says how long it waits is answered so long before.
 const POLL_MARGIN: Duration = Duration::from_secs(120);
+/// An engine that gave no key is asked again after so long.
+const KEYS_AGAIN: Duration = Duration::from_secs(10);
 /// The shortest time that a check-in is held.
 const SHORTEST_POLL: Duration = Duration::from_secs(60);
 
@@ -35,6 +38,7 @@ struct Waiting {
     token: Box<str>,
     encoding: Encoding,
     until: Instant,
+    waits_for_keys: AtomicBool,
 }
 
 impl AgentsApi {
@@ -72,6 +76,7 @@ impl AgentsApi {
                 threshold: self.settings.compression_threshold,
             },
             until,
+            waits_for_keys: AtomicBool::new(false),
         };
         if let Some(response) = waiting.look(None).await {
             return Ok(Outcome::Answer(response));
@@ -206,7 +211,7 @@ impl Waiting {
         };
         // What came while the agent waits here, nobody else has handed to it.
         if offer.actions.iter().all(|due| seen.is_some_and(|seen| due.action.seq_no > seen)) {
-            return Some(self.answer(&offer));
+            return self.answer_with_keys(offer).await;
         }
         // Of anything else it may have told another server a moment ago that it is done.
         if let Err(error) = Box::pin(self.api.fleet.agents.refresh(&self.agent_id)).await {
@@ -214,7 +219,7 @@ impl Waiting {
         }
         match self.offer() {
             Ok(offer) if offer.is_empty() => None,
-            Ok(offer) => Some(self.answer(&offer)),
+            Ok(offer) => self.answer_with_keys(offer).await,
             Err(error) => Some(self.refused(error)),
         }
     }
@@ -235,12 +240,48 @@ impl Waiting {
         Ok(session::offer(&agent, head, &fleet.actions, fleet.clock.now()))
     }
 
-    fn answer(&self, offer: &Offer) -> Response {
-        self.api.answers.answer(&self.agent_id, offer, &self.token, self.encoding)
+    /// The answer, with the keys that the agent has for itself. A policy without them waits: an agent that got
+    /// it so would not be sent it again, and could ship nothing. `None`: all there is to say waits.
+    async fn answer_with_keys(&self, mut offer: Offer) -> Option<Response> {
+        let fleet = &self.api.fleet;
+        self.waits_for_keys.store(false, Ordering::Relaxed);
+        let mut own = None;
+        let keyed = offer.policy.as_ref().and_then(|head| head.rendered.keyed.as_ref());
+        if let Some(head) = &offer.policy
+            && (keyed.is_some() || fleet.output_keys.has_any(&self.agent_id))
+        {
+            let outputs = keyed.map_or(&[][..], |keyed| &keyed.outputs);
+            match Box::pin(fleet.output_keys.ensure(fleet, &self.agent_id, &head.rendered, outputs)).await {
+                Ok(keys) => own = keyed.map(|keyed| keyed.fill(&keys)),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    warn!(agent = &*self.agent_id, error, "a policy waits for the keys of its agent");
+                    self.waits_for_keys.store(true, Ordering::Relaxed);
+                    offer.policy = None;
+                }
+            }
+        }
+        if offer.is_empty() {
+            return None;
+        }
+        Some(self.answer(&offer, own.as_deref()))
+    }
+
+    fn answer(&self, offer: &Offer, own: Option<&[u8]>) -> Response {
+        self.api.answers.answer(&self.agent_id, offer, own, &self.token, self.encoding)
     }
 
     fn nothing(&self) -> Response {
-        self.answer(&Offer { policy: None, actions: Vec::new() })
+        self.answer(&Offer { policy: None, actions: Vec::new() }, None)
+    }
+
+    /// Over when keys that could not be had may be asked for again.
+    async fn keys_are_due(&self) {
+        if self.waits_for_keys.load(Ordering::Relaxed) {
+            sleep(KEYS_AGAIN).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn wait(self) -> Response {
@@ -257,6 +298,7 @@ impl Waiting {
             let turn = tokio::select! {
                 turn = place.turn() => turn,
                 () = sleep_until(self.until) => return self.nothing(),
+                () = self.keys_are_due() => continue,
                 () = self.api.drain.cancelled() => return self.nothing(),
             };
             // Another check-in of this agent is held now: this one's client is most likely gone.

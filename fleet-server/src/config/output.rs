@@ -1,7 +1,7 @@
-//! `output`: how Elasticsearch would be reached.
+//! `output`: the engine that this server may administer, and with what it logs in there.
 //!
-//! The store over Elasticsearch is not there yet, so that nothing uses these; they are read so that a file of
-//! the original is checked as a whole.
+//! The store over Elasticsearch is not there yet. What is used is hosts, login, headers and authorities, for
+//! outputs at the same hosts; the rest is read so that a file of the original is checked as a whole.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,13 +11,19 @@ use fleet_service::config::value::{Expected, Secret};
 
 use super::tls::{ClientTls, read_client};
 
-/// How Elasticsearch would be reached.
+/// How the engine is reached.
 #[derive(Clone, Debug)]
 pub struct Elasticsearch {
     /// `http://host:port/path` or `https://…`, from whatever form was given.
     pub hosts: Vec<String>,
     /// The token to log in with.
     pub service_token: Option<Secret>,
+    /// A user to log in with instead.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// An API key to log in with instead: `id:key`, or that encoded. With one, no keys can be made for agents.
+    pub api_key: Option<Secret>,
     /// Headers of every request. Some hold secrets.
     pub headers: BTreeMap<String, Secret>,
     /// The proxy.
@@ -50,9 +56,6 @@ pub(super) fn read(root: &Section<'_>) -> Option<Elasticsearch> {
     let is_given = output.has("elasticsearch");
     let section = output.section("elasticsearch");
     section.ignored("bootstrap", "it is for a server that runs under an agent");
-    for key in ["username", "password", "api_key"] {
-        section.ignored(key, "only service_token or service_token_path log in");
-    }
     if section.optional("max_retries", read::integer(0..=i32::MAX)).is_some() {
         let text = "output.elasticsearch.max_retries has no effect: the number is fixed";
         section.warning("max_retries", text);
@@ -64,6 +67,9 @@ pub(super) fn read(root: &Section<'_>) -> Option<Elasticsearch> {
     let elasticsearch = Elasticsearch {
         hosts: section.list("hosts", default, host),
         service_token: section.secret_or_file("service_token", "service_token_path", TextFile::Line),
+        username: section.optional("username", read::text),
+        password: section.optional("password", read::secret),
+        api_key: section.optional("api_key", read::secret),
         headers: headers(&section, "headers"),
         proxy_url: section.optional("proxy_url", proxy_url),
         proxy_disable: section.get("proxy_disable", false, read::boolean),

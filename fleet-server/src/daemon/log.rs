@@ -13,7 +13,7 @@ const SERVICE: &str = "fleet-server";
 
 /// Where whoever started the server is told what is for nobody else, and why it cannot run.
 #[derive(Debug)]
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     stderr: File,
     /// The log goes there too.
     has_log: bool,
@@ -28,30 +28,30 @@ impl Terminal {
     /// Tells why the server cannot run, unless its log has told it already.
     pub(super) fn tell_failure(&mut self, error: &dyn std::error::Error) {
         if !self.has_log {
-            self.tell(&chain(error));
+            self.tell(&format!("error: {}\n", chain(error)));
         }
     }
 }
 
 /// Tells why there is no log.
-pub(super) fn tell_on_stderr(error: &dyn std::error::Error) {
+pub(crate) fn tell_on_stderr(error: &dyn std::error::Error) {
     // Nobody is left to tell if this fails.
-    let _ = io::stderr().write_all(chain(error).as_bytes());
+    let _ = io::stderr().write_all(format!("error: {}\n", chain(error)).as_bytes());
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = format!("error: {error}");
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         text.push_str(&format!(": {error}"));
         source = error.source();
     }
-    text.push('\n');
     text
 }
 
 /// Starts the log.
-pub(super) fn start(config: &Logging) -> Result<Terminal, StartError> {
+pub(crate) fn start(config: &Logging) -> Result<Terminal, StartError> {
     let style = Style::detect(std::env::var("JOURNAL_STREAM").ok().as_deref());
     let output = match &config.destination {
         None | Some(Destination::Stderr { pretty: true }) => Output::Stderr(style),

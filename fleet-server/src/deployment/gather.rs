@@ -9,7 +9,7 @@ use fleet_integration::{Compiled, Context, PackagePolicy, compile};
 use fleet_policy::compose::Parts;
 use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
 use fleet_policy::render::named_in;
-use fleet_policy::settings::{MissingSetting, SettingsParts};
+use fleet_policy::settings::{DEFAULT_OUTPUT_NAME, MissingSetting, SettingsParts, Snapshot};
 use fleet_store::{Error, Typed};
 use futures_util::future::{BoxFuture, join_all};
 use serde::Deserialize;
@@ -117,11 +117,16 @@ pub(super) async fn gather(
     parts.secrets.extend(named_in(&of_settings));
     parts.uninstall_token_hash = uninstall_token_hash;
     parts.outputs = settings.outputs;
+    parts.output_keys = keyed_outputs(fleet, &known, parts.outputs.keys());
+    for name in parts.output_keys.keys() {
+        take_login(&mut parts.outputs, name);
+    }
     parts.data_output = settings.data_output;
     parts.monitoring_output = settings.monitoring_output;
     parts.fleet = settings.fleet;
     parts.download = settings.download;
     parts.made_of.extend(settings.made_of);
+    parts.made_of.extend(parts.output_keys.keys().map(|name| (of_keys(name), 1)));
     Ok(Gathered { parts, integrations })
 }
 
@@ -131,9 +136,40 @@ pub(super) fn made_of(fleet: &Fleet, policy: &AgentPolicy) -> Result<BTreeMap<St
     let listed: Vec<_> = policy.package_policies.iter().filter_map(|id| rows.get(id)).collect();
     let outputs: Vec<String> =
         listed.iter().filter_map(|row| row.value.output_id.as_deref().map(str::to_owned)).collect();
-    let mut made_of = fleet.settings.snapshot().parts_for(policy, &outputs)?.made_of;
+    let known = fleet.settings.snapshot();
+    let parts = known.parts_for(policy, &outputs)?;
+    let keyed = keyed_outputs(fleet, &known, parts.outputs.keys());
+    let mut made_of = parts.made_of;
+    made_of.extend(keyed.keys().map(|name| (of_keys(name), 1)));
     made_of.extend(listed.iter().map(|row| (of_integration(&row.id), row.value.revision)));
     Ok(made_of)
+}
+
+/// The outputs that each agent gets keys of its own for, with their ids.
+fn keyed_outputs<'a>(
+    fleet: &Fleet,
+    known: &Snapshot,
+    names: impl Iterator<Item = &'a String>,
+) -> BTreeMap<String, String> {
+    let id_of = |name: &str| match (name, known.default_output()) {
+        (DEFAULT_OUTPUT_NAME, Some(output)) => output.id.clone(),
+        (id, _) => id.to_owned(),
+    };
+    let makes_keys = |id: &str| fleet.engines.records.get(id).is_some_and(|found| found.value.makes_keys);
+    names.map(|name| (name.clone(), id_of(name))).filter(|(_, id)| makes_keys(id)).collect()
+}
+
+/// What an output logs in with is not for agents that have keys of their own.
+fn take_login(outputs: &mut Map<String, Value>, name: &str) {
+    if let Some(Value::Object(output)) = outputs.get_mut(name) {
+        for key in ["username", "password", "api_key"] {
+            output.remove(key);
+        }
+    }
+}
+
+fn of_keys(name: &str) -> String {
+    format!("agent-keys:{name}")
 }
 
 pub(super) fn of_integration(id: &str) -> String {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use fleet_policy::documents::AgentPolicy;
 use fleet_policy::timestamp::Timestamp;
-use fleet_store::{Collection, Error, Expect, ListRequest, Scope, Store, Typed, WriteError};
+use fleet_store::{
+    Collection, Error, Expect, ListRequest, Revision as StoreRevision, Scope, Store, Typed, Write, WriteError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +20,9 @@ pub static AGENT_POLICY_REVISIONS: Collection = Collection { name: "agent-policy
 /// Integrations as they were, by [`document_id`].
 pub static PACKAGE_POLICY_REVISIONS: Collection =
     Collection { name: "package-policy-revisions", indexed: &[] };
+
+/// So many are forgotten in one call of the store.
+const TOGETHER: usize = 100;
 
 /// One revision of an agent policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,14 +141,38 @@ pub async fn get(
     Ok(Some((found.value, integrations)))
 }
 
-/// Forgets the revisions of a policy that is gone. Its integrations may be in other policies.
+/// The documents of all revisions of a policy: their ids, and as what they were written.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) async fn documents_of(
+    store: &Arc<dyn Store>,
+    policy_id: &str,
+) -> Result<Vec<(String, StoreRevision)>, Error> {
+    let mut request = ListRequest { scope: Scope::Prefix(prefix(policy_id)), ..ListRequest::all() };
+    let mut found = Vec::new();
+    loop {
+        let page = store.list(&AGENT_POLICY_REVISIONS, request.clone()).await?;
+        found.extend(page.documents.into_iter().map(|document| (document.id, document.revision)));
+        let Some(next) = page.next else { return Ok(found) };
+        request.page = Some(next);
+    }
+}
+
+/// Forgets revisions of a policy that is gone, unless they were written again. Its integrations may be in other
+/// policies.
 ///
 /// # Errors
 /// The store does not take it.
-pub async fn forget(store: &Arc<dyn Store>, policy_id: &str) -> Result<(), WriteError> {
-    let revisions: Typed<Revision> = Typed::new(Arc::clone(store), &AGENT_POLICY_REVISIONS);
-    for revision in list(store, policy_id).await.map_err(WriteError::NotDone)? {
-        revisions.delete(&document_id(policy_id, revision.revision), Expect::Any, None).await?;
+pub(super) async fn forget(
+    store: &Arc<dyn Store>,
+    revisions: Vec<(String, StoreRevision)>,
+) -> Result<(), WriteError> {
+    for some in revisions.chunks(TOGETHER) {
+        let writes = some.iter().map(|(id, revision)| Write::delete(id, Expect::Revision(*revision)));
+        for done in store.write_many(&AGENT_POLICY_REVISIONS, writes.collect(), None).await {
+            once(done)?;
+        }
     }
     Ok(())
 }

@@ -55,6 +55,10 @@ struct ActionsAnswer {
     action_ids: Vec<String>,
 }
 
+/// What clients send with a choice of agents, and what means nothing here: agents are all looked at together, and
+/// what is asked of a list of ids is asked whether they are active or not.
+const IGNORED: &[&str] = &["batchSize", "includeInactive"];
+
 fn asks(path: &'static str, summary: &'static str) -> Operation {
     post(path, Right::ControlAgents, summary).scoped()
 }
@@ -77,6 +81,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(
             asks("/api/fleet/agents/{id}/actions", "Asks an agent for anything")
                 .body::<create::Create>()
+                .ignores(&["action.ack_data"])
                 .answers::<create::CreateAnswer>(),
             create::create,
         );
@@ -133,48 +138,56 @@ fn bulk(routes: Routes) -> Routes {
         .add(
             asks("/api/fleet/agents/bulk_unenroll", "Unenrols agents")
                 .body::<unenroll::BulkUnenroll>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             unenroll::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_reassign", "Gives agents another policy")
                 .body::<reassign::BulkReassign>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             reassign::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_upgrade", "Upgrades agents")
                 .body::<upgrade::BulkUpgrade>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             upgrade::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_rollback", "Takes agents back to the version before")
                 .body::<rollback::BulkRollback>()
+                .ignores(IGNORED)
                 .answers::<ActionsAnswer>(),
             rollback::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_request_diagnostics", "Asks agents for diagnostics")
                 .body::<diagnostics::BulkDiagnostics>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             diagnostics::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_migrate", "Lets agents enrol elsewhere")
                 .body::<migrate::BulkMigrate>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             migrate::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_privilege_level_change", "Lets agents run without privileges")
                 .body::<privilege::BulkChange>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             privilege::many,
         )
         .add(
             asks("/api/fleet/agents/bulk_update_agent_tags", "Changes the tags of agents")
                 .body::<tags::UpdateTags>()
+                .ignores(IGNORED)
                 .answers::<ActionAnswer>(),
             tags::many,
         )

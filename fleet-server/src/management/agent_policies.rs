@@ -54,6 +54,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             post(all, WritePolicies, "Makes an agent policy")
                 .query::<edit::CreateQuery>()
                 .body::<AgentPolicy>()
+                .ignores(&edit::IGNORED)
                 .answers::<Item<Shown>>(),
             edit::create,
         )
@@ -76,6 +77,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(
             put(one, WritePolicies, "Changes an agent policy")
                 .body::<AgentPolicy>()
+                .ignores(&edit::IGNORED)
                 .answers::<Item<Shown>>()
                 .scoped(),
             edit::update,

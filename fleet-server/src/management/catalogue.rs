@@ -14,6 +14,7 @@ use fleet_policy::timestamp::Timestamp;
 use pick::picked;
 
 use super::error::ApiError;
+use super::input::AtLeast;
 
 /// The most items of a page.
 const LARGEST_PAGE: usize = 10_000;
@@ -30,8 +31,8 @@ pub(super) enum SortOrder {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct DocumentPage {
-    page: Option<usize>,
-    per_page: Option<usize>,
+    page: Option<AtLeast<1>>,
+    per_page: Option<AtLeast<1>>,
     /// A field of the items; nested ones with dots.
     sort_field: Option<String>,
     sort_order: Option<SortOrder>,
@@ -99,11 +100,11 @@ pub(super) struct Item<T> {
 
 impl DocumentPage {
     fn number(&self) -> usize {
-        self.page.unwrap_or(1).max(1)
+        self.page.map_or(1, AtLeast::get)
     }
 
     fn size(&self) -> usize {
-        self.per_page.unwrap_or(20).clamp(1, LARGEST_PAGE)
+        self.per_page.map_or(20, AtLeast::get).min(LARGEST_PAGE)
     }
 
     /// The page of what the query is about. Without a sort field the order stays as it is.

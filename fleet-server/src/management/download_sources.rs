@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::Management;
 use super::caller::Caller;
 use super::error::ApiError;
+use super::fields::bad;
 use super::routes::Routes;
 use super::settings::address::url;
-use super::settings::edit::bad;
 use super::settings::object::{self, Flag, Object};
 use super::settings::uses::{Touched, forget};
 

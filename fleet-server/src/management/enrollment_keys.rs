@@ -20,7 +20,8 @@ use super::Management;
 use super::caller::Caller;
 use super::catalogue::Item;
 use super::error::ApiError;
-use super::input::{Input, Params};
+use super::fields::check_text;
+use super::input::{AtLeast, Input, Params};
 use super::routes::{Routes, delete, get, post};
 
 /// The routes of this group.
@@ -57,20 +58,18 @@ pub(super) fn routes(routes: Routes) -> Routes {
 const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What the audit trail calls a key.
-const KIND: &str = "enrollment-key";
+pub(crate) const KIND: &str = "enrollment-key";
 /// The most keys of a page.
 const LARGEST_PAGE: usize = 10_000;
-/// The longest name in bytes.
-const LONGEST_NAME: usize = 256;
 
 /// Which keys.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct ListQuery {
     /// Counts from 1.
-    page: Option<usize>,
+    page: Option<AtLeast<1>>,
     /// 20 unless something else is asked for.
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
     /// A query such as `policy_id:"web"`.
     kuery: Option<String>,
 }
@@ -169,6 +168,11 @@ fn plain(key: &EnrollmentKey) -> Plain {
     }
 }
 
+/// A key as the audit trail has it.
+pub(crate) fn told(key: &EnrollmentKey) -> Value {
+    json!(plain(key))
+}
+
 fn shown(management: &Management, key: &EnrollmentKey) -> Key {
     Key { key: plain(key), api_key: text(management, key) }
 }
@@ -202,7 +206,8 @@ async fn list(
             && query.matches(&json!(plain(&key.value)))
     });
     keys.sort_by(|a, b| (b.value.created_at, &b.id).cmp(&(a.value.created_at, &a.id)));
-    let (page, per_page) = (asked.page.unwrap_or(1).max(1), asked.per_page.unwrap_or(20).min(LARGEST_PAGE));
+    let (page, per_page) =
+        (asked.page.map_or(1, AtLeast::get), asked.per_page.map_or(20, AtLeast::get).min(LARGEST_PAGE));
     let total = keys.len();
     let keys = keys.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
     let items: Vec<Value> = keys.map(|key| json!(shown(&management, &key.value))).collect();
@@ -233,9 +238,7 @@ async fn create(
         return Err(ApiError::BadRequest("[request body.max_uses]: at least 1 is needed".to_owned()));
     }
     let name = asked.name.unwrap_or_default();
-    if name.len() > LONGEST_NAME {
-        return Err(ApiError::BadRequest(format!("[request body.name]: at most {LONGEST_NAME} bytes")));
-    }
+    check_text("name", &name)?;
     let key = make(&management, &asked.policy_id, &name, life, asked.max_uses).await?;
     caller.changed(KIND, &key.id, None, Some(json!(plain(&key))));
     Ok(Json(Created { action: "created", item: shown(&management, &key) }))
@@ -296,15 +299,4 @@ async fn remove(
         caller.changed(KIND, &id, Some(before), Some(after));
     }
     Ok(Json(Deleted { action: "deleted" }))
-}
-
-/// Revokes every key of a policy.
-pub(super) async fn revoke_all_of(management: &Management, policy_id: &str) -> Result<(), ApiError> {
-    for key in management.fleet.enrollment.all() {
-        if key.value.active && key.value.policy_id == policy_id {
-            let document = EnrollmentKey { active: false, ..key.value.clone() };
-            management.fleet.enrollment.put(document, Expect::Revision(key.revision)).await?;
-        }
-    }
-    Ok(())
 }

@@ -83,6 +83,7 @@ fn packages(routes: Routes) -> Routes {
     let set = |path| {
         put(path, WritePackages, "Sets whether integrations are upgraded with their package")
             .body::<install::SettingsBody>()
+            .ignores(&install::OTHERS)
             .answers::<show::Shown>()
     };
     let remove = |path, summary| {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Management;
 use super::caller::Caller;
 use super::error::ApiError;
-use super::input::Params;
+use super::input::{AtLeast, Params};
 use super::routes::{Routes, get};
 
 /// The most events of a page.
@@ -68,7 +68,7 @@ struct Which {
     cursor: Option<String>,
     /// How many events: 20, and at most 1000.
     #[schemars(range(min = 1, max = 1000))]
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
     /// RFC 3339: of this second and later.
     #[schemars(with = "Option<String>")]
     from: Option<Timestamp>,
@@ -121,7 +121,7 @@ async fn list(
     let cursor = which.cursor.as_deref().map(str::parse::<EventId>).transpose();
     let mut cursor = cursor.map_err(|error| bad_id("query.cursor", error))?;
     let oldest = which.from.map(EventId::before);
-    let per_page = which.per_page.unwrap_or(20).clamp(1, LARGEST_PAGE);
+    let per_page = which.per_page.map_or(20, AtLeast::get).min(LARGEST_PAGE);
     let log = &management.fleet.happenings.log;
     let mut items: Vec<Event> = Vec::new();
     let mut scanned = 0;

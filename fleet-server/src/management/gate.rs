@@ -15,6 +15,7 @@ use tracing::debug;
 use super::caller::{Caller, Change, Remote};
 use super::error::ApiError;
 use super::routes::{Access, Operation};
+use super::shape::Shape;
 use super::{Management, auth};
 
 /// An answer waits so long for its entry in the trail to be written; the entry itself waits longer.
@@ -28,6 +29,8 @@ const LONGEST_REFUSAL: usize = 4096;
 pub(super) struct Gate {
     pub(super) management: Management,
     pub(super) operation: Arc<Operation>,
+    /// What its body may be made of. In the extensions of each request.
+    pub(super) shape: Option<Arc<Shape>>,
 }
 
 /// Lets those pass who may, and keeps what they changed. Nothing is changed that could not be told of.
@@ -36,7 +39,10 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let Gate { management, operation } = &*gate;
+    let Gate { management, operation, shape } = &*gate;
+    if let Some(shape) = shape {
+        request.extensions_mut().insert(Arc::clone(shape));
+    }
     let Access::Needs(right) = operation.access else {
         return Ok(in_our_words(next.run(request).await).await);
     };

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::Management;
 use super::caller::Caller;
 use super::error::ApiError;
+use super::fields::bad;
 use super::routes::Routes;
 use super::settings::address::with_port;
-use super::settings::edit::bad;
 use super::settings::object::{self, Flag, Object, Successor};
 use super::settings::uses::{Touched, forget};
 

@@ -1,12 +1,19 @@
 //! What comes with a request, and what is wrong with it in words that name the field.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::numbers::without_fractions;
+use super::shape::{Shape, check_depth};
 
 /// A body of JSON, whatever its `Content-Type` says. No body is an empty object.
 #[derive(Debug)]
@@ -16,15 +23,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Input<T>, ApiError> {
+        let shape = request.extensions().get::<Arc<Shape>>().cloned();
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|rejection| ApiError::Body(rejection.status(), rejection.body_text()))?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        check_depth(text)?;
         let text = without_fractions(text);
-        let mut deserializer = serde_json::Deserializer::from_slice(&text);
-        let value: T = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| bad("request body", &error.path().to_string(), error.inner()))?;
-        deserializer.end().map_err(|error| bad("request body", ".", &error))?;
-        Ok(Input(value))
+        let body: Value = serde_json::from_slice(&text).map_err(|error| bad("request body", ".", &error))?;
+        if let Some(shape) = shape {
+            shape.check(&body)?;
+        }
+        serde_path_to_error::deserialize(body)
+            .map(Input)
+            .map_err(|error| bad("request body", &error.path().to_string(), error.inner()))
     }
 }
 
@@ -41,6 +52,41 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         serde_path_to_error::deserialize(deserializer)
             .map(Params)
             .map_err(|error| bad("request query", &error.path().to_string(), error.inner()))
+    }
+}
+
+/// A whole number from `LEAST` on, such as that of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct AtLeast<const LEAST: usize>(usize);
+
+impl<const LEAST: usize> AtLeast<LEAST> {
+    /// The number.
+    pub(super) fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl<const LEAST: usize> TryFrom<String> for AtLeast<LEAST> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| *number >= LEAST);
+        number.map(AtLeast).ok_or_else(|| format!("a whole number from {LEAST} on is needed"))
+    }
+}
+
+impl<const LEAST: usize> JsonSchema for AtLeast<LEAST> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("AtLeast{LEAST}").into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": LEAST})
     }
 }
 

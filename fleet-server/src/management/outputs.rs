@@ -56,7 +56,13 @@ impl Object for Output {
             place: |defaults| &mut defaults.monitoring_output,
         },
     ];
-    const IGNORED: &'static [&'static str] = &["is_preconfigured"];
+    const IGNORED: &'static [&'static str] = &[
+        "is_preconfigured",
+        "secrets.password.hash",
+        "secrets.service_token.hash",
+        "secrets.kibana_api_key.hash",
+        "secrets.ssl.key.hash",
+    ];
 
     fn table(settings: &Settings) -> &Table<Output> {
         &settings.outputs

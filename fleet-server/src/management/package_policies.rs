@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
-use fleet_integration::{PackagePolicy, shapes};
+use fleet_integration::{PackagePolicy, SimplifiedPolicy, shapes};
 use fleet_store::Versioned;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(
             post(all, WritePolicies, "Adds an integration to agent policies")
                 .query::<Shape>()
-                .body::<PackagePolicy>()
+                .body::<Sent>()
+                .ignores(&read::ACCEPTED)
                 .answers::<Item<Value>>()
                 .scoped(),
             save::create,
@@ -108,7 +109,8 @@ fn one_by_one(routes: Routes) -> Routes {
         .add(
             put(one, WritePolicies, "Changes an integration")
                 .query::<Shape>()
-                .body::<PackagePolicy>()
+                .body::<Sent>()
+                .ignores(&read::ACCEPTED)
                 .answers::<Item<Value>>()
                 .scoped(),
             save::update,
@@ -120,6 +122,16 @@ fn one_by_one(routes: Routes) -> Routes {
                 .scoped(),
             remove::one,
         )
+}
+
+/// An integration as it is sent, in either shape.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "PackagePolicyBody")]
+#[expect(dead_code, reason = "it says what there is; what is sent is read once its package is known")]
+enum Sent {
+    Full(PackagePolicy),
+    Simplified(SimplifiedPolicy),
 }
 
 /// In which shape integrations are answered.
@@ -176,6 +188,22 @@ impl Caller {
 }
 
 impl Management {
+    /// The same, if the caller has a right on all policies that have it. Who may not even see it is told that there
+    /// is none.
+    async fn find_integration_for(
+        &self,
+        id: &str,
+        right: Right,
+        caller: &Caller,
+    ) -> Result<Versioned<PackagePolicy>, ApiError> {
+        let found = self.find_integration(id).await?;
+        if !caller.may_on_any(Right::ReadPolicies, &found.value.policy_ids) {
+            return Err(ApiError::not_found("Package policy", id));
+        }
+        caller.require_on_all(right, &found.value.policy_ids)?;
+        Ok(found)
+    }
+
     async fn find_integration(&self, id: &str) -> Result<Versioned<PackagePolicy>, ApiError> {
         let found = self.fleet.integrations.documents.get(id).await?;
         found.ok_or_else(|| ApiError::not_found("Package policy", id))

@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::Management;
 use super::gate::{Gate, pass};
+use super::shape::Shape;
 
 /// Makes the schema of a type.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -46,6 +47,8 @@ pub(super) struct Operation {
     pub(super) bounds_body: bool,
     pub(super) query: Vec<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
+    /// Fields of the body that are taken and ignored; see [`Shape`].
+    pub(super) ignored: &'static [&'static str],
     pub(super) answer: Option<SchemaOf>,
     /// What kind of content the answer is.
     pub(super) media: &'static str,
@@ -66,6 +69,7 @@ impl Operation {
             bounds_body: false,
             query: Vec::new(),
             body: None,
+            ignored: &[],
             answer: None,
             media: "application/json",
             other_media: None,
@@ -97,6 +101,12 @@ impl Operation {
     /// What is sent.
     pub(super) fn body<T: JsonSchema>(self) -> Operation {
         Operation { body: Some(SchemaGenerator::subschema_for::<T>), ..self }
+    }
+
+    /// Fields of the body that clients send although they mean nothing here, and those that only the server sets:
+    /// what `GET` gives, `PUT` takes. The body has no others than these and those of its type.
+    pub(super) fn ignores(self, fields: &'static [&'static str]) -> Operation {
+        Operation { ignored: fields, ..self }
     }
 
     /// What is answered.
@@ -166,7 +176,8 @@ impl Routes {
         if operation.bounds_body {
             route = route.layer(DefaultBodyLimit::disable());
         }
-        let gate = Gate { management: self.management.clone(), operation: Arc::clone(&operation) };
+        let shape = operation.body.map(|schema| Arc::new(Shape::new(schema, operation.ignored)));
+        let gate = Gate { management: self.management.clone(), operation: Arc::clone(&operation), shape };
         let route = route.route_layer(middleware::from_fn_with_state(Arc::new(gate), pass));
         self.router = self.router.route(operation.path, route);
         self.table.push(operation);

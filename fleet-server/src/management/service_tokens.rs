@@ -14,6 +14,7 @@ use serde_json::json;
 use super::Management;
 use super::caller::Caller;
 use super::error::ApiError;
+use super::fields::check_text;
 use super::input::Input;
 use super::routes::{Routes, delete, get, post};
 
@@ -76,9 +77,6 @@ struct Revoked {
     action: &'static str,
 }
 
-/// The longest name in bytes.
-const LONGEST_NAME: usize = 256;
-
 fn tokens(management: &Management) -> Typed<ServiceToken> {
     Typed::new(std::sync::Arc::clone(&management.fleet.store), &SERVICE_TOKENS)
 }
@@ -109,10 +107,7 @@ async fn create(
     let now = management.fleet.clock.now();
     let prefix = if asked.remote.unwrap_or(false) { "remote-" } else { "" };
     let name = asked.name.unwrap_or_else(|| format!("{prefix}token-{}", now.unix()));
-    if name.len() > LONGEST_NAME {
-        let text = format!("[request body.name]: at most {LONGEST_NAME} bytes");
-        return Err(ApiError::BadRequest(text));
-    }
+    check_text("name", &name)?;
     let token = ServiceToken { name: name.clone(), digest: key.digest(), created_at: now, revoked: false };
     tokens(&management).put(key.id(), &token, Expect::Absent, None, None).await?;
     caller.changed("service-token", key.id(), None, Some(json!({"name": name})));

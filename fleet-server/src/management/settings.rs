@@ -70,6 +70,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(
             put(path, WRITE, "Changes the settings of everything")
                 .body::<FleetSettings>()
+                .ignores(&IGNORED)
                 .answers::<Item<Shown>>(),
             update,
         )

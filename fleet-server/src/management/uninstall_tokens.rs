@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Management;
 use super::catalogue::{Item, Items};
 use super::error::ApiError;
-use super::input::Params;
+use super::input::{AtLeast, Params};
 use super::routes::{Routes, get};
 use crate::fleet::Fleet;
 
@@ -51,8 +51,8 @@ struct ListQuery {
     /// A part of the policy's name or id, or of the token.
     search: Option<String>,
     /// Counts from 1.
-    page: Option<usize>,
-    per_page: Option<usize>,
+    page: Option<AtLeast<1>>,
+    per_page: Option<AtLeast<1>>,
 }
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -109,8 +109,8 @@ async fn list(
     // Newest first.
     found.sort_by(|a, b| (b.created_at, &b.policy_id).cmp(&(a.created_at, &a.policy_id)));
     let total = found.len();
-    let page = query.page.unwrap_or(1).max(1);
-    let per_page = query.per_page.unwrap_or(20).clamp(1, LARGEST_PAGE);
+    let page = query.page.map_or(1, AtLeast::get);
+    let per_page = query.per_page.map_or(20, AtLeast::get).min(LARGEST_PAGE);
     let shown = found.into_iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
     let items = shown.map(|token| Listed::of(token, name_of(&token.policy_id))).collect();
     Ok(Json(Items { items, total, page, per_page }))
@@ -175,12 +175,4 @@ async fn make(fleet: &Fleet, policy_id: &str) -> Result<Arc<Versioned<UninstallT
         namespaces: Vec::new(),
     };
     fleet.settings.uninstall_tokens.put(policy_id, token, Expect::Absent).await
-}
-
-/// Forgets the token of a policy that is gone.
-///
-/// # Errors
-/// The store does not take it.
-pub(crate) async fn forget(fleet: &Fleet, policy_id: &str) -> Result<(), WriteError> {
-    fleet.settings.uninstall_tokens.delete(policy_id, Expect::Any).await
 }

@@ -142,6 +142,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (ES, "output.elasticsearch.path", "x", LIST),
     (ES, "output.elasticsearch.service_token", "x", LIST),
     (ES, "output.elasticsearch.service_token_path", "$secret", "/does/not/exist"),
+    (ES, "output.elasticsearch.{username,password,api_key}", "x", LIST),
     (ES, "output.elasticsearch.{headers,proxy_headers}", "{X-A: b}", "x"),
     (ES, "output.elasticsearch.proxy_url", "proxy:1", "'http://'"),
     (ES, "output.elasticsearch.proxy_disable", "true", BAD),
@@ -189,7 +190,7 @@ const ELSEWHERE: &[&str] = &[
     "{inputs.0.server,management}.ssl.{ca_sha256,disable_legacy_pem_support}",
     "fleet.agent.logging.level",
     "http.named_pipe.{user,security_descriptor}",
-    "output.elasticsearch.{username,password,api_key,bootstrap,max_retries}",
+    "output.elasticsearch.{bootstrap,max_retries}",
 ];
 
 /// The limits, and of these the ones whose body has a size that can be set.

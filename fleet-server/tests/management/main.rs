@@ -18,9 +18,11 @@ mod etcd;
 mod events;
 mod hosts;
 mod integrations;
+mod kills;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
+mod mistakes;
 mod openapi;
 mod outputs;
 mod packages;

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::dial::{Dial, DialError};
 use super::exchange::{Answer, Exchange};
+use super::stream::Pieces;
 
 /// The largest answer that is read. A page of a list has at most 100 units of at most 1 MiB; real ones
 /// are a few KiB.
@@ -133,6 +134,24 @@ impl Transport {
         self.dial.limit()
     }
 
+    /// Sends one request whose answer is read as it comes, over a connection of its own. The timeout is for its
+    /// beginning.
+    pub(crate) async fn stream(&self, ask: Ask<'_>) -> Result<Pieces, TransportError> {
+        let _permit = self.permits.acquire().await.ok();
+        let begin = async {
+            let request = self.request(ask)?;
+            let mut connection = self.connect().await?;
+            connection.send_request(request).await.map_err(failure)
+        };
+        let response = tokio::time::timeout(self.timeout, begin).await;
+        let response = response.map_err(|_| TransportError::Timeout {
+            endpoint: self.endpoint.clone(),
+            seconds: self.timeout.as_secs_f64(),
+        })??;
+        let (status, endpoint) = (response.status(), self.endpoint.clone());
+        Ok(Pieces { status, body: response.into_body(), endpoint })
+    }
+
     async fn exchange(&self, ask: Ask<'_>) -> Result<Reply, TransportError> {
         let mut request = self.request(ask)?;
         while let Some(mut connection) = self.take_idle() {
@@ -158,10 +177,12 @@ impl Transport {
             .method(ask.method)
             .uri(ask.path)
             .header(HOST, &self.authority)
-            .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("fleetctl/", env!("CARGO_PKG_VERSION")));
         if ask.body.is_some() && !ask.headers.contains_key(CONTENT_TYPE) {
             request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if !ask.headers.contains_key(ACCEPT) {
+            request = request.header(ACCEPT, "application/json");
         }
         for (name, value) in &ask.headers {
             request = request.header(name, value);

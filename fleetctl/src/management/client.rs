@@ -8,16 +8,18 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleet_service::config::value::Secret;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::client::{Ask, Reply, Transport};
+use crate::client::{Ask, Pieces, Reply, Transport};
 
 /// How often a request is sent that the server is too busy for.
 const TRIES: u32 = 5;
 /// The longest that is waited before a request is sent again, whatever the server says.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// So much is read of why a stream is refused, in bytes.
+const MAX_REFUSAL: usize = 64 * 1024;
 /// The version of the API that is spoken.
 const VERSION: &str = "2023-10-31";
 
@@ -155,6 +157,29 @@ impl Client {
         }
         // The loop has no other end; this is what a server that is busy for ever is told as.
         Err(ApiError::refused(503, b""))
+    }
+
+    /// A `GET` of any path of the server, whose answer comes in pieces; `last`: the last event that is known.
+    pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Result<Pieces, ApiError> {
+        let url = format!("{}{path}", self.base_url);
+        let path = format!("{}{path}", self.base_path);
+        let mut headers = self.headers(Body::Nothing);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(last) = last.and_then(|last| HeaderValue::from_str(last).ok()) {
+            headers.insert(HeaderName::from_static("last-event-id"), last);
+        }
+        tracing::debug!("HTTP GET {url}");
+        let failed = |source| ApiError::Request { method: "GET".to_owned(), url: url.clone(), source };
+        let ask = Ask { method: &Method::GET, path: &path, headers, body: None };
+        let mut pieces = self.transport.stream(ask).await.map_err(failed)?;
+        if pieces.status().is_success() {
+            return Ok(pieces);
+        }
+        let (status, mut body) = (pieces.status().as_u16(), Vec::new());
+        while let Some(piece) = pieces.next().await.map_err(failed)?.filter(|_| body.len() < MAX_REFUSAL) {
+            body.extend_from_slice(&piece);
+        }
+        Err(ApiError::refused(status, &body).of_request(&Method::GET, &url))
     }
 
     fn headers(&self, body: Body<'_>) -> HeaderMap {

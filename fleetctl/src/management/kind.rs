@@ -458,3 +458,54 @@ pub(crate) const AUDIT: Kind = Kind {
     ],
     ..BARE
 };
+
+/// Who is told of what happens.
+pub(crate) const WEBHOOK: Kind = Kind {
+    noun: "webhook",
+    title: "webhook",
+    path: "webhooks",
+    columns: &[
+        column("ID", Cell::Text(&["/id"])),
+        column("NAME", Cell::Text(&["/name"])),
+        column("URL", Cell::Text(&["/url"])),
+        column("ENABLED", Cell::Flag("/enabled")),
+        column("KINDS", Cell::Join("/kinds")),
+        column("POLICIES", Cell::Join("/policy_ids")),
+    ],
+    server_set: &["created_at", "updated_at", "delivery"],
+    ..BARE
+};
+
+/// What lifts the protection of a policy's agents.
+pub(crate) const UNINSTALL_TOKEN: Kind = Kind {
+    noun: "uninstall-token",
+    title: "uninstall token",
+    path: "uninstall_tokens",
+    name_pointer: "/policy_name",
+    columns: &[
+        column("ID", Cell::Text(&["/id"])),
+        column("POLICY", Cell::Text(&["/policy_id"])),
+        column("NAME", Cell::Text(&["/policy_name"])),
+        column("CREATED", Cell::Text(&["/created_at"])),
+    ],
+    ..BARE
+};
+
+/// What happened.
+pub(crate) const EVENT: Kind = Kind {
+    noun: "event",
+    title: "event",
+    path: "events/list",
+    name_pointer: "",
+    has_item: false,
+    columns: &[
+        column("TIME", Cell::Text(&["/@timestamp"])),
+        column("KIND", Cell::Text(&["/kind"])),
+        column("AGENT", Cell::Text(&["/hostname", "/agent_id"])),
+        column("POLICY", Cell::Pair("/policy_id", '@', "/revision")),
+        column("FROM", Cell::Text(&["/from"])),
+        column("TO", Cell::Text(&["/to"])),
+        column("ACTION", Cell::Text(&["/action_id"])),
+    ],
+    ..BARE
+};

@@ -6,6 +6,7 @@
 //! | `error` | what is told when something cannot be done |
 //! | `list` | lists, page after page |
 //! | `kind` | the kinds of object: where they are, what they are called, what of them is shown |
+//! | `stream` | events that the server sends while one waits |
 //! | `find` | from what people type to one object |
 
 mod client;
@@ -13,12 +14,14 @@ mod error;
 mod find;
 mod kind;
 mod list;
+mod stream;
 
 pub(crate) use client::{Body, Client, Credentials};
 pub(crate) use error::ApiError;
 pub(crate) use find::{FindError, find, find_id, quoted};
 pub(crate) use kind::{
-    ACTION, AGENT, API_KEY, AUDIT, Cell, Column, DOWNLOAD_SOURCE, Deletion, ENROLL_KEY, HOST, INTEGRATION,
-    Kind, OUTPUT, PACKAGE, POLICY, PROXY, SERVICE_TOKEN, USER,
+    ACTION, AGENT, API_KEY, AUDIT, Cell, Column, DOWNLOAD_SOURCE, Deletion, ENROLL_KEY, EVENT, HOST,
+    INTEGRATION, Kind, OUTPUT, PACKAGE, POLICY, PROXY, SERVICE_TOKEN, UNINSTALL_TOKEN, USER, WEBHOOK,
 };
 pub(crate) use list::{List, Query, list, list_at};
+pub(crate) use stream::{EventStream, ServerEvent};

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::input::set_fields;
 use super::print::counted;
 use super::session::Session;
 use super::watch;
 use super::{edit, generic};
 use crate::cli::nouns::{
-    AgentList, AgentVerb, Choice, Diagnostics, Reassign, TagAgents, Unenroll, UpgradeAgents,
+    AgentList, AgentVerb, Choice, Diagnostics, Migrate, Privilege, Reassign, RollBackAgents, TagAgents,
+    Unenroll, UpgradeAgents,
 };
 use crate::client::percent_encode;
 use crate::context::{Failure, Outcome};
 use crate::error::io_words;
 use crate::management::{AGENT, Body, POLICY, Query, list, quoted};
+use crate::profile::read_secret;
 
 /// How often it is looked whether an archive has come.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,6 +31,9 @@ pub(super) async fn run(session: &Session, verb: &AgentVerb) -> Outcome {
         AgentVerb::Reassign(flags) => reassign(session, flags).await,
         AgentVerb::Unenroll(flags) => unenroll(session, flags).await,
         AgentVerb::Upgrade(flags) => upgrade(session, flags).await,
+        AgentVerb::Rollback(flags) => roll_back(session, flags).await,
+        AgentVerb::Migrate(flags) => migrate(session, flags).await,
+        AgentVerb::Privilege(flags) => change_privileges(session, flags).await,
         AgentVerb::Tag(flags) => tag(session, flags).await,
         AgentVerb::Diagnostics(flags) => diagnostics(session, flags).await,
         AgentVerb::Watch(flags) => watch::run(session, flags).await,
@@ -91,9 +97,16 @@ async fn ask(
     body.insert("agents".to_owned(), chosen.agents);
     let answer = session.client.post(path, &Value::Object(body)).await?;
     let action = answer.get("actionId").and_then(Value::as_str).map(str::to_owned);
+    // Agents that go different ways have an action for each.
+    let several =
+        answer.get("actionIds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let several: Vec<&str> = several.collect();
     let agents = counted(usize::try_from(chosen.count).unwrap_or(usize::MAX), "agent");
     match &action {
         Some(id) => session.console.line(format_args!("{what} for {agents}: action {id}")),
+        None if !several.is_empty() => {
+            session.console.line(format_args!("{what} for {agents}: actions {}", several.join(", ")));
+        }
         None => session.console.line(format_args!("{what} for {agents}")),
     }
     Ok(action)
@@ -146,6 +159,41 @@ async fn upgrade(session: &Session, flags: &UpgradeAgents) -> Outcome {
         Some(action) => watch::action(session, &action, &watch::Pace::default()).await,
         None => Ok(0),
     }
+}
+
+async fn roll_back(session: &Session, flags: &RollBackAgents) -> Outcome {
+    let chosen = choose(session, &flags.choice, "Take back to the version before").await?;
+    ask(session, "agents/bulk_rollback", chosen, Map::new(), "Rollback").await?;
+    Ok(0)
+}
+
+async fn migrate(session: &Session, flags: &Migrate) -> Outcome {
+    let token = read_secret("--token-file", &flags.token_file)?;
+    let mut settings = Map::new();
+    set_fields(&mut settings, &flags.settings)?;
+    let chosen = choose(session, &flags.choice, &format!("Let enrol with {}", flags.to)).await?;
+    let mut body = fields(json!({"uri": flags.to, "enrollment_token": token.reveal()}));
+    if !settings.is_empty() {
+        body.insert("settings".to_owned(), settings.into());
+    }
+    ask(session, "agents/bulk_migrate", chosen, body, &format!("Migration to {}", flags.to)).await?;
+    Ok(0)
+}
+
+async fn change_privileges(session: &Session, flags: &Privilege) -> Outcome {
+    let mut user = Map::new();
+    for (field, value) in [("username", &flags.user), ("groupname", &flags.group)] {
+        if let Some(value) = value {
+            user.insert(field.to_owned(), value.as_str().into());
+        }
+    }
+    if let Some(path) = &flags.user_password_file {
+        user.insert("password".to_owned(), read_secret("--user-password-file", path)?.reveal().into());
+    }
+    let chosen = choose(session, &flags.choice, "Take the privileges of").await?;
+    let body = if user.is_empty() { Map::new() } else { fields(json!({"user_info": user})) };
+    ask(session, "agents/bulk_privilege_level_change", chosen, body, "Change of privileges").await?;
+    Ok(0)
 }
 
 async fn tag(session: &Session, flags: &TagAgents) -> Outcome {

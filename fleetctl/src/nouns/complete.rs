@@ -13,7 +13,7 @@ use super::session::Session;
 use crate::cli::{Beginning, Given, beginning};
 use crate::management::{
     ACTION, AGENT, API_KEY, DOWNLOAD_SOURCE, ENROLL_KEY, HOST, INTEGRATION, Kind, OUTPUT, PACKAGE, POLICY,
-    PROXY, Query, SERVICE_TOKEN, USER, list,
+    PROXY, Query, SERVICE_TOKEN, UNINSTALL_TOKEN, USER, WEBHOOK, list,
 };
 use crate::profile::ProfileFile;
 use crate::settings::Settings;
@@ -58,7 +58,7 @@ fn names_at(beginning: &Beginning, word: &str) -> Option<Names> {
     let path: Vec<&str> = beginning.path.iter().map(String::as_str).collect();
     let kind = match path.as_slice() {
         ["profile", "use" | "remove"] => return Some(Names::Profiles),
-        [_, "list" | "create" | "install" | "upload" | "export"] => return None,
+        [_, "list" | "create" | "install" | "upload" | "export" | "follow"] => return None,
         ["agent", "watch"] | ["action", _] => &ACTION,
         ["agent", _] => &AGENT,
         ["policy", _] => &POLICY,
@@ -72,6 +72,8 @@ fn names_at(beginning: &Beginning, word: &str) -> Option<Names> {
         ["service-token", _] => &SERVICE_TOKEN,
         ["user", _] => &USER,
         ["api-key", _] => &API_KEY,
+        ["webhook", _] => &WEBHOOK,
+        ["uninstall-token", _] => &UNINSTALL_TOKEN,
         _ => return None,
     };
     Some(Names::Of(kind))

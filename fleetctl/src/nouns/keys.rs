@@ -1,4 +1,4 @@
-//! `fleetctl enroll-key`, `service-token` and `api-key`: what is told once, or only to those who ask for it.
+//! `fleetctl enroll-key`, `service-token`, `api-key` and `uninstall-token`: what is told once, or only to those who ask for it.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,11 @@ use super::session::Session;
 use super::user::{grants_of, with_roles};
 use super::{generic, print};
 use crate::cli::nouns::{
-    ApiKeyVerb, Create, CreateApiKey, CreateEnrollKey, EnrollKeyList, EnrollKeyVerb, Output, ServiceTokenVerb,
+    ApiKeyVerb, Create, CreateApiKey, CreateEnrollKey, EnrollKeyList, EnrollKeyVerb, Output,
+    ServiceTokenVerb, UninstallTokenVerb,
 };
 use crate::context::Outcome;
-use crate::management::{API_KEY, ENROLL_KEY, POLICY, Query, SERVICE_TOKEN, quoted};
+use crate::management::{API_KEY, ENROLL_KEY, POLICY, Query, SERVICE_TOKEN, UNINSTALL_TOKEN, quoted};
 
 /// `enroll-key`
 pub(super) async fn enroll_key(session: &Session, verb: &EnrollKeyVerb) -> Outcome {
@@ -49,6 +50,20 @@ async fn create_enroll_key(session: &Session, flags: &CreateEnrollKey) -> Outcom
     generic::created(session, &ENROLL_KEY, &key, flags.output);
     told_once(session, flags.output, key.get("api_key"));
     Ok(0)
+}
+
+/// `uninstall-token`
+pub(super) async fn uninstall_token(session: &Session, verb: &UninstallTokenVerb) -> Outcome {
+    match verb {
+        UninstallTokenVerb::List(flags) => {
+            let query = match &flags.policy {
+                Some(policy) => Query::default().with("policyId", session.id(&POLICY, policy).await?),
+                None => Query::default(),
+            };
+            generic::list(session, &UNINSTALL_TOKEN, query, &flags.list).await
+        }
+        UninstallTokenVerb::Show(flags) => generic::show(session, &UNINSTALL_TOKEN, flags).await,
+    }
 }
 
 /// `service-token`

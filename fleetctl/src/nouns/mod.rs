@@ -16,6 +16,7 @@ mod apply;
 mod audit;
 mod complete;
 mod edit;
+mod event;
 mod export;
 mod folder;
 mod generic;
@@ -29,6 +30,7 @@ mod profile;
 mod session;
 mod user;
 mod watch;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -87,6 +89,9 @@ pub(crate) async fn run(
         Remote::User(noun) => noun!(noun, user::run),
         Remote::ApiKey(noun) => noun!(noun, keys::api_key),
         Remote::Audit(noun) => noun!(noun, audit::run),
+        Remote::Event(noun) => noun!(noun, event::run),
+        Remote::Webhook(noun) => noun!(noun, webhook::run),
+        Remote::UninstallToken(noun) => noun!(noun, keys::uninstall_token),
         Remote::Apply(flags) => Box::pin(apply::run(&world, flags)).await,
         Remote::Export(flags) => Box::pin(export::run(&world, flags)).await,
         Remote::Login(login) => Box::pin(profile::login(&world, login)).await,

@@ -13,6 +13,7 @@ mod at_terminal;
 mod completing;
 mod editing;
 mod files;
+mod happenings;
 mod http;
 mod keys;
 mod policies;

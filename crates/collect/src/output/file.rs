@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,8 +142,17 @@ impl Target {
     fn open(&self) -> io::Result<(File, u64)> {
         fs::create_dir_all(&self.directory)?;
         let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).mode(self.mode).open(self.path(0))?;
-        let size = file.metadata()?.len();
+        let mut file = options.create(true).append(true).read(true).mode(self.mode).open(self.path(0))?;
+        let mut size = file.metadata()?.len();
+        let mut last = [b'\n'];
+        if size > 0 {
+            file.read_exact_at(&mut last, size - 1)?;
+        }
+        // A crash left half a line: it stays alone on its own, and is written whole again.
+        if last != [b'\n'] {
+            file.write_all(b"\n")?;
+            size += 1;
+        }
         Ok((file, size))
     }
 
@@ -159,5 +168,55 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::batch::DocumentId;
+    use crate::stream::{DataStream, Stream};
+    use serde_json::json;
+
+    fn batch(text: &str) -> Arc<Batch> {
+        let parts = DataStream { kind: "logs".into(), dataset: "a".into(), namespace: "b".into() };
+        let mut batch = Batch::new(Arc::new(Stream::of_queue("i".into(), "s".into(), parts, None)));
+        batch.push(DocumentId::Any, None, |out| {
+            out.extend_from_slice(text.as_bytes());
+            true
+        });
+        Arc::new(batch)
+    }
+
+    fn writer(directory: &Path) -> Writer {
+        let config = json!({"path": directory, "filename": "out", "rotate_every_kb": 1, "number_of_files": 3, "permissions": "0640"});
+        let output = FileOutput::read(&Config::new(config.as_object().unwrap())).unwrap();
+        Writer { target: output.target, file: None }
+    }
+
+    #[test]
+    fn files_are_rotated_and_the_oldest_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
+        for number in 0..5 {
+            writer.write(&[batch(&format!("{number}{}", "x".repeat(1100)))]).unwrap();
+        }
+        let first =
+            |name: &str| fs::read_to_string(directory.path().join(name)).unwrap().chars().next().unwrap();
+        let names = ["out.ndjson", "out-1.ndjson", "out-2.ndjson"];
+        assert_eq!(names.map(first), ['4', '3', '2']);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+        let mode = fs::metadata(directory.path().join("out.ndjson")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777 & !0o022, 0o640 & !0o022);
+    }
+
+    #[test]
+    fn half_a_line_of_an_earlier_run_stays_on_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("out.ndjson"), "whole\nhal").unwrap();
+        writer(directory.path()).write(&[batch("next")]).unwrap();
+        assert_eq!(fs::read_to_string(directory.path().join("out.ndjson")).unwrap(), "whole\nhal\nnext\n");
     }
 }

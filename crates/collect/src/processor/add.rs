@@ -1,10 +1,14 @@
 //! Processors that add what the policy says.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, UtcOffset};
 
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
 use crate::event::{Event, FieldPath};
+use crate::syslog::Zone;
 
 #[derive(Debug)]
 struct AddFields {
@@ -93,15 +97,38 @@ pub(super) fn tags(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     Ok(Box::new(AddTags { target, tags }))
 }
 
-/// `add_locale`: the machine's offset from UTC. Asked when the stream is built, as classic syslog lines need it; a
-/// change to summer time is seen at the next change of policy or start.
-pub(super) fn locale(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
-    config.allow(&["format"]);
-    let offset = super::timestamp::local_offset();
+/// The machine's zone, whose offset changes with summer time.
+#[derive(Debug)]
+struct AddLocale {
+    zone: Zone,
+    /// The minute in which the offset was asked for last, and the offset.
+    known: Mutex<(i64, String)>,
+}
+
+impl Processor for AddLocale {
+    fn run(&self, event: &mut Event) -> Flow {
+        let now = OffsetDateTime::now_utc();
+        let minute = now.unix_timestamp() / 60;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != minute {
+            *known = (minute, offset_text(self.zone.offset(now)));
+        }
+        event.put(&FieldPath::new("event.timezone"), json!(known.1));
+        Flow::Keep
+    }
+}
+
+fn offset_text(offset: UtcOffset) -> String {
     let (hours, minutes, _) = offset.as_hms();
     let sign = if offset.is_negative() { '-' } else { '+' };
-    let text = format!("{sign}{:02}:{:02}", hours.unsigned_abs(), minutes.unsigned_abs());
-    Ok(Box::new(AddFields { fields: vec![(FieldPath::new("event.timezone"), json!(text))] }))
+    format!("{sign}{:02}:{:02}", hours.unsigned_abs(), minutes.unsigned_abs())
+}
+
+/// `add_locale`: the machine's offset from UTC, which times without a zone need. Always as an offset, the one form
+/// that names the moment.
+pub(super) fn locale(config: &Config) -> Box<dyn Processor> {
+    config.allow(&["format"]);
+    Box::new(AddLocale { zone: Zone::local(), known: Mutex::default() })
 }
 
 #[derive(Debug)]

@@ -152,7 +152,7 @@ fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mist
         "add_fields" => add::fields(config, "fields")?,
         "add_labels" => add::labels(config)?,
         "add_tags" => add::tags(config)?,
-        "add_locale" => add::locale(config)?,
+        "add_locale" => add::locale(config),
         "add_host_metadata" => host::build(config)?,
         "add_id" => add::id(config)?,
         "drop_event" => Box::new(fields::DropEvent),

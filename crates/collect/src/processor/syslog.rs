@@ -6,13 +6,12 @@ use time::OffsetDateTime;
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
 use crate::event::{Event, FieldPath};
-use crate::syslog::{self, Format, Zone, fields, written};
+use crate::syslog::{Format, Settings, fields, written};
 
 #[derive(Debug)]
 struct Syslog {
     field: FieldPath,
-    format: Format,
-    zone: Zone,
+    settings: Settings,
     overwrite: bool,
     ignore_missing: bool,
     ignore_failure: bool,
@@ -26,7 +25,7 @@ impl Processor for Syslog {
             }
             return Flow::Keep;
         };
-        let message = match syslog::parse(&text, self.format, &self.zone, OffsetDateTime::now_utc()) {
+        let message = match self.settings.parse(&text, OffsetDateTime::now_utc()) {
             Ok(message) => message,
             Err(error) => {
                 self.fail(event, &format!("field {} is no syslog: {error}", self.field));
@@ -74,13 +73,9 @@ impl Syslog {
 /// `field` (default `message`), `format` (default `auto`), `timezone`, `overwrite_keys`.
 pub(super) fn build(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     config.allow(&["tag"]);
-    let format = config.text("format")?.unwrap_or_else(|| "auto".to_owned());
-    let format = Format::named(&format);
-    let zone = Zone::named(&config.text("timezone")?.unwrap_or_default());
     Ok(Box::new(Syslog {
         field: FieldPath::new(&config.text("field")?.unwrap_or_else(|| "message".to_owned())),
-        format: format.ok_or_else(|| config.mistake("format", "must be auto, rfc3164 or rfc5424"))?,
-        zone: zone.map_err(|error| config.mistake("timezone", error.to_string()))?,
+        settings: Settings::read(config, Format::Auto)?,
         overwrite: config.boolean("overwrite_keys", true)?,
         ignore_missing: config.boolean("ignore_missing", false)?,
         ignore_failure: config.boolean("ignore_failure", false)?,

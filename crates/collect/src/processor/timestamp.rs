@@ -7,13 +7,14 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
 use crate::event::{Event, FieldPath};
+use crate::syslog::Zone;
 
 #[derive(Debug)]
 struct Timestamp {
     field: FieldPath,
     target: FieldPath,
     layouts: Vec<String>,
-    offset: UtcOffset,
+    zone: Zone,
     ignore_missing: bool,
     ignore_failure: bool,
 }
@@ -25,7 +26,7 @@ impl Processor for Timestamp {
             None if self.ignore_missing => return Flow::Keep,
             None => return self.fail(event, format!("field {} is not in the event", self.field)),
         };
-        let time = self.layouts.iter().find_map(|layout| parse(layout, &text, self.offset));
+        let time = self.layouts.iter().find_map(|layout| parse(layout, &text, &self.zone));
         match time.and_then(|time| time.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()) {
             Some(written) => event.put(&self.target, json!(written)),
             None => return self.fail(event, format!("{text:?} fits none of the layouts")),
@@ -43,11 +44,6 @@ impl Timestamp {
     }
 }
 
-/// The machine's offset from UTC now.
-pub(super) fn local_offset() -> UtcOffset {
-    UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC)
-}
-
 /// What has been read of a time.
 struct Parts {
     year: Option<i32>,
@@ -58,7 +54,7 @@ struct Parts {
     second: u8,
     nanosecond: u32,
     afternoon: Option<bool>,
-    offset: UtcOffset,
+    offset: Option<UtcOffset>,
 }
 
 const MONTHS: [&str; 12] = [
@@ -84,7 +80,7 @@ const ELEMENTS: [&str; 24] = [
 ];
 
 /// Reads a text by a layout, `UNIX` and `UNIX_MS` too. A layout without a year means this year.
-fn parse(layout: &str, text: &str, offset: UtcOffset) -> Option<OffsetDateTime> {
+fn parse(layout: &str, text: &str, zone: &Zone) -> Option<OffsetDateTime> {
     if layout == "UNIX" || layout == "UNIX_MS" {
         let number: f64 = text.trim().parse().ok()?;
         let seconds = if layout == "UNIX" { number } else { number / 1000.0 };
@@ -99,7 +95,7 @@ fn parse(layout: &str, text: &str, offset: UtcOffset) -> Option<OffsetDateTime> 
         second: 0,
         nanosecond: 0,
         afternoon: None,
-        offset,
+        offset: None,
     };
     let (mut layout, mut rest) = (layout, text);
     while !layout.is_empty() {
@@ -120,7 +116,7 @@ fn parse(layout: &str, text: &str, offset: UtcOffset) -> Option<OffsetDateTime> 
             layout = &layout[letter.len_utf8()..];
         }
     }
-    if rest.is_empty() { parts.finish() } else { None }
+    if rest.is_empty() { parts.finish(zone) } else { None }
 }
 
 impl Parts {
@@ -170,7 +166,7 @@ impl Parts {
 
     fn zone<'a>(&mut self, element: &str, text: &'a str) -> Option<&'a str> {
         if let (true, Some(rest)) = (element.starts_with('Z'), text.strip_prefix('Z')) {
-            self.offset = UtcOffset::UTC;
+            self.offset = Some(UtcOffset::UTC);
             return Some(rest);
         }
         let sign = match text.chars().next()? {
@@ -184,7 +180,7 @@ impl Parts {
             _ => digits(rest.strip_prefix(':').unwrap_or(rest), 2, 2)?,
         };
         let seconds = sign * (i32::try_from(hours).ok()? * 3600 + i32::try_from(minutes).ok()? * 60);
-        self.offset = UtcOffset::from_whole_seconds(seconds).ok()?;
+        self.offset = Some(UtcOffset::from_whole_seconds(seconds).ok()?);
         Some(rest)
     }
 
@@ -196,16 +192,19 @@ impl Parts {
         Some(&text[end..])
     }
 
-    fn finish(self) -> Option<OffsetDateTime> {
+    fn finish(self, zone: &Zone) -> Option<OffsetDateTime> {
         let hour = match self.afternoon {
             Some(true) if self.hour < 12 => self.hour + 12,
             Some(false) if self.hour == 12 => 0,
             _ => self.hour,
         };
-        let now = OffsetDateTime::now_utc().to_offset(self.offset);
+        let now = OffsetDateTime::now_utc();
         let date = |year| Date::from_calendar_date(year, Month::try_from(self.month).ok()?, self.day).ok();
         let time = Time::from_hms_nano(hour, self.minute, self.second, self.nanosecond).ok()?;
-        let at = |year| Some(PrimitiveDateTime::new(date(year)?, time).assume_offset(self.offset));
+        let at = |year| {
+            let clock = PrimitiveDateTime::new(date(year)?, time);
+            self.offset.map(|offset| clock.assume_offset(offset)).or_else(|| zone.at(clock))
+        };
         match self.year {
             Some(year) => at(year),
             // A line of December that is read in January is not one of the future.
@@ -227,42 +226,20 @@ pub(super) fn build(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     if layouts.is_empty() {
         return Err(config.mistake("layouts", "is missing: give a layout, such as 2006-01-02T15:04:05Z07:00"));
     }
-    let offset = match config.text("timezone")?.as_deref() {
-        None | Some("UTC" | "") => UtcOffset::UTC,
-        Some("Local") => local_offset(),
-        Some(text) => {
-            let mut parts = Parts {
-                year: None,
-                month: 1,
-                day: 1,
-                hour: 0,
-                minute: 0,
-                second: 0,
-                nanosecond: 0,
-                afternoon: None,
-                offset: UtcOffset::UTC,
-            };
-            match parts.zone("-07:00", text) {
-                Some("") => parts.offset,
-                _ => {
-                    return Err(config.mistake(
-                        "timezone",
-                        format!("{text:?} is not known: use UTC, Local or an offset such as +02:00"),
-                    ));
-                }
-            }
-        }
+    let zone = match config.text("timezone")?.as_deref() {
+        None | Some("") => Zone::utc(),
+        Some(name) => Zone::named(name).map_err(|error| config.mistake("timezone", error.to_string()))?,
     };
     let timestamp = Timestamp {
         field: FieldPath::new(&field),
         target: FieldPath::new(&config.text("target_field")?.unwrap_or_else(|| "@timestamp".to_owned())),
         layouts,
-        offset,
+        zone,
         ignore_missing: config.boolean("ignore_missing", false)?,
         ignore_failure: config.boolean("ignore_failure", false)?,
     };
     for sample in config.texts("test")? {
-        if !timestamp.layouts.iter().any(|layout| parse(layout, &sample, offset).is_some()) {
+        if !timestamp.layouts.iter().any(|layout| parse(layout, &sample, &timestamp.zone).is_some()) {
             return Err(config.mistake("test", format!("{sample:?} fits none of the layouts")));
         }
     }
@@ -274,7 +251,7 @@ mod tests {
     use super::*;
 
     fn read(layout: &str, text: &str) -> Option<String> {
-        parse(layout, text, UtcOffset::UTC)?.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()
+        parse(layout, text, &Zone::utc())?.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()
     }
 
     #[test]
@@ -284,6 +261,7 @@ mod tests {
             ("02/Jan/2006:15:04:05 -0700", "10/Oct/2000:13:55:36 -0700", "2000-10-10T20:55:36Z"),
             ("2006-01-02 15:04:05,999", "2024-12-31 23:59:59,123", "2024-12-31T23:59:59.123Z"),
             ("Mon Jan _2 3:04:05 PM 2006", "Tue Mar  5 1:02:03 PM 2024", "2024-03-05T13:02:03Z"),
+            ("2006-01-02 15:04", "2024-07-01 12:00", "2024-07-01T12:00:00Z"),
             ("UNIX", "1700000000", "2023-11-14T22:13:20Z"),
             ("UNIX_MS", "1700000000500", "2023-11-14T22:13:20.5Z"),
         ];

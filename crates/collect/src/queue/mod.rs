@@ -73,6 +73,8 @@ struct Shared {
     /// Something was acknowledged.
     released: Notify,
     acknowledged: Mutex<Place>,
+    /// Who closes the queue waits for what still touches the disk.
+    tasks: TaskTracker,
 }
 
 impl Spool {
@@ -98,6 +100,7 @@ impl Spool {
             written: Notify::new(),
             released: Notify::new(),
             acknowledged: Mutex::new(start),
+            tasks: tasks.clone(),
         });
         let (sender, receiver) = mpsc::channel(WAITING);
         tasks.spawn(stop.clone().run_until_cancelled_owned(write(Arc::clone(&shared), receiver)));
@@ -141,7 +144,7 @@ impl Shared {
             counters.disk_queue_bytes.sub(before);
             result
         };
-        tokio::task::spawn_blocking(run).await.map_err(io::Error::other)?
+        self.tasks.spawn_blocking(run).await.map_err(io::Error::other)?
     }
 
     fn report(&self, problem: Option<String>) {
@@ -245,3 +248,6 @@ async fn pump(shared: Arc<Shared>, outlet: Arc<Outlet>, start: Place) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Syslog messages: RFC 3164 as it is met in the wild, and RFC 5424.
 //!
-//! Pure: bytes that anybody may have sent go in, and a [`Message`] that borrows from them comes out, or a reason why
+//! Pure: text that anybody may have sent goes in, and a [`Message`] that borrows from it comes out, or a reason why
 //! it is none. Nothing here knows a socket. What becomes of it in an event is in [`fields`].
 
 mod cursor;
@@ -8,12 +8,14 @@ mod date;
 pub(crate) mod fields;
 mod rfc3164;
 mod rfc5424;
+mod settings;
 mod zone;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use date::written;
+pub(crate) use settings::Settings;
 pub use zone::{BadZone, Zone};
 
 use time::OffsetDateTime;

@@ -49,7 +49,7 @@ impl Zone {
 
     /// The moment at which a clock in this zone shows this. A time that summer time skips is told as late as it
     /// would have been; of one that comes twice, the first is meant.
-    pub(super) fn at(&self, clock: PrimitiveDateTime) -> Option<OffsetDateTime> {
+    pub(crate) fn at(&self, clock: PrimitiveDateTime) -> Option<OffsetDateTime> {
         let small = |number: u8| i8::try_from(number).ok();
         let civil = civil::DateTime::new(
             i16::try_from(clock.year()).ok()?,

@@ -114,6 +114,29 @@ async fn what_may_not_be_kept_even_as_a_dead_letter_stops_nothing() {
 }
 
 #[tokio::test]
+async fn what_an_operator_has_to_allow_waits_and_holds_up_nobody_else() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Each(Box::new(|document| match message(document) {
+        "line 3" => (403, "security_exception"),
+        _ => (201, ""),
+    })));
+    world.write("a.log", numbered(0..5));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    until(&collector, "it says what is missing", |states| {
+        states.outputs.get("default").is_some_and(|output| {
+            let message = &output.status.message;
+            message.contains("auto_configure and create_doc") && message.contains(INDEX)
+        })
+    })
+    .await;
+    engine.has(INDEX, 4).await;
+    engine.mood(Mood::Well);
+    engine.has(INDEX, 5).await;
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_split() {
     let (engine, world) = (Engine::start().await, World::new());
     engine.mood(Mood::Status(413));

@@ -160,6 +160,22 @@ impl Reporter {
         self.shared.changed.notify_one();
     }
 
+    /// How several units are from now on, in one message.
+    pub fn report_all<'a>(
+        &self,
+        units: impl IntoIterator<Item = &'a UnitKey>,
+        state: State,
+        message: &str,
+        payload: Option<&Map<String, Value>>,
+    ) {
+        let mut session = self.session();
+        for unit in units {
+            session.report(unit, state, message.to_owned(), payload);
+        }
+        drop(session);
+        self.shared.changed.notify_one();
+    }
+
     /// The units that there are.
     #[must_use]
     pub fn units(&self) -> Vec<Unit> {

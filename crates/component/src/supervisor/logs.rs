@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::spec::LogKeys;
@@ -21,6 +22,8 @@ const BUFFER: usize = 4096;
 /// Lines that are taken at once, and in a second from then on; others are dropped, and counted.
 const BURST: u64 = 5000;
 const PER_SECOND: u64 = 1000;
+/// A component that has written nothing for so long is idle.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Which stream a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +135,7 @@ impl LogReader {
         let mut stream = BufReader::with_capacity(BUFFER, stream);
         let mut rate = Rate::new();
         loop {
-            let line = match read_line(&mut stream).await {
+            let line = match self.next_line(&mut stream, &mut rate, source).await {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(error) => {
@@ -150,6 +153,23 @@ impl LogReader {
             }
         }
         self.tell_dropped(&mut rate, source);
+    }
+
+    /// The next line. While there is none, it is told what was left out before.
+    async fn next_line(
+        &self,
+        stream: &mut (impl AsyncBufRead + Unpin),
+        rate: &mut Rate,
+        source: LogSource,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let mut reading = pin!(read_line(stream));
+        if rate.dropped > 0 {
+            match timeout(IDLE, &mut reading).await {
+                Ok(line) => return line,
+                Err(_) => self.tell_dropped(rate, source),
+            }
+        }
+        reading.await
     }
 
     fn tell_dropped(&self, rate: &mut Rate, source: LogSource) {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost::Message;
+use serde_json::{Map, Value, json};
 
 use super::plan::{Component, Unit};
 use super::states::{ComponentVersion, UnitStatus};
@@ -64,9 +65,9 @@ impl Tracker {
             units: BTreeMap::new(),
             unknown: BTreeMap::new(),
             agent,
-            features: wire::Features::default(),
+            features: features(&Map::new()),
             features_idx: FIRST_INDEX,
-            component: wire::ComponentConfig::default(),
+            component: component_config(&Map::new()),
             component_idx: FIRST_INDEX,
             version: None,
             last: None,
@@ -89,8 +90,8 @@ impl Tracker {
     }
 
     fn want_settings(&mut self, component: &Component) -> bool {
-        let features = features(component);
-        let config = component_config(component);
+        let features = features(&component.features);
+        let config = component_config(&component.limits);
         let is_new = (features != self.features, config != self.component);
         if is_new.0 {
             self.features = features;
@@ -315,25 +316,23 @@ impl Tracked {
     }
 }
 
-fn features(component: &Component) -> wire::Features {
-    let fqdn = component.features.get("fqdn").and_then(|fqdn| fqdn.get("enabled"));
-    let mut source = serde_json::Map::new();
-    if !component.features.is_empty() {
-        source.insert("agent".to_owned(), serde_json::json!({"features": component.features}));
+fn features(features: &Map<String, Value>) -> wire::Features {
+    let fqdn = features.get("fqdn").and_then(|fqdn| fqdn.get("enabled"));
+    let mut source = Map::new();
+    if !features.is_empty() {
+        source.insert("agent".to_owned(), json!({"features": features}));
     }
     wire::Features {
         source: Some(to_struct(&source)),
-        fqdn: Some(wire::FullName {
-            is_enabled: fqdn.and_then(serde_json::Value::as_bool).unwrap_or_default(),
-        }),
+        fqdn: Some(wire::FullName { is_enabled: fqdn.and_then(Value::as_bool).unwrap_or_default() }),
     }
 }
 
-fn component_config(component: &Component) -> wire::ComponentConfig {
-    let processors = component.limits.get("go_max_procs").and_then(serde_json::Value::as_u64);
+fn component_config(limits: &Map<String, Value>) -> wire::ComponentConfig {
+    let processors = limits.get("go_max_procs").and_then(Value::as_u64);
     wire::ComponentConfig {
         limits: Some(wire::Limits {
-            source: Some(to_struct(&component.limits)),
+            source: Some(to_struct(limits)),
             go_max_procs: processors.unwrap_or_default(),
         }),
         tracing: None,

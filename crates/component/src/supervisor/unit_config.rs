@@ -110,14 +110,14 @@ mod tests {
     use super::*;
     use crate::value::from_struct;
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().expect("a map")
     }
 
     #[test]
     fn an_input_keeps_what_is_for_the_component_alone() {
         let config = input(
-            &map(json!({
+            &map(&json!({
                 "id": "x", "type": "alias", "use_output": "default", "enabled": true, "log_level": "debug",
                 "_runtime_experimental": "process", "data_stream.namespace": "default", "revision": 4,
                 "Meta": {"package": {"name": "p", "version": "1.0.0"}},
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn an_output_has_a_type_and_no_name() {
         let config =
-            output(&map(json!({"type": "elasticsearch", "enabled": true, "hosts": ["h"], "id": "o"})));
+            output(&map(&json!({"type": "elasticsearch", "enabled": true, "hosts": ["h"], "id": "o"})));
         assert_eq!((config.r#type.as_str(), config.id.as_str()), ("elasticsearch", ""));
         let source = Value::Object(from_struct(&config.source.expect("a source")));
         assert_eq!(source, json!({"type": "elasticsearch", "hosts": ["h"], "id": "o"}));

@@ -126,9 +126,22 @@ pub struct MonitoringHttp {
     /// The port it listens on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Anything else, as it was given.
+    /// How what it tells is gathered: `{"enabled": true}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<MonitoringBuffer>,
+    /// Anything else, as it was given once.
     #[serde(flatten)]
+    #[schemars(skip)]
     pub rest: Map<String, Value>,
+}
+
+/// How what an agent's monitoring endpoint tells is gathered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MonitoringBuffer {
+    /// Whether a history of it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
 }
 
 /// How agents collect diagnostics and upload them.
@@ -137,10 +150,29 @@ pub struct MonitoringHttp {
 pub struct MonitoringDiagnostics {
     /// How often they do: `{"interval": "1m", "burst": 1}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DiagnosticsLimit>")]
     pub limit: Option<Map<String, Value>>,
     /// How long they try: `{"max_retries": 10, "init_dur": "1s", "max_dur": "1m"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DiagnosticsUploader>")]
     pub uploader: Option<Map<String, Value>>,
+}
+
+/// [`MonitoringDiagnostics::limit`], as it is described.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "numbers are kept as they were written")]
+struct DiagnosticsLimit {
+    interval: Option<String>,
+    burst: Option<f64>,
+}
+
+/// [`MonitoringDiagnostics::uploader`], as it is described.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "numbers are kept as they were written")]
+struct DiagnosticsUploader {
+    max_retries: Option<f64>,
+    init_dur: Option<String>,
+    max_dur: Option<String>,
 }
 
 /// A version that a share of the agents is upgraded to by itself.

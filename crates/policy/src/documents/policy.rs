@@ -35,6 +35,9 @@ pub struct DeployedPolicy {
     /// in its data names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<BTreeSet<String>>,
+    /// The outputs that each agent gets keys of its own for: their ids by the names that agents know them by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_keys: BTreeMap<String, String>,
     /// What it was composed of: revisions in the store, by kind and id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub made_of: BTreeMap<String, u64>,

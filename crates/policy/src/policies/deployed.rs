@@ -129,7 +129,15 @@ impl DeployedPolicies {
     /// # Errors
     /// See [`WriteError`].
     pub async fn delete(&self, id: &str) -> Result<(), WriteError> {
-        self.heads.delete(id, Expect::Any, None).await?;
+        self.delete_as(id, Expect::Any).await
+    }
+
+    /// The same, if the head is as it is expected.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub async fn delete_as(&self, id: &str, expect: Expect) -> Result<(), WriteError> {
+        self.heads.delete(id, expect, None).await?;
         self.remove_parts(id, None).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fleet_store::{
-    Collection, Error, Expect, Listing, Revision, Store, Typed, TypedChange, Versioned, WriteError,
+    Collection, Error, Expect, LeaseId, Listing, Revision, Store, Typed, TypedChange, Versioned, WriteError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -86,7 +86,21 @@ where
     /// # Errors
     /// See [`WriteError`].
     pub async fn put(&self, id: &str, value: T, expect: Expect) -> Result<Arc<Versioned<T>>, WriteError> {
-        let revision = self.documents.put(id, &value, expect, None, None).await?;
+        self.put_while_held(id, value, expect, None).await
+    }
+
+    /// Writes a document as long as a lease is held: afterwards it is certainly not written.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn put_while_held(
+        &self,
+        id: &str,
+        value: T,
+        expect: Expect,
+        lease: Option<LeaseId>,
+    ) -> Result<Arc<Versioned<T>>, WriteError> {
+        let revision = self.documents.put(id, &value, expect, None, lease).await?;
         Ok(self.admit(Versioned { id: id.to_owned(), revision, value }))
     }
 

@@ -52,7 +52,10 @@ pub(in crate::cli) async fn logs(globals: &Globals, arguments: &Logs) -> Outcome
     for line in last {
         say(&line);
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         while file.read_line(&mut line)? > 0 {
             // What has no end yet is still being written.
@@ -66,7 +69,6 @@ pub(in crate::cli) async fn logs(globals: &Globals, arguments: &Logs) -> Outcome
         }
         file = followed(file, &path)?;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, super::super::Failure> {

@@ -1,6 +1,6 @@
 //! The functions of conditions.
 
-use regex_lite::RegexBuilder;
+use regex::RegexBuilder;
 use serde_json::{Number, Value};
 
 use super::eval::{EvalError, arithmetic, kind, same};

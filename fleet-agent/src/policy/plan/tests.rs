@@ -20,8 +20,8 @@ fn planned(value: Value) -> Plan {
     plan(&map(value), &facts()).unwrap()
 }
 
-fn with_inputs(inputs: Value) -> Value {
-    json!({"id": "p", "revision": 3, "outputs": {"default": {"type": "file", "path": "/tmp/${agent.id}"}}, "inputs": inputs})
+fn with_inputs(inputs: impl Into<Value>) -> Value {
+    json!({"id": "p", "revision": 3, "outputs": {"default": {"type": "file", "path": "/tmp/${agent.id}"}}, "inputs": inputs.into()})
 }
 
 #[test]
@@ -134,6 +134,32 @@ fn settings_of_the_wrong_kind_are_told_and_taken_as_unset() {
     );
 }
 
+#[test]
+fn the_own_log_is_an_input_when_the_policy_wants_it() {
+    let policy = |monitoring: Value| {
+        json!({"id": "p", "revision": 1, "agent": {"monitoring": monitoring},
+        "outputs": {"default": {"type": "file"}}})
+    };
+    let log = std::path::Path::new("/var/log/x.ndjson");
+    for (monitoring, is_there) in [
+        (json!({"enabled": true, "logs": true, "namespace": "n"}), true),
+        (json!({"enabled": true, "logs": false}), false),
+        (json!({"enabled": false, "logs": true}), false),
+        (json!({"enabled": true, "logs": true, "use_output": "other"}), false),
+    ] {
+        let mut plan = planned(policy(monitoring.clone()));
+        plan.add_own_log(log);
+        assert_eq!(plan.inputs.len(), usize::from(is_there), "{monitoring}");
+    }
+}
+
+#[test]
+fn a_collector_that_does_not_run_is_told() {
+    let plan =
+        planned(json!({"id": "p", "revision": 1, "receivers": {"otlp": {}}, "service": {"pipelines": {}}}));
+    assert_eq!(plan.broken[0].kind, "otelcol");
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -183,7 +209,7 @@ proptest! {
         policy.insert("revision".to_owned(), 1.into());
         if let Ok(plan) = plan(&policy, &facts()) {
             let given = policy.get("inputs").and_then(Value::as_array).map_or(0, Vec::len);
-            let outputs = plan.broken.iter().filter(|broken| broken.reason.starts_with("outputs.")).count();
+            let outputs = plan.broken.iter().filter(|broken| broken.reason.starts_with("outputs.") || broken.kind == "otelcol").count();
             let off = plan.findings.iter().filter(|finding| finding.message.starts_with("this input is")
                 || finding.message.starts_with("none of")).count();
             prop_assert_eq!(plan.inputs.len() + plan.broken.len() - outputs + off, given);

@@ -1,5 +1,6 @@
 //! Storing what is asked, and changing the agents that it is about.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_policy::actions::reference;
@@ -21,6 +22,9 @@ use crate::upkeep::sign_action;
 /// No more agents than this are changed before it is answered. More are changed after that.
 const FEW: usize = 1_000;
 
+/// So many texts of one action are kept secret.
+const MOST_SECRETS: usize = 100;
+
 /// What agents are asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -33,8 +37,8 @@ pub(super) struct Asked {
     pub(super) input_type: String,
     pub(super) timeout: Option<i64>,
     pub(super) signed: Option<Signed>,
-    /// A text in `data` that only the agents are to see.
-    pub(super) secret: Option<String>,
+    /// Texts in `data` that only the agents are to see, beside addresses with credentials in them.
+    pub(super) secrets: Vec<String>,
     pub(super) refused: Refused,
     /// For a kind that agents are not told of: it has been done.
     pub(super) is_done: bool,
@@ -52,7 +56,7 @@ impl Asked {
             input_type: String::new(),
             timeout: None,
             signed: None,
-            secret: None,
+            secrets: Vec::new(),
             refused,
             is_done: false,
         }
@@ -117,14 +121,22 @@ impl Management {
         asked: &mut Asked,
         signed: Option<&mut Signed>,
     ) -> Result<Vec<SecretReference>, ApiError> {
-        let (Some(secret), Some(data)) = (asked.secret.take(), &mut asked.data) else {
-            return Ok(Vec::new());
-        };
-        let id = self.fleet.secrets.create(&secret).await?;
-        replace(data, &secret, &reference(&id));
-        let mut references = vec![SecretReference { id }];
-        // What is signed holds it too.
-        if let Some(signed) = signed {
+        let Some(data) = &mut asked.data else { return Ok(Vec::new()) };
+        let mut texts: BTreeSet<String> = std::mem::take(&mut asked.secrets).into_iter().collect();
+        add_texts(data, &|text| has_credentials(text), &mut texts);
+        texts.retain(|text| !text.is_empty());
+        if texts.len() > MOST_SECRETS {
+            let text = format!("[request body]: more than {MOST_SECRETS} texts that must be kept secret");
+            return Err(ApiError::BadRequest(text));
+        }
+        let mut references = Vec::with_capacity(texts.len() + 1);
+        for text in texts {
+            let id = self.fleet.secrets.create(&text).await?;
+            replace(data, &text, &reference(&id));
+            references.push(SecretReference { id });
+        }
+        // What is signed holds them too.
+        if let Some(signed) = signed.filter(|_| !references.is_empty()) {
             let id = self.fleet.secrets.create(&signed.data).await?;
             signed.data = reference(&id);
             references.push(SecretReference { id });
@@ -198,6 +210,27 @@ impl Management {
         let signed = sign_action(&self.fleet.signer, asked.kind, action_id, asked.data.as_ref());
         signed.map(Some).map_err(|error| ApiError::Internal(Box::new(error)))
     }
+}
+
+/// Adds the texts in `value` that are `wanted`.
+pub(super) fn add_texts(value: &Value, wanted: &dyn Fn(&str) -> bool, to: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if wanted(text) => {
+            to.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_texts(item, wanted, to)),
+        Value::Object(members) => members.values().for_each(|member| add_texts(member, wanted, to)),
+        _ => {}
+    }
+}
+
+/// Whether it is an address with a user, or with a query, which is where signed addresses have their signature.
+fn has_credentials(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let is_scheme =
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    is_scheme && (authority.contains('@') || rest.contains('?'))
 }
 
 /// Puts `to` where the text `from` stands.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
+use crate::management::fields::bad;
 
 /// So many refusals are kept with an action. More are counted.
 const MOST_REFUSALS: usize = 10;
@@ -24,6 +25,21 @@ const READ_TOGETHER: usize = 100;
 pub(super) enum Chosen {
     Ids(BTreeSet<String>),
     Query(String),
+}
+
+impl Chosen {
+    /// Whoever leaves it empty forgot something: that must not be all agents there are.
+    fn check(&self) -> Result<(), ApiError> {
+        let is_empty = match self {
+            Chosen::Ids(ids) => ids.is_empty(),
+            Chosen::Query(query) => query.trim().is_empty(),
+        };
+        if is_empty {
+            let text = "ids of agents, or a query, are needed: say \"*\" for all agents";
+            return Err(bad("agents", text));
+        }
+        Ok(())
+    }
 }
 
 /// The agents that are asked, and those that are not after all.
@@ -83,6 +99,7 @@ impl Management {
         caller: &Caller,
         mut check: impl FnMut(&Seen<'_>) -> Result<T, String>,
     ) -> Result<Picked<T>, ApiError> {
+        chosen.check()?;
         if let Chosen::Ids(ids) = chosen {
             self.fleet.agents.learn(ids.iter().map(String::as_str)).await?;
         }

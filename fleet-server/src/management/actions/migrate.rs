@@ -1,5 +1,7 @@
 //! Letting agents enrol with another server.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_policy::agents::Seen;
@@ -11,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::ask::add_texts;
 use super::{ActionAnswer, Asked, Chosen, Picked};
 use crate::management::Management;
 use crate::management::caller::Caller;
@@ -130,8 +133,11 @@ impl Management {
             data["settings"] = settings.into();
         }
         let agents = picked.ids();
+        // Headers, keys and passphrases of the way there are among the settings: none of them is for others to read.
+        let mut secrets = BTreeSet::from([asked.enrollment_token]);
+        add_texts(&data["settings"], &|_| true, &mut secrets);
         let asked = Asked {
-            secret: Some(asked.enrollment_token),
+            secrets: secrets.into_iter().collect(),
             ..Asked::new(ActionType::Migrate, Some(data), picked.refused)
         };
         self.ask(asked, agents, caller).await

@@ -110,8 +110,9 @@ impl Management {
             data["user_info"] = json!(user);
         }
         let agents = picked.ids();
+        let secrets = secret.into_iter().collect();
         let asked =
-            Asked { secret, ..Asked::new(ActionType::PrivilegeLevelChange, Some(data), picked.refused) };
+            Asked { secrets, ..Asked::new(ActionType::PrivilegeLevelChange, Some(data), picked.refused) };
         self.ask(asked, agents, caller).await
     }
 }

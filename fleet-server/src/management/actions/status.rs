@@ -19,7 +19,7 @@ use super::row::{ActionError, ActionRow, Parts};
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
-use crate::management::input::Params;
+use crate::management::input::{AtLeast, Params};
 
 /// The most actions of a page.
 const LARGEST_PAGE: usize = 10_000;
@@ -31,9 +31,9 @@ const MOST_ERRORS: usize = 100;
 #[serde(rename_all = "camelCase", default)]
 pub(in crate::management) struct StatusQuery {
     /// Counts from 0.
-    page: Option<usize>,
+    page: Option<AtLeast<0>>,
     /// 20 unless something else is asked for.
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
     /// Only those that were asked for before: a moment, or the end of a day.
     date: Option<String>,
     /// Only so many, the latest.
@@ -79,14 +79,14 @@ pub(in crate::management) async fn status(
     Params(asked): Params<StatusQuery>,
 ) -> Result<Json<StatusAnswer>, ApiError> {
     let errors = asked.error_size.unwrap_or(5).min(MOST_ERRORS);
-    let size = asked.per_page.unwrap_or(20).min(LARGEST_PAGE);
+    let size = asked.per_page.map_or(20, AtLeast::get).min(LARGEST_PAGE);
     let end = asked.date.as_deref().map(end_of).transpose()?;
     let (mut subjects, cancelled) = management.subjects(&caller);
     subjects.retain(|(at, _, _)| end.is_none_or(|end| *at < end));
     // What was asked for last stands first.
     subjects.sort_by_key(|subject| std::cmp::Reverse((subject.0, subject.1)));
     subjects.truncate(asked.latest.unwrap_or(usize::MAX));
-    let skip = asked.page.unwrap_or(0).saturating_mul(size);
+    let skip = asked.page.map_or(0, AtLeast::get).saturating_mul(size);
     let page: Vec<_> = subjects.into_iter().skip(skip).take(size).collect();
     let now = management.now();
     let reached = management.reached(&page, errors);

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use fleet_access::documents::EnrollmentKey;
 use fleet_access::rights::Right;
 use fleet_policy::documents::{AgentPolicy, DEFAULT_INACTIVITY_TIMEOUT};
 use fleet_policy::version::Version;
@@ -11,22 +12,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Item, KIND, Shown};
-use crate::deployment::revisions;
+use crate::claims::Taken;
+use crate::deployment::Cleared;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
+use crate::management::fields::{self, new_id};
 use crate::management::input::{Input, Params};
+use crate::management::names::Named;
 use crate::management::references::name_nothing_by_empty_texts;
-use crate::management::{Management, enrollment_keys, uninstall_tokens};
+use crate::management::{Management, enrollment_keys};
 
 /// The id of the policy that is made at the first start.
 const FIRST: &str = "default";
+/// Who makes it.
+const AUTHOR: &str = "fleet-server";
 /// The largest policy in bytes of JSON, its integrations apart: the document of each revision holds it, and their ids.
 const LARGEST: usize = 512 * 1024;
-/// The longest name in bytes.
-const LONGEST_NAME: usize = 256;
 
 /// Fields that are set by the server, or mean something to the original alone. What `GET` gives, `PUT` takes.
-const IGNORED: [&str; 22] = [
+pub(super) const IGNORED: [&str; 22] = [
     "id",
     "force",
     "revision",
@@ -79,25 +83,13 @@ pub(super) struct Copy {
     description: Option<String>,
 }
 
-fn is_id(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.#".contains(&byte);
-    !id.is_empty() && id.len() <= 128 && id.bytes().all(allowed)
-}
-
 pub(super) async fn create(
     State(management): State<Management>,
     caller: Caller,
     Params(CreateQuery { sys_monitoring }): Params<CreateQuery>,
     Input(body): Input<Map<String, Value>>,
 ) -> Answer<Item<Shown>> {
-    let id = match body.get("id") {
-        None | Some(Value::Null) => uuid::Uuid::new_v4().to_string(),
-        Some(Value::String(id)) if is_id(id) => id.clone(),
-        Some(_) => {
-            let text = "[request body.id]: up to 128 letters, digits, - _ . #";
-            return Err(ApiError::BadRequest(text.to_owned()));
-        }
-    };
+    let id = new_id(&body)?;
     for field in ["name", "namespace"] {
         if body.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(ApiError::BadRequest(format!("[request body.{field}]: a text is needed")));
@@ -106,31 +98,106 @@ pub(super) async fn create(
     let empty = AgentPolicy { id, inactivity_timeout: DEFAULT_INACTIVITY_TIMEOUT, ..AgentPolicy::default() };
     let mut policy = edited(&empty, &body)?;
     management.check_references(&policy, None).await?;
-    check_name(&management, &policy)?;
     policy.revision = 1;
     stamp(&management, &mut policy, caller.name());
-    add(&management, &policy).await?;
-    caller.changed(KIND, &policy.id, None, Some(json!(policy)));
-    if sys_monitoring {
-        management.add_system(&policy, &caller).await?;
-        policy = management.find_policy(&policy.id).await?.value;
-    }
+    management.require_no_policy(&policy.id).await?;
+    let mut taken = management.take_policy(&policy.name, &policy.id).await?;
+    let integrations = management.begin_policy(&policy, sys_monitoring, &mut taken, &caller).await;
+    let policy = management.add_policy(policy, integrations, taken, &caller).await?;
     Ok(Json(Item { item: management.shown(policy, 0, true).await? }))
 }
 
-/// Stores a new policy, ships it, and makes its first enrolment key.
-async fn add(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
-    match management.deployer.policies().put(&policy.id, policy.clone(), Expect::Absent).await {
-        Ok(_) => {}
-        Err(WriteError::Conflict { .. }) => {
-            let text = format!("an agent policy with id {} exists already", policy.id);
-            return Err(ApiError::Conflict(text));
-        }
-        Err(error) => return Err(error.into()),
+fn exists(id: &str) -> ApiError {
+    ApiError::Conflict(format!("an agent policy with id {id} exists already"))
+}
+
+/// Tells the audit trail what went with a policy.
+fn tell(caller: &Caller, cleared: Vec<Cleared>) {
+    for one in cleared {
+        caller.changed(one.kind, one.object, Some(one.before), one.after);
     }
-    management.deployer.ship(policy).await?;
-    enrollment_keys::make(management, &policy.id, "Default", None, None).await?;
-    Ok(())
+}
+
+impl Management {
+    async fn require_no_policy(&self, id: &str) -> Result<(), ApiError> {
+        match self.deployer.policies().read(id).await? {
+            Some(_) => Err(exists(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what a new policy is to have from the beginning. Returns its integrations.
+    async fn begin_policy(
+        &self,
+        policy: &AgentPolicy,
+        sys_monitoring: bool,
+        taken: &mut Taken,
+        caller: &Caller,
+    ) -> Result<Vec<String>, ApiError> {
+        // What a policy of this id left behind must not become a part of the new one.
+        tell(caller, self.deployer.clear(&policy.id, &[]).await?);
+        Ok(match sys_monitoring {
+            true => vec![self.make_system(policy, taken, caller).await?],
+            false => Vec::new(),
+        })
+    }
+
+    /// Makes the first enrolment key of a new policy, stores the policy with its integrations, which are written
+    /// already, and ships it. The policy is written last: a server that ends before has made nothing, and what it
+    /// has written is cleared away.
+    async fn add_policy(
+        &self,
+        mut policy: AgentPolicy,
+        integrations: Result<Vec<String>, ApiError>,
+        taken: Taken,
+        caller: &Caller,
+    ) -> Result<AgentPolicy, ApiError> {
+        let id = policy.id.clone();
+        let made = match integrations {
+            Ok(integrations) => {
+                policy.package_policies = integrations;
+                enrollment_keys::make(self, &id, "Default", None, None).await
+            }
+            Err(error) => Err(error),
+        };
+        let key = match made {
+            Ok(key) => key,
+            Err(error) => {
+                taken.leave().await;
+                return Err(error);
+            }
+        };
+        let policies = self.deployer.policies();
+        let lease = Some(taken.lease());
+        match policies.put_while_held(&id, policy.clone(), Expect::Absent, lease).await {
+            Ok(_) => taken.settle().await,
+            Err(error @ (WriteError::Conflict { .. } | WriteError::LeaseLost)) => {
+                taken.leave().await;
+                self.unmake(&policy, &key).await;
+                let is_taken = matches!(error, WriteError::Conflict { .. });
+                return Err(if is_taken { exists(&id) } else { error.into() });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        caller.changed(enrollment_keys::KIND, &key.id, None, Some(enrollment_keys::told(&key)));
+        caller.changed(KIND, &id, None, Some(json!(policy)));
+        self.deployer.ship(&policy).await?;
+        Ok(policy)
+    }
+
+    /// Takes back what was written for a policy that is not made after all. What fails is cleared away later, if no
+    /// policy has the id.
+    async fn unmake(&self, policy: &AgentPolicy, key: &EnrollmentKey) {
+        let found = self.fleet.enrollment.find(&key.id).await;
+        if let Ok(Some(found)) = found {
+            drop(self.fleet.enrollment.delete(&key.id, found.revision).await);
+        }
+        for id in &policy.package_policies {
+            if let Ok(revision) = self.fleet.integrations.documents.delete(id, Expect::Any, None).await {
+                self.fleet.integrations.rows.forget(id, revision);
+            }
+        }
+    }
 }
 
 fn stamp(management: &Management, policy: &mut AgentPolicy, author: &str) {
@@ -138,22 +205,13 @@ fn stamp(management: &Management, policy: &mut AgentPolicy, author: &str) {
     author.clone_into(&mut policy.updated_by);
 }
 
-/// Two policies of one name are told apart by nobody.
-pub(super) fn check_name(management: &Management, policy: &AgentPolicy) -> Result<(), ApiError> {
-    let all = management.deployer.policies().all();
-    let taken = all.values().find(|other| other.value.name == policy.name && other.id != policy.id);
-    match taken {
-        None => Ok(()),
-        Some(other) => Err(ApiError::Conflict(format!(
-            "[request body.name]: agent policy {} has the name {:?} already",
-            other.id, policy.name
-        ))),
-    }
-}
-
 /// Makes a first policy if there is none. Returns its enrolment key.
 pub(in crate::management) async fn ensure_first(management: &Management) -> Result<Option<String>, ApiError> {
-    if !management.deployer.policies().refresh().await?.is_empty() {
+    let known = management.deployer.policies().refresh().await?;
+    if let Some(first) = known.get(FIRST) {
+        return ensure_key(management, &first.value).await;
+    }
+    if !known.is_empty() {
         return Ok(None);
     }
     let mut policy = AgentPolicy {
@@ -165,7 +223,7 @@ pub(in crate::management) async fn ensure_first(management: &Management) -> Resu
         revision: 1,
         ..AgentPolicy::default()
     };
-    stamp(management, &mut policy, "fleet-server");
+    stamp(management, &mut policy, AUTHOR);
     match management.deployer.policies().put(FIRST, policy.clone(), Expect::Absent).await {
         Ok(_) => {}
         // Another server is faster.
@@ -173,7 +231,17 @@ pub(in crate::management) async fn ensure_first(management: &Management) -> Resu
         Err(error) => return Err(error.into()),
     }
     management.deployer.ship(&policy).await?;
-    let key = enrollment_keys::make(management, FIRST, "Default", None, None).await?;
+    ensure_key(management, &policy).await
+}
+
+/// Makes a key for the first policy, if it has never had one: the server that made the policy may have ended before
+/// it came to that. Returns what agents send.
+async fn ensure_key(management: &Management, first: &AgentPolicy) -> Result<Option<String>, ApiError> {
+    let has_key = management.fleet.enrollment.all().iter().any(|key| key.value.policy_id == first.id);
+    if has_key || first.revision != 1 || first.updated_by != AUTHOR {
+        return Ok(None);
+    }
+    let key = enrollment_keys::make(management, &first.id, "Default", None, None).await?;
     Ok(enrollment_keys::text(management, &key))
 }
 
@@ -185,9 +253,9 @@ pub(super) async fn update(
 ) -> Answer<Item<Shown>> {
     caller.require_on(Right::WritePolicies, &id)?;
     let found = management.find_policy(&id).await?;
-    require_unmanaged(&found.value, body.get("force") == Some(&Value::Bool(true)))?;
+    require_unmanaged(&found.value, fields::force(&body)?)?;
     // Who says what revision they edited is told when it is not that one any more.
-    if let Some(revision) = body.get("revision").and_then(Value::as_u64)
+    if let Some(revision) = fields::revision(&body)?
         && revision != found.value.revision
     {
         return Err(ApiError::Changed {
@@ -204,13 +272,17 @@ pub(super) async fn update(
         return Ok(Json(Item { item: management.shown(policy, agents, true).await? }));
     }
     management.check_references(&policy, Some(&found.value)).await?;
-    if policy.name != found.value.name {
-        check_name(&management, &policy)?;
-    }
+    let is_renamed = policy.name != found.value.name;
+    let taken = match is_renamed {
+        true => Some(management.take_name(Named::AgentPolicy, &policy.name, &id).await?),
+        false => None,
+    };
     policy.revision = found.value.revision + 1;
     stamp(&management, &mut policy, caller.name());
-    let expect = Expect::Revision(found.revision);
-    match management.deployer.policies().put(&id, policy.clone(), expect).await {
+    let (expect, lease) = (Expect::Revision(found.revision), taken.as_ref().map(Taken::lease));
+    let written = management.deployer.policies().put_while_held(&id, policy.clone(), expect, lease).await;
+    management.named(taken, written.as_ref().err()).await;
+    match written {
         Ok(_) => {}
         Err(WriteError::Conflict { .. }) => {
             let current = management.find_policy(&id).await?.value;
@@ -218,6 +290,9 @@ pub(super) async fn update(
             return Err(ApiError::Changed { text, current: json!(current) });
         }
         Err(error) => return Err(error.into()),
+    }
+    if is_renamed {
+        management.release_name(Named::AgentPolicy, &found.value.name, &id).await;
     }
     management.deployer.ship(&policy).await?;
     caller.changed(KIND, &id, Some(json!(found.value)), Some(json!(policy)));
@@ -243,11 +318,10 @@ pub(super) async fn copy(
         ..found.clone()
     };
     check(&policy)?;
-    check_name(&management, &policy)?;
     stamp(&management, &mut policy, caller.name());
-    add(&management, &policy).await?;
-    let policy = management.copy_integrations(&found, policy, &caller).await?;
-    caller.changed(KIND, &policy.id, None, Some(json!(policy)));
+    let mut taken = management.take_policy(&policy.name, &policy.id).await?;
+    let integrations = management.copy_integrations(&found, &policy, &mut taken, &caller).await;
+    let policy = management.add_policy(policy, integrations, taken, &caller).await?;
     Ok(Json(Item { item: management.shown(policy, 0, true).await? }))
 }
 
@@ -265,12 +339,10 @@ pub(super) async fn remove(
         return Err(ApiError::BadRequest(text));
     }
     management.deployer.policies().delete(&id, Expect::Revision(found.revision)).await?;
-    management.deployer.deployed().delete(&id).await?;
-    management.remove_integrations_of(&found.value).await?;
-    enrollment_keys::revoke_all_of(&management, &id).await?;
-    uninstall_tokens::forget(&management.fleet, &id).await?;
-    revisions::forget(&management.fleet.store, &id).await?;
     caller.changed(KIND, &id, Some(json!(found.value)), None);
+    // If that fails, or this server ends now, another does it.
+    tell(&caller, management.deployer.clear(&id, &found.value.package_policies).await?);
+    management.release_name(Named::AgentPolicy, &found.value.name, &id).await;
     Ok(Json(Removed { id, name: found.value.name }))
 }
 
@@ -289,10 +361,6 @@ pub(super) fn edited(before: &AgentPolicy, body: &Map<String, Value>) -> Result<
         if IGNORED.contains(&key.as_str()) {
             continue;
         }
-        if !is_field(key) {
-            let text = format!("[request body.{key}]: there is no such field");
-            return Err(ApiError::BadRequest(text));
-        }
         // `null` is the default again.
         if given.is_null() {
             value.as_object_mut().map(|fields| fields.remove(key));
@@ -310,12 +378,6 @@ pub(super) fn edited(before: &AgentPolicy, body: &Map<String, Value>) -> Result<
     Ok(policy)
 }
 
-/// Whether a policy has such a field: what is misspelt must not be lost.
-fn is_field(key: &str) -> bool {
-    let schema = schemars::schema_for!(AgentPolicy);
-    schema.get("properties").and_then(|fields| fields.get(key)).is_some()
-}
-
 fn check(policy: &AgentPolicy) -> Result<(), ApiError> {
     let bad = |field: &str, text: &str| Err(ApiError::BadRequest(format!("[request body.{field}]: {text}")));
     let ids: usize = policy.package_policies.iter().map(|id| id.len() + 3).sum();
@@ -324,9 +386,7 @@ fn check(policy: &AgentPolicy) -> Result<(), ApiError> {
         let text = format!("[request body{field}]: the policy comes to more than {} KiB", LARGEST / 1024);
         return Err(ApiError::BadRequest(text));
     }
-    if policy.name.trim().is_empty() || policy.name.len() > LONGEST_NAME {
-        return bad("name", "1 to 256 bytes are needed");
-    }
+    fields::check_name("name", &policy.name)?;
     if !is_namespace(&policy.namespace) {
         return bad(
             "namespace",

@@ -6,17 +6,21 @@ use fleet_access::rights::Right;
 use fleet_policy::diff::{Difference, differences};
 use fleet_policy::documents::AgentPolicy;
 use fleet_policy::timestamp::Timestamp;
+use fleet_store::LeaseId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Answer, Item, KIND, Shown};
+use crate::claims::Taken;
+use crate::deployment::Announced;
 use crate::deployment::revisions::{self, Revision};
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::catalogue::{DocumentPage, Items};
 use crate::management::error::ApiError;
 use crate::management::input::Params;
+use crate::management::names::Named;
 use crate::management::routes::{Routes, get, post};
 
 /// Fields that each revision has of its own: that they differ says nothing.
@@ -184,12 +188,43 @@ async fn roll_back(
     let (old, integrations) = whole(&management, &id, revision).await?;
     management.require_rights_to_restore(&before, &integrations, &caller).await?;
     management.check_restored(revision, &old.agent_policy, &integrations).await?;
-    super::edit::check_name(&management, &old.agent_policy)?;
-    let listed = management.restore_integrations(&old, integrations, &caller).await?;
-    let wanted = old.agent_policy;
-    let policy = management
-        .deployer
-        .renew(&id, caller.name(), |policy| {
+    let integration_names = management.names_to_restore(&integrations).await?;
+    let mut names: Vec<(Named, &str, &str)> =
+        integration_names.iter().map(|(name, id)| (Named::Integration, &**name, &**id)).collect();
+    let is_renamed = old.agent_policy.name != before.name;
+    if is_renamed {
+        names.push((Named::AgentPolicy, &old.agent_policy.name, &id));
+    }
+    let taken = if names.is_empty() { None } else { Some(management.take_names(&names).await?) };
+    let lease = taken.as_ref().map(Taken::lease);
+    let restored = management.take_back(&id, old, integrations, lease, &caller).await;
+    match (taken, &restored) {
+        (Some(taken), Ok(_)) => taken.settle().await,
+        // How far it came is unknown: whoever wants one of the names finds out.
+        (Some(_), Err(_)) | (None, _) => {}
+    }
+    let policy = restored?;
+    if is_renamed {
+        management.release_name(Named::AgentPolicy, &before.name, &id).await;
+    }
+    caller.changed(KIND, &id, Some(json!(before)), Some(json!(policy)));
+    let agents = management.count_agents_of(&id);
+    Ok(Json(Item { item: management.shown(policy, agents, true).await? }))
+}
+
+impl Management {
+    /// Makes a policy and its integrations what they were, and ships it.
+    async fn take_back(
+        &self,
+        id: &str,
+        old: Revision,
+        integrations: Vec<Value>,
+        lease: Option<LeaseId>,
+        caller: &Caller,
+    ) -> Result<AgentPolicy, ApiError> {
+        let listed = self.restore_integrations(&old, integrations, lease, caller).await?;
+        let wanted = old.agent_policy;
+        let announced = self.deployer.announce_while_held(id, caller.name(), lease, |policy| {
             let restored = AgentPolicy {
                 revision: policy.revision,
                 updated_at: policy.updated_at,
@@ -200,9 +235,11 @@ async fn roll_back(
             let differs = listed.changed || *policy != restored;
             *policy = restored;
             differs
-        })
-        .await?;
-    caller.changed(KIND, &id, Some(json!(before)), Some(json!(policy)));
-    let agents = management.count_agents_of(&id);
-    Ok(Json(Item { item: management.shown(policy, agents, true).await? }))
+        });
+        let announced = announced.await?;
+        if let Announced::Next(policy) = &announced {
+            self.deployer.ship(policy).await?;
+        }
+        Ok(announced.into_policy())
+    }
 }

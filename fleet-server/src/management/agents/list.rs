@@ -17,7 +17,7 @@ use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::catalogue::SortOrder;
 use crate::management::error::ApiError;
-use crate::management::input::{Input, Params};
+use crate::management::input::{AtLeast, Input, Params};
 
 /// The most agents of a page. There is no limit to the pages.
 const LARGEST_PAGE: usize = 10_000;
@@ -29,9 +29,9 @@ const MOST_ACTIONS: usize = 1_000;
 #[serde(rename_all = "camelCase", default)]
 pub(in crate::management) struct ListQuery {
     /// Counts from 1.
-    page: Option<usize>,
+    page: Option<AtLeast<1>>,
     /// 20 unless something else is asked for; at most 10 000.
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<0>>,
     /// Where the last page ended: its `nextCursor`. Pages that are asked for so meet every agent once, whatever
     /// changes meanwhile.
     cursor: Option<String>,
@@ -96,7 +96,7 @@ impl ListQuery {
     }
 
     fn per_page(&self) -> Result<usize, ApiError> {
-        match self.per_page.unwrap_or(20) {
+        match self.per_page.map_or(20, AtLeast::get) {
             // Scripts ask so for the counts alone.
             size @ 0..=LARGEST_PAGE => Ok(size),
             _ => Err(bad("perPage", &format!("a page has at most {LARGEST_PAGE} agents: ask for several"))),
@@ -124,7 +124,7 @@ impl ListQuery {
             })?,
             (None, None) => return Ok(None),
         };
-        if self.page.is_some_and(|page| page > 1) {
+        if self.page.is_some_and(|page| page.get() > 1) {
             return Err(bad("page", "page and cursor exclude each other"));
         }
         let is_text =
@@ -157,7 +157,7 @@ pub(super) async fn list(
         policies: policies.as_ref(),
     };
     let (order, take) = (asked.order()?, asked.per_page()?);
-    let number = asked.page.unwrap_or(1).max(1);
+    let number = asked.page.map_or(1, AtLeast::get);
     let after = asked.after(order)?;
     let skip = (number - 1).saturating_mul(take);
     let request = PageRequest { order, after, skip, take };

@@ -87,7 +87,8 @@ pub(in crate::management) struct SettingsBody {
 }
 
 /// Settings of a package that are not here to be set.
-const OTHERS: [&str; 2] = ["namespace_customization_enabled_for", "namespaceCustomizationEnabledFor"];
+pub(super) const OTHERS: [&str; 2] =
+    ["namespace_customization_enabled_for", "namespaceCustomizationEnabledFor"];
 
 /// Changes the settings of an installed package.
 pub(super) async fn set(

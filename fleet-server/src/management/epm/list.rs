@@ -12,7 +12,7 @@ use super::shapes::{InstallationInfo, Status, saved_object};
 use crate::management::Management;
 use crate::management::catalogue::SortOrder;
 use crate::management::error::ApiError;
-use crate::management::input::Params;
+use crate::management::input::{AtLeast, Params};
 use crate::packages::registry::Category;
 use crate::packages::summary::{Picture, Summary};
 use crate::packages::{Available, InstallSource};
@@ -66,7 +66,13 @@ struct Count {
 }
 
 impl ListItem {
-    fn of(available: Available, query: &ListQuery, counts: &HashMap<String, usize>) -> ListItem {
+    fn of(
+        management: &Management,
+        available: Available,
+        query: &ListQuery,
+        counts: &HashMap<String, usize>,
+    ) -> ListItem {
+        let engines = management.engines_that_have(&available.summary.name);
         let record = available.installed.as_ref();
         let shows_status = query.exclude_install_status != Some(true);
         let shown = record.filter(|_| shows_status);
@@ -76,8 +82,8 @@ impl ListItem {
             source: available.source,
             latest_version: available.latest,
             status: shows_status.then(|| Status::of(record)),
-            installation_info: shown.map(InstallationInfo::from),
-            saved_object: shown.map(saved_object),
+            installation_info: shown.map(|record| InstallationInfo::of(record, &engines)),
+            saved_object: shown.map(|record| saved_object(record, &engines)),
             package_policies_info: query.with_package_policies_count.unwrap_or(false).then(count),
             summary: available.summary,
         }
@@ -94,7 +100,7 @@ pub(super) async fn list(
         available.retain(|one| one.summary.all_categories().contains(category));
     }
     let counts = count_uses(&management);
-    let items = available.into_iter().map(|one| ListItem::of(one, &query, &counts)).collect();
+    let items = available.into_iter().map(|one| ListItem::of(&management, one, &query, &counts)).collect();
     Ok(Json(Packages { items }))
 }
 
@@ -120,7 +126,7 @@ pub(in crate::management) struct InstalledQuery {
     name_query: Option<String>,
     /// What the page before said.
     search_after: Vec<String>,
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
     sort_order: Option<SortOrder>,
 }
 
@@ -176,7 +182,7 @@ pub(super) async fn installed(
         let at = found.iter().position(|one| one.name == *after).map_or(total, |at| at + 1);
         found.drain(..at);
     }
-    found.truncate(query.per_page.unwrap_or(PAGE).clamp(1, LARGEST_PAGE));
+    found.truncate(query.per_page.map_or(PAGE, AtLeast::get).min(LARGEST_PAGE));
     let search_after = found.last().map(|last| [last.name.clone()]);
     Ok(Json(InstalledPackages { items: found, total, search_after }))
 }

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Which;
-use super::shapes::{InstallationInfo, Status, saved_object};
+use super::shapes::{InEngine, InstallationInfo, Status, saved_object};
+use crate::engines::EnginePackage;
+use crate::engines::record::package_id;
 use crate::management::Management;
 use crate::management::error::ApiError;
 use crate::management::input::Params;
@@ -86,13 +88,40 @@ impl Management {
         let latest = latest.max_by(|a, b| version::compare(a, b)).unwrap_or(wanted);
         item.insert("latestVersion".to_owned(), latest.into());
         item.insert("status".to_owned(), json!(Status::of(record.as_ref())));
+        let engines = self.engines_of(name);
         if let Some(record) = &record {
             item.insert("keepPoliciesUpToDate".to_owned(), record.keep_policies_up_to_date.into());
-            item.insert("installationInfo".to_owned(), json!(InstallationInfo::from(record)));
-            item.insert("savedObject".to_owned(), saved_object(record));
+            item.insert("installationInfo".to_owned(), json!(InstallationInfo::of(record, &engines)));
+            item.insert("savedObject".to_owned(), saved_object(record, &engines));
         }
+        item.insert("engines".to_owned(), json!(engines));
         let uses = self.count_uses_of(name);
         Ok(Shown { item, response: None, metadata: Metadata { has_policies: uses.package_policy_count > 0 } })
+    }
+
+    /// How far it is in the engines that have some of it.
+    pub(super) fn engines_that_have(&self, name: &str) -> Vec<InEngine> {
+        let known = self.fleet.engines.packages.all();
+        let of_package = known.values().map(|found| &found.value).filter(|found| found.name == name);
+        of_package.map(|found| InEngine::of(found, self.problem_of(&found.output_id))).collect()
+    }
+
+    /// How far it is in the engines of outputs. Those that cannot be administered say why, of each package that
+    /// belongs there.
+    fn engines_of(&self, name: &str) -> Vec<InEngine> {
+        let mut told = self.engines_that_have(name);
+        for output_id in self.fleet.engines.wanting(&self.fleet, name) {
+            let is_known = self.fleet.engines.packages.get(&package_id(&output_id, name)).is_some();
+            if let Some(problem) = self.problem_of(&output_id).filter(|_| !is_known) {
+                let nothing = EnginePackage { output_id, ..EnginePackage::default() };
+                told.push(InEngine::of(&nothing, Some(problem)));
+            }
+        }
+        told
+    }
+
+    fn problem_of(&self, output_id: &str) -> Option<String> {
+        self.fleet.engines.records.get(output_id)?.value.problem.clone()
     }
 
     /// As the registry tells it.

@@ -7,8 +7,8 @@ use fleet_policy::settings::{DEFAULT_OUTPUT_NAME, config_yaml};
 use serde_json::{Map, Number, Value};
 
 use crate::management::error::ApiError;
+use crate::management::fields::bad;
 use crate::management::settings::address::{host_and_port, with_port};
-use crate::management::settings::edit::bad;
 
 /// The most addresses of an output.
 const MOST_HOSTS: usize = 10;

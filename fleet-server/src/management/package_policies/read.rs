@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::management::error::ApiError;
+use crate::management::fields::check_name;
+use crate::management::names::Named;
 use crate::management::references::{is_there, missing};
 use crate::management::{Management, blocking};
 use crate::packages::PackagesError;
@@ -28,8 +30,14 @@ const IGNORED: [&str; 12] = [
     "bump_revision",
     "elasticsearch",
 ];
-/// Fields that mean something to the original alone, and are kept for it.
-const KEPT: [&str; 7] = [
+/// Fields that are taken although nothing here describes them: those of [`IGNORED`], those that mean something to the
+/// original alone and are kept for it, and what its exports say of inputs and streams, which is dropped.
+pub(super) const ACCEPTED: [&str; 33] = [
+    "force",
+    "version",
+    "agents",
+    "bump_revision",
+    "elasticsearch",
     "spaceIds",
     "is_managed",
     "package_agent_version_condition",
@@ -37,6 +45,28 @@ const KEPT: [&str; 7] = [
     "cloud_connector_id",
     "cloud_connector_name",
     "supports_cloud_connector",
+    "package.fips_compatible",
+    "inputs.*.id",
+    "inputs.*.name",
+    "inputs.*.config",
+    "inputs.*.deprecated",
+    "inputs.*.migrate_from",
+    "inputs.*.var_group_selections",
+    "inputs.*.streams.*.id",
+    "inputs.*.streams.*.config",
+    "inputs.*.streams.*.deprecated",
+    "inputs.*.streams.*.migrate_from",
+    "inputs.*.streams.*.var_group_selections",
+    // Of a whole input, sent in the shape of a map.
+    "inputs.*.type",
+    "inputs.*.policy_template",
+    "inputs.*.keep_enabled",
+    "inputs.*.compiled_input",
+    "inputs.*.streams.*.data_stream",
+    "inputs.*.streams.*.release",
+    "inputs.*.streams.*.keep_enabled",
+    "inputs.*.streams.*.compiled_stream",
+    "secret_references.*.version",
 ];
 
 /// An integration that can be kept.
@@ -68,7 +98,11 @@ impl Management {
     }
 
     /// The same, for something that is to be kept: a package that is not installed yet is installed by that.
-    pub(super) async fn use_package(&self, name: &str, version: &str) -> Result<Arc<Package>, ApiError> {
+    pub(in crate::management) async fn use_package(
+        &self,
+        name: &str,
+        version: &str,
+    ) -> Result<Arc<Package>, ApiError> {
         let used = self.fleet.packages.ensure_installed(name, version, self.fleet.clock.now()).await;
         used.map_err(|error| match error {
             PackagesError::NotFound { .. } => missing_package(name, version),
@@ -122,15 +156,8 @@ impl Management {
         {
             return Err(missing("output_id", "output", output));
         }
-        let rows = self.fleet.integrations.rows.all();
-        let taken = rows.values().find(|row| *row.value.name == *policy.name && *row.value.id != *policy.id);
-        match taken {
-            None => Ok(()),
-            Some(other) => Err(ApiError::Conflict(format!(
-                "[request body.name]: an integration with the name {} exists already: {}",
-                policy.name, other.id
-            ))),
-        }
+        // Told before anything is changed for it; it is made certain when the name is taken.
+        self.require_free_name(Named::Integration, &policy.name, &policy.id)
     }
 }
 
@@ -150,9 +177,7 @@ fn whole(
         id.clone_into(&mut full.id);
         full
     };
-    if let Some(unknown) = policy.rest.keys().find(|field| !KEPT.contains(&field.as_str())) {
-        return Err(ApiError::BadRequest(format!("[request body.{unknown}]: there is no such field")));
-    }
+    check_name("name", &policy.name)?;
     // Clients that know no null send an empty text.
     policy.output_id = policy.output_id.filter(|id| !id.is_empty());
     shapes::complete(&mut policy, package);

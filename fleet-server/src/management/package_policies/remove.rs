@@ -16,6 +16,7 @@ use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::{Input, Params};
+use crate::management::names::Named;
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -106,8 +107,8 @@ impl Management {
         force: bool,
         caller: &Caller,
     ) -> Result<PackagePolicy, ApiError> {
-        let Versioned { revision, value: policy, .. } = self.find_integration(id).await?;
-        caller.require_on_all(Right::WritePolicies, &policy.policy_ids)?;
+        let found = self.find_integration_for(id, Right::WritePolicies, caller).await?;
+        let Versioned { revision, value: policy, .. } = found;
         for policy_id in &policy.policy_ids {
             let is_managed =
                 self.deployer.policies().read(policy_id).await?.is_some_and(|it| it.value.is_managed);
@@ -132,6 +133,7 @@ impl Management {
         // Whoever changed it meanwhile keeps it, in the policies that it says.
         self.deployer.settle(id, &policy.policy_ids, caller.name()).await?;
         self.fleet.integrations.rows.forget(id, gone?);
+        self.release_name(Named::Integration, &policy.name, id).await;
         caller.changed(KIND, id, Some(json!(policy)), None);
         Ok(policy)
     }

@@ -1,9 +1,11 @@
 //! Keeping an integration, and shipping the agent policies that have it.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_access::rights::Right;
-use fleet_integration::{PackagePolicy, secrets};
+use fleet_integration::{Package, PackagePolicy, secrets};
 use fleet_policy::documents::AgentPolicy;
 use fleet_policy::policies::LARGEST_POLICY;
 use fleet_store::{Expect, Versioned, WriteError};
@@ -11,19 +13,20 @@ use serde_json::{Map, Value, json};
 
 use super::read::{Sent, compile_for};
 use super::{Answer, Format, KIND, Shape, shown};
+use crate::claims::Taken;
 use crate::deployment::Announced;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::catalogue::Item;
 use crate::management::error::ApiError;
+use crate::management::fields::{self, new_id};
 use crate::management::input::{Input, Params};
+use crate::management::names::Named;
 
 /// The package that watches the machine itself.
 const SYSTEM: &str = "system";
 /// The largest integration in bytes of JSON: its document also has to hold references to its secrets.
 const LARGEST: usize = 960 * 1024;
-/// The longest id in bytes.
-const LONGEST_ID: usize = 128;
 
 pub(super) async fn create(
     State(management): State<Management>,
@@ -31,15 +34,13 @@ pub(super) async fn create(
     Params(Shape { format }): Params<Shape>,
     Input(body): Input<Map<String, Value>>,
 ) -> Answer<Item<Value>> {
-    let id = match body.get("id") {
-        None | Some(Value::Null) => uuid::Uuid::new_v4().to_string(),
-        Some(Value::String(id)) if is_id(id) => id.clone(),
-        Some(_) => {
-            let text = "[request body.id]: up to 128 letters, digits, - _ .";
-            return Err(ApiError::BadRequest(text.to_owned()));
-        }
-    };
-    let force = body.get("force") == Some(&Value::Bool(true));
+    let id = new_id(&body)?;
+    let force = fields::force(&body)?;
+    // What there is of it is told to nobody who may not have it.
+    caller.require_on_all(Right::WritePolicies, &named_policies(&body))?;
+    if management.fleet.integrations.documents.get(&id).await?.is_some() {
+        return Err(exists(&id));
+    }
     let sent = management.read_integration(&id, body, None).await?;
     caller.require_on_all(Right::WritePolicies, &sent.policy.policy_ids)?;
     let kept = management.keep(sent, None, force, &caller).await?;
@@ -53,23 +54,27 @@ pub(super) async fn update(
     Params(Shape { format }): Params<Shape>,
     Input(body): Input<Map<String, Value>>,
 ) -> Answer<Item<Value>> {
-    let before = management.find_integration(&id).await?;
-    caller.require_on_all(Right::WritePolicies, &before.value.policy_ids)?;
-    if let Some(revision) = body.get("revision").and_then(Value::as_u64)
+    let before = management.find_integration_for(&id, Right::WritePolicies, &caller).await?;
+    if let Some(revision) = fields::revision(&body)?
         && revision != before.value.revision
     {
         return Err(changed(&before.value));
     }
-    let force = body.get("force") == Some(&Value::Bool(true));
+    let force = fields::force(&body)?;
     let sent = management.read_integration(&id, body, Some(&before.value)).await?;
     caller.require_on_all(Right::WritePolicies, &sent.policy.policy_ids)?;
     let kept = management.keep(sent, Some(before), force, &caller).await?;
     Ok(Json(Item { item: shown(&kept, format) }))
 }
 
-fn is_id(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(allowed)
+fn exists(id: &str) -> ApiError {
+    ApiError::Conflict(format!("an integration with id {id} exists already"))
+}
+
+/// The agent policies that a body names.
+fn named_policies(body: &Map<String, Value>) -> Vec<String> {
+    let several = body.get("policy_ids").and_then(Value::as_array).into_iter().flatten();
+    several.chain(body.get("policy_id")).filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Somebody else was faster: both texts are told.
@@ -82,18 +87,38 @@ fn changed(current: &PackagePolicy) -> ApiError {
 }
 
 impl Management {
-    /// Adds the integration that watches the machine itself, as its package has it.
-    pub(in crate::management) async fn add_system(
+    /// Writes the integration that watches the machine itself, as its package has it, for an agent policy that is
+    /// about to be written. Returns its id.
+    pub(in crate::management) async fn make_system(
         &self,
         policy: &AgentPolicy,
+        taken: &mut Taken,
         caller: &Caller,
-    ) -> Result<(), ApiError> {
+    ) -> Result<String, ApiError> {
         let version = self.fleet.packages.newest(SYSTEM, false).await?;
         let package = self.use_package(SYSTEM, &version).await?;
         let id = uuid::Uuid::new_v4().to_string();
-        let mut integration = PackagePolicy::defaults(&package, &id, &format!("{SYSTEM}-{}", policy.name));
+        let name = self.add_free_name(taken, &format!("{SYSTEM}-{}", policy.name), &id).await?;
+        let mut integration = PackagePolicy::defaults(&package, &id, &name);
         integration.policy_ids = vec![policy.id.clone()];
         integration.policy_id = Some(policy.id.clone());
+        let mut integration = compile_for(&package, integration, std::slice::from_ref(policy)).await?;
+        self.stamp_integration(&mut integration, None, caller);
+        let (documents, lease) = (&self.fleet.integrations.documents, Some(taken.lease()));
+        documents.put(&id, &integration, Expect::Absent, None, lease).await?;
+        self.fleet.integrations.rows.read(&id).await?;
+        caller.changed(KIND, &id, None, Some(json!(integration)));
+        Ok(id)
+    }
+
+    /// Adds an integration of the server's own to a policy.
+    pub(in crate::management) async fn add_integration(
+        &self,
+        integration: PackagePolicy,
+        package: Arc<Package>,
+        policy: &AgentPolicy,
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
         let sent = Sent { policy: integration, package, agent_policies: vec![policy.clone()] };
         self.keep(sent, None, true, caller).await?;
         Ok(())
@@ -155,10 +180,20 @@ impl Management {
         secrets::name_references(&mut policy);
         let mut policy = compile_for(&package, policy, &agent_policies).await?;
         self.stamp_integration(&mut policy, before.as_ref().map(|before| &before.value), caller);
+        let old_name = before.as_ref().map(|before| before.value.name.clone());
+        let taken = match old_name.as_deref() == Some(&*policy.name) {
+            true => None,
+            false => Some(self.take_name(Named::Integration, &policy.name, &policy.id).await?),
+        };
         let announced = self.announce(&policy, before.as_ref().map(|before| &before.value), caller).await?;
         let expect = before.as_ref().map_or(Expect::Absent, |before| Expect::Revision(before.revision));
-        let documents = &self.fleet.integrations.documents;
-        let written = documents.put(&policy.id, &policy, expect, None, None).await;
+        let (documents, lease) = (&self.fleet.integrations.documents, taken.as_ref().map(Taken::lease));
+        let written = documents.put(&policy.id, &policy, expect, None, lease).await;
+        let is_renamed = taken.is_some() && written.is_ok();
+        self.named(taken, written.as_ref().err()).await;
+        if let Some(old_name) = old_name.filter(|_| is_renamed) {
+            self.release_name(Named::Integration, &old_name, &policy.id).await;
+        }
         // Also if it was not written: what was announced must be shipped, and lists say what who was faster said.
         for agent_policy in &announced {
             self.deployer.complete(agent_policy).await?;
@@ -167,6 +202,8 @@ impl Management {
         self.deployer.settle(&policy.id, &touched, caller.name()).await?;
         match written {
             Ok(_) => {}
+            // Whose it is may be none of the caller's business.
+            Err(WriteError::Conflict { .. }) if before.is_none() => return Err(exists(&policy.id)),
             Err(WriteError::Conflict { .. }) => {
                 let current = self.find_integration(&policy.id).await?;
                 return Err(changed(&current.value));

@@ -1,12 +1,14 @@
 //! What becomes of integrations when their agent policy is copied, taken back or removed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_policy::documents::AgentPolicy;
-use fleet_store::{Expect, Typed, Versioned, WriteError};
+use fleet_store::{Expect, LeaseId, Typed};
 use serde_json::{Value, json};
 
 use super::KIND;
+use crate::claims::Taken;
 use crate::deployment::PACKAGE_POLICIES;
 use crate::deployment::revisions::Revision;
 use crate::management::Management;
@@ -15,6 +17,9 @@ use crate::management::error::ApiError;
 
 /// Fields that the server sets at each edit.
 const OWN: [&str; 3] = ["revision", "updated_at", "updated_by"];
+
+/// An integration leaves a policy after so many attempts, when others change it at the same time.
+const MOST_ATTEMPTS: usize = 20;
 
 /// The integrations of a policy that was taken back.
 #[derive(Debug)]
@@ -30,19 +35,21 @@ impl Management {
         Typed::new(Arc::clone(&self.fleet.store), &PACKAGE_POLICIES)
     }
 
-    /// Gives `copy`, which has none, the integrations of `policy`.
+    /// Copies the integrations of `policy` for `copy`, which is about to be written. Returns their ids.
     pub(in crate::management) async fn copy_integrations(
         &self,
         policy: &AgentPolicy,
-        copy: AgentPolicy,
+        copy: &AgentPolicy,
+        taken: &mut Taken,
         caller: &Caller,
-    ) -> Result<AgentPolicy, ApiError> {
+    ) -> Result<Vec<String>, ApiError> {
         let mut ids = Vec::new();
         for integration in self.deployer.integrations_of(policy).await? {
             let id = uuid::Uuid::new_v4().to_string();
             let mut document = integration.document;
             let name = document["name"].as_str().unwrap_or_default();
-            document["name"] = format!("{name} ({})", copy.name).into();
+            document["name"] =
+                self.add_free_name(taken, &format!("{name} ({})", copy.name), &id).await?.into();
             document["id"] = id.clone().into();
             document["policy_id"] = copy.id.clone().into();
             document["policy_ids"] = json!([copy.id]);
@@ -50,18 +57,12 @@ impl Management {
             self.stamp(&mut document, caller);
             document["created_at"] = document["updated_at"].clone();
             document["created_by"] = document["updated_by"].clone();
-            self.integrations().put(&id, &document, Expect::Absent, None, None).await?;
+            self.integrations().put(&id, &document, Expect::Absent, None, Some(taken.lease())).await?;
+            self.fleet.integrations.rows.read(&id).await?;
             caller.changed(KIND, &id, None, Some(document));
             ids.push(id);
         }
-        if ids.is_empty() {
-            return Ok(copy);
-        }
-        let renewed = self.deployer.renew(&copy.id, caller.name(), |policy| {
-            policy.package_policies.clone_from(&ids);
-            true
-        });
-        Ok(renewed.await?)
+        Ok(ids)
     }
 
     /// Asks for the right to change every policy that shares what is taken back, or is taken off.
@@ -86,6 +87,7 @@ impl Management {
         &self,
         revision: &Revision,
         documents: Vec<Value>,
+        lease: Option<LeaseId>,
         caller: &Caller,
     ) -> Result<Restored, ApiError> {
         let policy_id = &revision.agent_policy.id;
@@ -93,7 +95,7 @@ impl Management {
         let mut others: Vec<String> = Vec::new();
         for document in documents {
             let Some(id) = document["id"].as_str().map(str::to_owned) else { continue };
-            if self.restore(&id, document.clone(), policy_id, caller).await? {
+            if self.restore(&id, document.clone(), policy_id, lease, caller).await? {
                 restored.changed = true;
                 others.extend(policy_ids(&document).filter(|other| other != policy_id));
             }
@@ -106,7 +108,7 @@ impl Management {
         }
         let current = self.find_policy(policy_id).await?.value;
         for id in current.package_policies.iter().filter(|id| !restored.ids.contains(id)) {
-            self.leave(id, policy_id).await?;
+            self.leave(id, policy_id, caller).await?;
         }
         Ok(restored)
     }
@@ -117,6 +119,7 @@ impl Management {
         id: &str,
         mut document: Value,
         policy_id: &str,
+        lease: Option<LeaseId>,
         caller: &Caller,
     ) -> Result<bool, ApiError> {
         let found = self.integrations().get(id).await?;
@@ -136,41 +139,38 @@ impl Management {
         document["policy_ids"] = json!(users);
         self.stamp(&mut document, caller);
         let expect = found.as_ref().map_or(Expect::Absent, |found| Expect::Revision(found.revision));
-        self.integrations().put(id, &document, expect, None, None).await?;
+        self.integrations().put(id, &document, expect, None, lease).await?;
         caller.changed(KIND, id, found.map(|found| found.value), Some(document));
         Ok(true)
     }
 
-    /// Removes the integrations of a policy that is gone, but for those that others have too.
-    pub(in crate::management) async fn remove_integrations_of(
-        &self,
-        policy: &AgentPolicy,
-    ) -> Result<(), ApiError> {
-        for id in &policy.package_policies {
-            self.leave(id, &policy.id).await?;
-        }
-        Ok(())
-    }
-
     /// Takes a policy off an integration. One that no policy has is removed.
-    async fn leave(&self, id: &str, policy_id: &str) -> Result<(), ApiError> {
-        let documents = self.integrations();
-        loop {
-            let Some(Versioned { revision, mut value, .. }) = documents.get(id).await? else { return Ok(()) };
-            let users: Vec<String> = policy_ids(&value).filter(|user| user != policy_id).collect();
-            let written = if users.is_empty() {
-                documents.delete(id, Expect::Revision(revision), None).await.map(|_| ())
-            } else {
-                value["policy_id"] = users.first().cloned().into();
-                value["policy_ids"] = json!(users);
-                documents.put(id, &value, Expect::Revision(revision), None, None).await.map(|_| ())
-            };
-            match written {
-                Ok(()) => return Ok(()),
-                Err(WriteError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+    async fn leave(&self, id: &str, policy_id: &str, caller: &Caller) -> Result<(), ApiError> {
+        for _ in 0..MOST_ATTEMPTS {
+            let found = self.fleet.integrations.documents.get(id).await?;
+            let found = found.filter(|found| found.value.policy_ids.iter().any(|user| user == policy_id));
+            let Some(found) = found else { return Ok(()) };
+            if let Some(left) = self.deployer.leave(policy_id, found).await? {
+                caller.changed(left.kind, left.object, Some(left.before), left.after);
+                return Ok(());
             }
         }
+        Err(ApiError::Conflict(format!("integration {id} is being changed by others: try again")))
+    }
+
+    /// The names that integrations get when they are made what they were: those that they have not now.
+    pub(in crate::management) async fn names_to_restore(
+        &self,
+        documents: &[Value],
+    ) -> Result<Vec<(String, String)>, ApiError> {
+        let text = |document: &Value, field: &str| document[field].as_str().map(str::to_owned);
+        let ids: Vec<String> = documents.iter().filter_map(|document| text(document, "id")).collect();
+        let known = self.integrations().get_many(&ids).await?;
+        let known: BTreeMap<String, Option<String>> =
+            known.into_iter().flatten().map(|found| (found.id, text(&found.value, "name"))).collect();
+        let wanted =
+            documents.iter().filter_map(|document| Some((text(document, "name")?, text(document, "id")?)));
+        Ok(wanted.filter(|(name, id)| known.get(id) != Some(&Some(name.clone()))).collect())
     }
 
     fn stamp(&self, document: &mut Value, caller: &Caller) {

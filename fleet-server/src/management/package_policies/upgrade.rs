@@ -83,8 +83,7 @@ impl Management {
         right: Right,
         caller: &Caller,
     ) -> Result<(Versioned<PackagePolicy>, Arc<fleet_integration::Package>), ApiError> {
-        let found = self.find_integration(id).await?;
-        caller.require_on_all(right, &found.value.policy_ids)?;
+        let found = self.find_integration_for(id, right, caller).await?;
         let name = found.value.package.as_ref().map(|package| package.name.clone()).unwrap_or_default();
         let version = match version {
             Some(version) => version.to_owned(),

@@ -18,7 +18,7 @@ use serde_json::json;
 use tracing::warn;
 
 use crate::management::error::ApiError;
-use crate::management::input::Params;
+use crate::management::input::{AtLeast, Params};
 use crate::management::routes::{Routes, get};
 use crate::management::{Answer, Management};
 
@@ -57,7 +57,7 @@ pub(in super::super) struct Wanted {
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
     /// How many entries; 20, and at most 1000.
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
 }
 
 impl Wanted {
@@ -70,7 +70,7 @@ impl Wanted {
 async fn list(State(management): State<Management>, Params(wanted): Params<Wanted>) -> Answer {
     let cursor = wanted.cursor.as_deref().map(str::parse::<Cursor>).transpose();
     let cursor = cursor.map_err(|error| ApiError::BadRequest(format!("[request query.cursor]: {error}")))?;
-    let limit = wanted.per_page.unwrap_or(20).clamp(1, LARGEST_PAGE);
+    let limit = wanted.per_page.map_or(20, AtLeast::get).min(LARGEST_PAGE);
     let page = management.people.audit.page(&wanted.query(), cursor.as_ref(), limit).await?;
     let next = page.next.map(|next| next.to_string());
     Ok(Json(json!({"items": page.entries, "total": page.total, "perPage": limit, "nextCursor": next})))

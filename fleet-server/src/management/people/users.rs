@@ -16,9 +16,13 @@ use tracing::warn;
 use crate::management::caller::Caller;
 use crate::management::catalogue::{DocumentPage, Items};
 use crate::management::error::ApiError;
+use crate::management::fields::check_text;
 use crate::management::input::{Input, Params};
 use crate::management::routes::{Routes, delete, get, post, put};
 use crate::management::{Answer, Management, auth};
+
+/// What is shown of a user and is not theirs to say: what `GET` gives, `PUT` takes.
+const READ_ONLY: &[&str] = &["username", "created_at", "updated_at"];
 
 /// The routes of this group.
 pub(in super::super) fn routes(routes: Routes) -> Routes {
@@ -30,7 +34,9 @@ pub(in super::super) fn routes(routes: Routes) -> Routes {
         // Everybody sees and changes themselves: the handlers ask for the right where it is somebody else.
         .add(get(one, SignedIn, "Gets a user; everybody may get themselves"), show)
         .add(
-            put(one, SignedIn, "Changes a user; everybody may change their own password").body::<Update>(),
+            put(one, SignedIn, "Changes a user; everybody may change their own password")
+                .body::<Update>()
+                .ignores(READ_ONLY),
             update,
         )
         .add(delete(one, ManageAccess, "Deletes a user, their sessions and API keys"), remove)
@@ -107,6 +113,8 @@ async fn list(
 }
 
 async fn create(State(management): State<Management>, caller: Caller, Input(asked): Input<Create>) -> Answer {
+    check_text("username", &asked.username)?;
+    check_text("full_name", &asked.full_name)?;
     let new = NewUser {
         name: asked.username,
         full_name: asked.full_name,

@@ -6,27 +6,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::management::error::ApiError;
+use crate::management::fields::bad;
 
 /// The right that changes these objects.
 pub(in crate::management) const WRITE: Right = Right::WriteSettings;
-/// The longest name in bytes.
-const LONGEST_NAME: usize = 256;
-/// The longest id in bytes.
-const LONGEST_ID: usize = 255;
 /// The largest object in bytes of JSON. A document in a store may be twice as large.
 const LARGEST: usize = 512 * 1024;
-
-/// What is wrong with a field of a request.
-pub(in crate::management) fn bad(field: &str, text: impl std::fmt::Display) -> ApiError {
-    let dot = if field.is_empty() { "" } else { "." };
-    ApiError::BadRequest(format!("[request body{dot}{field}]: {text}"))
-}
 
 /// `base` with what the request sets: a field that is not in it stays, `null` takes it away. Answers the object;
 /// `ignored` are fields that the server sets itself.
 ///
 /// # Errors
-/// A field does not exist or is not what it should be: it is named.
+/// A field is not what it should be: it is named.
 pub(in crate::management) fn edited<T: Serialize + DeserializeOwned>(
     base: Map<String, Value>,
     body: &Map<String, Value>,
@@ -47,12 +38,6 @@ pub(in crate::management) fn edited<T: Serialize + DeserializeOwned>(
     let kept = serde_json::to_value(&made).map_err(|error| ApiError::Internal(Box::new(error)))?;
     if kept.to_string().len() > LARGEST {
         return Err(bad("", format!("more than {} KiB in one object", LARGEST / 1024)));
-    }
-    for (key, given) in body.iter().filter(|(key, _)| !ignored.contains(&key.as_str())) {
-        // What became of a secret is looked at when it is kept.
-        if key != "secrets" && !names_nothing(key, given) {
-            known(given, kept.get(key), key)?;
-        }
     }
     Ok(made)
 }
@@ -119,44 +104,6 @@ fn remove(from: &mut Map<String, Value>, pointer: &str) {
     place.remove(last);
 }
 
-/// Whether all that was given is kept: what is misspelt must not be lost.
-fn known(given: &Value, kept: Option<&Value>, path: &str) -> Result<(), ApiError> {
-    match (given, kept) {
-        (Value::Null, _) => Ok(()),
-        (_, None) => Err(bad(path, "there is no such field")),
-        (Value::Object(given), Some(Value::Object(kept))) => {
-            given.iter().try_for_each(|(key, value)| known(value, kept.get(key), &format!("{path}.{key}")))
-        }
-        (Value::Array(given), Some(Value::Array(kept))) => given
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, value)| known(value, kept.get(index), &format!("{path}.{index}"))),
-        _ => Ok(()),
-    }
-}
-
-/// The id that a request gives, or a new one.
-pub(in crate::management) fn new_id(body: &Map<String, Value>) -> Result<String, ApiError> {
-    match body.get("id") {
-        None | Some(Value::Null) => Ok(uuid::Uuid::new_v4().to_string()),
-        Some(Value::String(id)) if is_id(id) => Ok(id.clone()),
-        Some(_) => Err(bad("id", "up to 255 letters, digits, - _ . are needed")),
-    }
-}
-
-fn is_id(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(allowed) && !id.contains("..")
-}
-
-/// A name that people can tell apart from nothing.
-pub(in crate::management) fn check_name(name: &str) -> Result<(), ApiError> {
-    if name.trim().is_empty() || name.len() > LONGEST_NAME {
-        return Err(bad("name", "1 to 256 bytes are needed"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use fleet_policy::documents::Output;
@@ -184,15 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelt_fields_are_named_wherever_they_are() {
-        for (body, field) in [
-            (json!({"nmae": "a"}), "nmae"),
-            (json!({"ssl": {"certificat": "a"}}), "ssl.certificat"),
-            (json!({"headers": [{"key": "a", "value": "b"}, {"key": "a", "valu": "b"}]}), "headers.1.valu"),
-        ] {
-            let error = edit(json!({}), body).unwrap_err();
-            assert_eq!(error, format!("[request body.{field}]: there is no such field"));
-        }
+    fn a_field_of_another_type_is_named() {
         let error = edit(json!({}), json!({"hosts": [1]})).unwrap_err();
         assert!(error.starts_with("[request body.hosts[0]]: invalid type: integer"), "{error}");
     }
@@ -206,13 +145,5 @@ mod tests {
         assert_eq!(made.secrets.unwrap().ssl.unwrap().key, None);
         let both = edit(json!({}), json!({"password": "a", "secrets": {"password": "b"}})).unwrap_err();
         assert_eq!(both, "[request body.password]: give either password or secrets.password, not both");
-    }
-
-    #[test]
-    fn ids_are_parts_of_paths() {
-        assert_eq!(new_id(&map(json!({"id": "a-b_c.1"}))).unwrap(), "a-b_c.1");
-        for id in [json!(""), json!("a/b"), json!("a..b"), json!("ä"), json!(1), json!("a".repeat(256))] {
-            assert!(new_id(&map(json!({"id": id}))).is_err());
-        }
     }
 }

@@ -11,14 +11,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::edit::{WRITE, bad, check_name, edited, new_id};
+use super::edit::{WRITE, edited};
 use super::secrets::{self, fields, tell};
 use super::uses::{Touched, require_unused};
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::catalogue::{Item, Items};
 use crate::management::error::ApiError;
-use crate::management::input::{Input, Params};
+use crate::management::fields::{bad, check_name, new_id};
+use crate::management::input::{AtLeast, Input, Params};
 use crate::management::routes::{Routes, delete, get, post, put};
 
 /// The most items of a page, and as many as there are where nothing is asked for.
@@ -110,9 +111,9 @@ pub(in crate::management) enum Successor {
 #[serde(rename_all = "camelCase", default)]
 pub(in crate::management) struct ListQuery {
     /// Counts from 1.
-    page: Option<usize>,
+    page: Option<AtLeast<1>>,
     /// All, if nothing is asked for.
-    per_page: Option<usize>,
+    per_page: Option<AtLeast<1>>,
 }
 
 /// What was removed.
@@ -134,8 +135,8 @@ pub(in crate::management) fn routes<T: Object>(
     routes
         .add(get(all, read, lists).query::<ListQuery>().answers::<Items<T>>(), list::<T>)
         .add(get(one, read, shows).answers::<Item<T>>(), show::<T>)
-        .add(post(all, WRITE, makes).body::<T>().answers::<Item<T>>(), create::<T>)
-        .add(put(one, WRITE, changes).body::<T>().answers::<Item<T>>(), update::<T>)
+        .add(post(all, WRITE, makes).body::<T>().ignores(T::IGNORED).answers::<Item<T>>(), create::<T>)
+        .add(put(one, WRITE, changes).body::<T>().ignores(T::IGNORED).answers::<Item<T>>(), update::<T>)
         .add(delete(one, WRITE, removes).answers::<Removed>(), remove::<T>)
 }
 
@@ -145,8 +146,8 @@ async fn list<T: Object>(
 ) -> Answer<Items<T>> {
     let all = T::table(&management.fleet.settings).refresh().await?;
     let defaults = management.defaults().await?;
-    let page = query.page.unwrap_or(1).max(1);
-    let per_page = query.per_page.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+    let page = query.page.map_or(1, AtLeast::get);
+    let per_page = query.per_page.map_or(LARGEST_PAGE, AtLeast::get).min(LARGEST_PAGE);
     let skip = (page - 1).saturating_mul(per_page);
     let items =
         all.values().skip(skip).take(per_page).map(|found| with_flags(&found.value, &defaults)).collect();
@@ -320,7 +321,7 @@ async fn check<T: Object>(
     before: Option<&T>,
     body: &Map<String, Value>,
 ) -> Result<(), ApiError> {
-    check_name(made.name())?;
+    check_name("name", made.name())?;
     made.check(before, body)?;
     let settings = &management.fleet.settings;
     if let Some(proxy) = made.proxy_id()

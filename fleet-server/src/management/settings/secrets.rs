@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-use super::edit::bad;
 use super::object::Object;
 use crate::fleet::Fleet;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
+use crate::management::fields::bad;
 
 /// Keys of certificates, wherever they stand. The trail knows by itself what else is a secret.
 const KEYS: [&str; 3] = ["certificate_key", "es_key", "agent_key"];

@@ -17,6 +17,7 @@ use crate::events::post::target;
 use crate::events::signature::{SigningKey, make_secret};
 use crate::events::webhook::{Sensitive, Webhook, WebhookState};
 use crate::management::error::ApiError;
+use crate::management::fields::{bad, check_name};
 
 /// Bounds in bytes, or in number.
 const MAX_NAME: usize = 256;
@@ -79,10 +80,6 @@ fn yes() -> bool {
     true
 }
 
-fn bad(field: &str, problem: impl std::fmt::Display) -> ApiError {
-    ApiError::BadRequest(format!("[request body.{field}]: {problem}"))
-}
-
 impl WebhookBody {
     /// Its secret and headers; `known`: those that it has.
     pub(super) fn sensitive(&self, known: Option<&Sensitive>) -> Result<Sensitive, ApiError> {
@@ -128,9 +125,7 @@ impl WebhookBody {
         created_at: Timestamp,
         updated_at: Timestamp,
     ) -> Result<Webhook, ApiError> {
-        if self.name.trim().is_empty() || self.name.len() > MAX_NAME {
-            return Err(bad("name", format_args!("must have 1 to {MAX_NAME} bytes")));
-        }
+        check_name("name", &self.name)?;
         if self.url.len() > MAX_URL {
             return Err(bad("url", format_args!("longer than {MAX_URL} bytes")));
         }

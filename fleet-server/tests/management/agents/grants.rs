@@ -36,7 +36,11 @@ async fn a_grant_narrows_every_list_and_every_choice() {
     ann.put(&format!("/api/fleet/agents/{}", theirs.id), &json!({"tags": []})).await.refusal(404);
     ann.delete(&format!("/api/fleet/agents/{}", theirs.id)).await.refusal(404);
     for last in ["unenroll", "reassign", "upgrade", "request_diagnostics", "rollback"] {
-        let body = json!({"policy_id": crowd.policy, "version": "9.6.0"});
+        let body = match last {
+            "reassign" => json!({"policy_id": crowd.policy}),
+            "upgrade" => json!({"version": "9.6.0"}),
+            _ => json!({}),
+        };
         ann.post(&format!("/api/fleet/agents/{}/{last}", theirs.id), &body).await.refusal(404);
     }
 

@@ -91,3 +91,61 @@ async fn privileges_change_with_a_user_or_without() {
     let message = crowd.refused("POST", &agent.path("privilege_level_change"), &wrong, 400).await;
     assert!(message.starts_with("[request body.user_info"), "{message}");
 }
+
+/// All that a server keeps on its disk.
+fn on_disk(crowd: &Crowd) -> String {
+    let ca = crowd.server.ca();
+    let files = std::fs::read_dir(ca.parent().expect("a directory")).expect("files").flatten();
+    let files = files.map(|file| file.path()).filter(|path| path.is_file());
+    files.map(|path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned()).collect()
+}
+
+#[tokio::test]
+async fn credentials_of_settings_and_addresses_are_for_agents_alone() {
+    let crowd = Crowd::new().await;
+    let mut agent = crowd.enrol(&crowd.key, "web-1", "9.4.0", &[]).await;
+    let settings = json!({
+        "insecure": true, "proxy_url": "http://proxy.example:3128",
+        "proxy_headers": {"Proxy-Authorization": "Basic c2VjcmV0LW9mLXRoZS1wcm94eQ=="},
+        "elastic_agent_cert_key_passphrase": "passphrase-of-the-key",
+    });
+    let mut migrate = away();
+    migrate["settings"] = settings.clone();
+    let (with_user, signed) =
+        ("https://user:word-of-the-user@mirror.example/dl", "https://mirror.example/dl?sig=signature-of-it");
+    let upgrade = |uri: &str| json!({"version": "9.5.0", "force": true, "source_uri": uri});
+    crowd.post(&agent, "upgrade", &upgrade(with_user)).await;
+    let mut bulk = upgrade(signed);
+    bulk["agents"] = json!([agent.id]);
+    crowd.manager.post("/api/fleet/agents/bulk_upgrade", &bulk).await;
+    crowd.post(&agent, "upgrade", &upgrade("https://plain.example/dl")).await;
+    let any =
+        json!({"action": {"type": "INPUT_ACTION", "input_type": "osquery", "data": {"at": [with_user]}}});
+    crowd.post(&agent, "actions", &any).await;
+    crowd.post(&agent, "migrate", &migrate).await;
+
+    let answer = agent.checkin(&crowd.way).await;
+    let given = answer.body["actions"].as_array().expect("actions").clone();
+    assert!(given.len() >= 5, "{given:?}");
+    let data: Vec<&Value> = given.iter().map(|action| &action["data"]).collect();
+    assert_eq!(data[0]["source_uri"], with_user);
+    assert_eq!(data[1]["source_uri"], signed);
+    assert_eq!(data[2]["source_uri"], "https://plain.example/dl");
+    assert_eq!(data[3]["at"][0], with_user);
+    assert_eq!(data[4]["settings"], settings);
+
+    let rows = crowd.manager.get("/api/fleet/agents/action_status").await.to_string();
+    let trail = crowd.manager.get("/api/fleet/audit?perPage=100").await.to_string();
+    let events = crowd.manager.get("/api/fleet/events/list?perPage=100").await;
+    let disk = on_disk(&crowd);
+    let hidden =
+        ["c2VjcmV0LW9mLXRoZS1wcm94eQ", "passphrase-of-the-key", "word-of-the-user", "signature-of-it"];
+    for text in hidden {
+        for told in [&rows, &trail, &events.to_string()] {
+            assert!(!told.contains(text), "{text}: {told}");
+        }
+        assert!(!disk.contains(text), "{text} is on disk");
+    }
+    assert!(trail.contains("plain.example"));
+    assert!(disk.contains("plain.example"), "what is no secret is found there");
+}

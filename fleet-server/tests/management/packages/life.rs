@@ -1,6 +1,6 @@
 //! The life of a package: sent, installed, used, upgraded, removed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::archives::{files, package, package_for, tar_gz};
 use super::{GZIP, PACKAGES, ZIP};
@@ -37,7 +37,12 @@ async fn an_archive_that_is_sent_is_installed() {
     assert_eq!(item["data_streams"][0]["package"], "acme");
     let old = admin.get(&format!("{PACKAGES}/acme-1.2.0?full=true&ignoreUnverified=true")).await.ok();
     assert_eq!(old["item"], old["response"]);
-    assert_eq!(old["item"], item);
+    // How far it is in an engine may have become known in between.
+    let without_engines = |mut item: Value| {
+        item.as_object_mut().expect("an object").remove("engines");
+        item
+    };
+    assert_eq!(without_engines(old["item"].clone()), without_engines(item));
     let none = admin.get(&format!("{PACKAGES}/acme/9.9.9")).await;
     assert_eq!(none.refusal(404), "Package acme-9.9.9 not found");
 

@@ -23,6 +23,12 @@ pub(crate) enum AgentVerb {
     Unenroll(Unenroll),
     /// Bring agents to another version
     Upgrade(UpgradeAgents),
+    /// Take agents back to the version before
+    Rollback(RollBackAgents),
+    /// Let agents enrol with another server
+    Migrate(Migrate),
+    /// Let agents run without privileges
+    Privilege(Privilege),
     /// Add tags to agents, or take tags away
     Tag(TagAgents),
     /// Ask an agent for its diagnostics, and download them
@@ -117,6 +123,53 @@ pub(crate) struct UpgradeAgents {
     /// Follow it to its end
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// `agent rollback`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RollBackAgents {
+    /// Which agents.
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+}
+
+/// `agent migrate`
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Example:\n  fleetctl agent migrate --to https://other.example:8220 --token-file token web-1\n\n\
+    Agents are gone from here once they have enrolled there."
+)]
+pub(crate) struct Migrate {
+    /// Which agents.
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// The address of the other server
+    #[arg(long = "to", value_name = "URL")]
+    pub(crate) to: String,
+    /// File with the enrolment token of the other server; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+    /// An option of the enrolment and its value in YAML, such as insecure=true, proxy_url=http://proxy:3128
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    pub(crate) settings: Vec<String>,
+}
+
+/// `agent privilege`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Without --user, agents run as a user of their own.")]
+pub(crate) struct Privilege {
+    /// Which agents.
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// The user of their machines that they run as
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// The group of that user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// File with the password of that user, where the system asks for one; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) user_password_file: Option<PathBuf>,
 }
 
 /// `agent tag`

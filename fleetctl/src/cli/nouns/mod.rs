@@ -2,6 +2,7 @@
 
 mod agent;
 mod common;
+mod event;
 mod files;
 mod other;
 mod policy;
@@ -10,9 +11,11 @@ mod profile;
 use clap::{Args, Subcommand};
 
 pub(crate) use agent::{
-    AgentList, AgentVerb, Choice, Diagnostics, Reassign, TagAgents, Unenroll, UpgradeAgents, Watch,
+    AgentList, AgentVerb, Choice, Diagnostics, Migrate, Privilege, Reassign, RollBackAgents, TagAgents,
+    Unenroll, UpgradeAgents, Watch,
 };
 pub(crate) use common::{Create, Delete, Edit, List, Output, ServerArgs, Show};
+pub(crate) use event::{EventFilter, EventFollow, EventList, EventVerb, UninstallTokenVerb, WebhookVerb};
 pub(crate) use files::{Apply, Export};
 pub(crate) use other::{
     ActionVerb, ApiKeyVerb, AuditExport, AuditFilter, AuditList, AuditVerb, CreateApiKey, CreateEnrollKey,
@@ -39,7 +42,7 @@ pub(crate) struct Noun<V: Subcommand> {
 /// The commands that ask a fleet-server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Remote {
-    /// Agents: list, show, tag, reassign, upgrade, unenrol, collect diagnostics, watch
+    /// Agents: list, show, tag, reassign, upgrade, roll back, migrate, unenrol, collect diagnostics, watch
     Agent(Noun<AgentVerb>),
     /// Agent policies: list, show, create, edit, copy, compare revisions, roll back
     Policy(Noun<PolicyVerb>),
@@ -67,6 +70,12 @@ pub(crate) enum Remote {
     ApiKey(Noun<ApiKeyVerb>),
     /// What was changed, when and by whom: list, export
     Audit(Noun<AuditVerb>),
+    /// What happens to agents and policies: list, follow
+    Event(Noun<EventVerb>),
+    /// Who is told of what happens: list, show, create, edit, test
+    Webhook(Noun<WebhookVerb>),
+    /// Tokens that lift the protection of agents: list, show
+    UninstallToken(Noun<UninstallTokenVerb>),
     /// Make the server what files say, after showing the difference
     Apply(Apply),
     /// Write what the server has as files for `apply`

@@ -11,6 +11,7 @@ mod options;
 mod parser;
 mod read;
 mod scan;
+mod syslog;
 mod system;
 mod tail;
 mod text;
@@ -41,6 +42,10 @@ pub(crate) const DEFINITION: Definition =
 
 /// How much is read before it is handed over. About what one request holds.
 const ROOM: Room = Room { events: 1600, bytes: 1 << 20 };
+
+/// How often the paths of open files are looked at: of two rotations within this time, the file between them may be
+/// missed, if no pattern finds it under its new name.
+const LOOK: Duration = Duration::from_millis(500);
 
 fn build(builder: &mut Builder<'_>) -> Result<Box<dyn Input>, Mistake> {
     let options = Options::read(builder.config, builder.kind)?;
@@ -88,9 +93,7 @@ impl Files {
         let work = move |tail: &mut Tail| {
             let mut batch = batch;
             let now = clock::unix_millis();
-            if tail.next_scan <= now {
-                tail.scan(now);
-            }
+            tail.look(now);
             let turn = tail.read(now, ROOM, &mut batch);
             if turn.scan {
                 tail.next_scan = now;
@@ -110,8 +113,8 @@ impl Files {
         loop {
             tokio::select! {
                 sent = &mut sending => return Ok(sent),
-                () = tokio::time::sleep(self.options.check_interval) => {
-                    self.blocking(context, |tail| tail.scan(clock::unix_millis())).await?;
+                () = tokio::time::sleep(LOOK.min(self.options.check_interval)) => {
+                    self.blocking(context, |tail| tail.look(clock::unix_millis())).await?;
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
+use super::syslog::Syslog;
 use crate::config::{Config, Mistake};
 
 /// A line, or what has been made of it, with the place in its file.
@@ -26,6 +27,7 @@ pub(super) enum Parser {
     Ndjson(Ndjson),
     Container(Container),
     Include(Vec<Regex>),
+    Syslog(Syslog),
 }
 
 #[derive(Clone, Debug)]
@@ -151,6 +153,7 @@ fn run(parsers: &[Parser], held: &mut [Held], record: Record, now: u64, emit: &m
             }
         }
         Parser::Ndjson(ndjson) => next(ndjson.apply(record)),
+        Parser::Syslog(syslog) => next(syslog.apply(record)),
         Parser::Container(container) => {
             if let Some(record) = container.apply(record, mine) {
                 next(record);
@@ -334,11 +337,14 @@ pub(super) fn read(config: &Config) -> Result<Vec<Parser>, Mistake> {
             "multiline" => Parser::Multiline(multiline(&settings).map_err(at)?),
             "ndjson" => Parser::Ndjson(ndjson(&settings).map_err(at)?),
             "container" => Parser::Container(container(&settings).map_err(at)?),
+            "syslog" => Parser::Syslog(Syslog::read(&settings).map_err(at)?),
             "include_message" => Parser::Include(settings.patterns("patterns").map_err(at)?),
             _ => {
                 return Err(Mistake::new(
                     place,
-                    format!("{name:?} is no parser: use multiline, ndjson, container or include_message"),
+                    format!(
+                        "{name:?} is no parser: use multiline, ndjson, container, syslog or include_message"
+                    ),
                 ));
             }
         });
@@ -427,3 +433,6 @@ fn container(config: &Config) -> Result<Container, Mistake> {
     let stream = config.text("stream")?.filter(|stream| stream != "all");
     Ok(Container { stream, format })
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ impl Tail {
     fn settle_file(&mut self, index: usize, now: u64, end: io::Result<End>, turn: &mut Turn) {
         match end {
             Ok(End::Full) => turn.more = true,
-            Ok(End::Quiet) => self.when_quiet(index, now, turn),
+            Ok(End::Quiet) => self.when_quiet(index, now),
             Ok(End::Replaced) => {
                 self.detach(index, now);
                 turn.scan = true;
@@ -133,7 +133,7 @@ impl Tail {
     }
 
     /// A file without anything new: whether it stays open.
-    fn when_quiet(&mut self, index: usize, now: u64, turn: &mut Turn) {
+    fn when_quiet(&mut self, index: usize, now: u64) {
         let options = &self.options;
         let file = &mut self.files[index];
         let Some(look) = file.handle.as_ref().and_then(|handle| handle.look().ok()) else { return };
@@ -147,13 +147,6 @@ impl Tail {
         file.modified = look.modified;
         // Whoever deletes or renames a file may go on writing for a while, until it is told to open a new one.
         let quiet = now.saturating_sub(file.active);
-        let elsewhere = || match self.system.look(&file.about.path, options.symlinks) {
-            Ok(there) => there.node != file.about.node,
-            Err(_) => true,
-        };
-        if file.seen && elsewhere() {
-            turn.scan = true;
-        }
         let linger = u64::try_from(options.check_interval.as_millis()).unwrap_or(u64::MAX);
         let gone = look.links == 0 && options.close_removed && quiet > linger;
         let renamed = !file.seen && look.links > 0 && options.close_renamed;

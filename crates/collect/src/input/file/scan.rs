@@ -60,6 +60,27 @@ impl Tail {
         self.count_open(open);
     }
 
+    /// Looks for files when that is due, or when another file has come to the path of an open one: busy programs
+    /// rotate faster than their directories are searched.
+    pub(super) fn look(&mut self, now: u64) {
+        if self.next_scan <= now || (self.next_look <= now && self.is_rotated()) {
+            self.scan(now);
+        }
+        if self.next_look <= now {
+            self.next_look = now + u64::try_from(super::LOOK.as_millis()).unwrap_or(u64::MAX);
+        }
+    }
+
+    fn is_rotated(&self) -> bool {
+        let open = self.files.iter().filter(|file| file.handle.is_some() && file.seen);
+        let mut elsewhere =
+            open.filter(|file| match self.system.look(&file.about.path, self.options.symlinks) {
+                Ok(there) => there.node != file.about.node,
+                Err(_) => true,
+            });
+        elsewhere.next().is_some()
+    }
+
     /// Keeps the count of open files.
     pub(super) fn count_open(&self, before: usize) {
         let counters = self.stream.counters();
@@ -119,6 +140,10 @@ impl Tail {
         let look = &candidate.look;
         let file = &self.files[index];
         let (head, compressed) = (file.about.head, file.compressed);
+        // A number is used again at once: by the compressed copy of the file that had it, for one.
+        if is_gz(&file.about.path) != is_gz(&candidate.path) {
+            return false;
+        }
         if file.size == look.size && file.modified == look.modified {
             return true;
         }
@@ -164,12 +189,13 @@ impl Tail {
     /// Finds candidates by what they begin with; what is left is new.
     fn match_heads(&mut self, candidates: &[Candidate], now: u64) {
         let mut unclear = HashMap::new();
-        for candidate in candidates.iter().filter(|candidate| candidate.look.size > 0) {
+        for candidate in candidates {
             let length = self.options.fingerprint_length;
             let found = self.beginning(&candidate.path, length);
             let beginning = match found {
-                Ok(beginning) if !beginning.bytes.is_empty() => beginning,
-                Ok(_) => continue,
+                // Too short to have what it is known by, or compressed and not written out yet.
+                Ok(beginning) if beginning.bytes.is_empty() && candidate.look.size > 0 => continue,
+                Ok(beginning) => beginning,
                 Err(error) => {
                     self.complaint = Some(format!("cannot read {}: {error}", candidate.path.display()));
                     continue;
@@ -193,7 +219,8 @@ impl Tail {
     }
 
     fn resolve(&self, candidate: &Candidate, beginning: &Beginning) -> Resolved {
-        if self.options.identity == Identity::Path {
+        // An empty file is followed too: it may be renamed before its first line is written.
+        if self.options.identity == Identity::Path || beginning.bytes.is_empty() {
             return Resolved::New;
         }
         let full = |file: &Tracked| file.about.head.length >= self.options.fingerprint_length;
@@ -241,6 +268,8 @@ impl Tail {
         let from_end = self.options.from_end && !self.scanned;
         let mut file = Tracked::new(about, look, &self.positions, &self.options.parsers, now);
         file.compressed = beginning.compressed;
+        // It may be renamed before its first line is written.
+        file.wanted = look.size == 0 && u128::from(age) <= self.options.close_inactive.as_millis();
         if older || inactive || from_end {
             if file.compressed {
                 file.about.finished = Some((look.size, 0));
@@ -272,31 +301,40 @@ impl Tail {
                 continue;
             }
             if !file.detached && file.missed <= 3 && self.options.identity != Identity::Path {
-                self.find_sibling(index);
+                self.find_sibling(index, now);
             }
             index += 1;
         }
     }
 
-    /// A closed file that was renamed out of the patterns, beside its old path: what is unread in it is read.
-    fn find_sibling(&mut self, index: usize) {
+    /// A closed file that was renamed out of the patterns, beside its old path: what is unread in it is read, and what
+    /// may still be written into it.
+    fn find_sibling(&mut self, index: usize, now: u64) {
         let file = &self.files[index];
         let Some(directory) = file.about.path.parent() else { return };
         let entries = self.system.list(directory).unwrap_or_default();
-        let found = entries.into_iter().take(SIBLINGS).filter(|(_, kind)| *kind == Kind::File).find_map(
-            |(path, _)| {
-                let look = self.system.look(&path, false).ok()?;
-                (look.node == file.about.node).then_some((path, look))
-            },
-        );
+        // A number may have been used again, by a file that is read already or by a compressed copy.
+        let taken = |node| self.files.iter().any(|other| other.seen && other.about.node == node);
+        let gz = is_gz(&file.about.path);
+        let files = entries
+            .into_iter()
+            .take(SIBLINGS)
+            .filter(|(path, kind)| *kind == Kind::File && is_gz(path) == gz);
+        let found = files.into_iter().find_map(|(path, _)| {
+            let look = self.system.look(&path, false).ok()?;
+            (look.node == file.about.node && !taken(look.node)).then_some((path, look))
+        });
         let Some((path, look)) = found else { return };
-        if !file.compressed && look.size <= file.offset {
+        let quiet = now.saturating_sub(look.modified);
+        let wanted = u128::from(quiet) <= self.options.close_inactive.as_millis();
+        if !file.compressed && look.size <= file.offset && !wanted {
             return;
         }
         let head = self.beginning(&path, file.about.head.length);
         if head.is_ok_and(|head| file.about.head.begins(&head.bytes)) {
             let candidate = Candidate { path, look };
             self.attach(index, &candidate);
+            self.files[index].wanted = wanted;
         }
     }
 
@@ -305,7 +343,7 @@ impl Tail {
         let mut unread: Vec<usize> = (0..self.files.len())
             .filter(|index| {
                 let file = &self.files[*index];
-                file.seen && !file.detached && file.handle.is_none() && file.is_unread()
+                file.seen && !file.detached && file.handle.is_none() && (file.wanted || file.is_unread())
             })
             .collect();
         unread.sort_by_key(|index| self.files[*index].modified);
@@ -319,6 +357,7 @@ impl Tail {
                 // Between looking and opening another file may have come to this path: the next scan sees to it.
                 Ok(handle) if handle.look().is_ok_and(|look| look.node == file.about.node) => {
                     file.handle = Some(handle);
+                    file.wanted = false;
                     file.active = now;
                 }
                 Ok(_) => {}
@@ -351,7 +390,7 @@ impl Tail {
     fn beginning(&self, path: &Path, length: usize) -> io::Result<Beginning> {
         let mut file = self.system.open(path)?;
         let mut magic = [0; 2];
-        let gz = self.options.gzip && path.extension().is_some_and(|extension| extension == "gz");
+        let gz = self.options.gzip && is_gz(path);
         let compressed = gz && file.read_at(0, &mut magic)? == 2 && magic == [0x1f, 0x8b];
         if compressed {
             file = Box::new(Gzip::new(file)?);
@@ -379,6 +418,10 @@ enum Resolved {
 pub(super) fn open(system: &dyn FileSystem, path: &Path, compressed: bool) -> io::Result<Box<dyn OpenFile>> {
     let file = system.open(path)?;
     if compressed { Ok(Box::new(Gzip::new(file)?)) } else { Ok(file) }
+}
+
+fn is_gz(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
 }
 
 /// Up to `length` bytes behind `start`; fewer where the file is shorter.

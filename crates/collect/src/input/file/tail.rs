@@ -43,6 +43,8 @@ pub(super) struct Tail {
     pub(super) unclear: HashMap<Node, u8>,
     /// When the next scan is due.
     pub(super) next_scan: u64,
+    /// When the paths of open files are looked at next.
+    pub(super) next_look: u64,
     /// When the reader was started, and when it was for the first time.
     pub(super) started: u64,
     pub(super) first_started: u64,
@@ -98,6 +100,7 @@ impl Tail {
             files,
             unclear: HashMap::new(),
             next_scan: 0,
+            next_look: 0,
             started: now,
             first_started,
             scanned: false,

@@ -114,6 +114,8 @@ pub(super) struct Tracked {
     pub(super) checked: u64,
     pub(super) handle: Option<Box<dyn OpenFile>>,
     pub(super) compressed: bool,
+    /// Opened although nothing is unread in it: somebody may still write into it where no pattern finds it.
+    pub(super) wanted: bool,
     /// As it was when it was looked at last.
     pub(super) size: u64,
     pub(super) modified: u64,
@@ -184,6 +186,7 @@ impl Tracked {
             checked: offset,
             handle: None,
             compressed,
+            wanted: false,
             size: 0,
             modified: 0,
             seen: false,

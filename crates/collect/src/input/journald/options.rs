@@ -1,5 +1,6 @@
 //! The settings of the input, as collectors of the journal document them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::command::{Query, Source};
@@ -35,7 +36,7 @@ impl Options {
         // Of inputs that read the journal by themselves: how long they wait for it.
         config.allow(&["backoff", "max_backoff"]);
         let query = Query {
-            program: config.text("journalctl_path")?.unwrap_or_else(|| "journalctl".to_owned()).into(),
+            program: program(config)?,
             units: units(config)?,
             filter: filter(config)?,
             merge: config.boolean("merge", false)?,
@@ -55,6 +56,16 @@ impl Options {
             seek: seek(config)?,
             save_remote_hostname: config.boolean("save_remote_hostname", false)?,
         })
+    }
+}
+
+/// `journalctl_path`. Whoever edits policies must not be able to run any other program by it.
+fn program(config: &Config) -> Result<PathBuf, Mistake> {
+    let path = PathBuf::from(config.text("journalctl_path")?.unwrap_or_else(|| "journalctl".to_owned()));
+    if path.file_name().is_some_and(|name| name == "journalctl") {
+        Ok(path)
+    } else {
+        Err(config.mistake("journalctl_path", "must be the path of a program that is named journalctl"))
     }
 }
 
@@ -163,6 +174,7 @@ mod tests {
         assert!(
             error(json!({"facilities": ["nobody"]})).starts_with("facilities: \"nobody\" is no facility")
         );
+        assert!(error(json!({"journalctl_path": "/bin/sh"})).starts_with("journalctl_path: must be"));
         assert!(error(json!({"priorities": [8]})).starts_with("priorities: \"8\" is no priority"));
         assert!(error(json!({"include_matches.match": ["x"]})).starts_with("include_matches.match: "));
     }

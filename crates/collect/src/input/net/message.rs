@@ -7,10 +7,9 @@ use time::OffsetDateTime;
 
 use crate::batch::DocumentId;
 use crate::clock::timestamp;
-use crate::config::{Config, Mistake};
 use crate::event::Event;
 use crate::stream::{OwnFields, Stream};
-use crate::syslog::{self, Format, Message, Zone, fields, written};
+use crate::syslog::{Message, Settings, fields, written};
 
 /// The fields that these inputs give their events.
 pub(super) const OWN_FIELDS: OwnFields =
@@ -20,26 +19,7 @@ pub(super) const OWN_FIELDS: OwnFields =
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// They are syslog messages, to be taken apart.
-    pub(super) syslog: Option<Syslog>,
-}
-
-/// What is known of syslog messages before they come.
-#[derive(Debug)]
-pub(super) struct Syslog {
-    format: Format,
-    zone: Zone,
-}
-
-impl Syslog {
-    /// `format` and `timezone`.
-    pub(super) fn read(config: &Config) -> Result<Syslog, Mistake> {
-        let name = config.text("format")?.unwrap_or_else(|| "rfc3164".to_owned());
-        let format = Format::named(&name);
-        let format = format.ok_or_else(|| config.mistake("format", "must be auto, rfc3164 or rfc5424"))?;
-        let zone = config.text("timezone")?.unwrap_or_default();
-        let zone = Zone::named(&zone).map_err(|error| config.mistake("timezone", error.to_string()))?;
-        Ok(Syslog { format, zone })
-    }
+    pub(super) syslog: Option<Settings>,
 }
 
 impl Shape {
@@ -67,7 +47,7 @@ impl Shape {
                 event.set("@timestamp", timestamp(now));
                 event.set("message", text.into_owned());
             }
-            Some(settings) => match syslog::parse(&text, settings.format, &settings.zone, now) {
+            Some(settings) => match settings.parse(&text, now) {
                 Ok(message) => take_apart(&mut event, &mut log, &message, now),
                 Err(error) => {
                     event.set("@timestamp", timestamp(now));

@@ -37,14 +37,15 @@ use serde_json::{Map, json};
 
 use crate::config::{Config, Mistake};
 use crate::input::{Builder, Context, Definition, Input};
-pub(in crate::input) use message::Ids;
-pub(in crate::input) use ssl::read as server_tls;
-pub(in crate::input) use tcp::chain;
-
-use message::{OWN_FIELDS, Shape, Syslog};
+use crate::syslog::{Format, Settings};
+use message::{OWN_FIELDS, Shape};
 use tcp::Tcp;
 use udp::Udp;
 use unix::Unix;
+
+pub(in crate::input) use message::Ids;
+pub(in crate::input) use ssl::read as server_tls;
+pub(in crate::input) use tcp::chain;
 
 /// `tcp`, `udp` and `unix`.
 pub(crate) const DEFINITION: Definition =
@@ -71,7 +72,7 @@ fn transport(kind: &str, config: &Config, shape: Shape) -> Result<Box<dyn Input>
 /// `format`, `timezone`, and the settings of one transport in `protocol`.
 fn syslog(builder: &mut Builder<'_>) -> Result<Box<dyn Input>, Mistake> {
     let config = builder.config;
-    let shape = Shape { syslog: Some(Syslog::read(config)?) };
+    let shape = Shape { syslog: Some(Settings::read(config, Format::Rfc3164)?) };
     let protocol = config.section("protocol")?;
     let mut kinds = protocol.map().keys();
     let (kind, None) = (kinds.next(), kinds.next()) else {

@@ -1,0 +1,80 @@
+//! Into a real engine: found by a search in the data stream that the policy names.
+
+use std::time::Duration;
+
+use fleet_collect::{Plan, UnitState};
+use fleet_test_engine::{Client, Engine};
+use serde_json::{Value, json};
+
+use crate::world::{World, die, numbered, output, until};
+
+/// Data streams for logs, with a field that takes numbers alone.
+async fn template(engine: &Client, name: &str) {
+    let template = json!({
+        "index_patterns": [format!("logs-{name}-*")],
+        "data_stream": {},
+        "priority": 200,
+        "template": {
+            "settings": {"number_of_replicas": 0},
+            "mappings": {"properties": {"json": {"properties": {"number": {"type": "long"}}}}},
+        },
+    });
+    engine.put(&format!("/_index_template/{name}"), &template).await.unwrap().success().unwrap();
+}
+
+fn plan(world: &World, engine: &Client, dataset: &str, more: &Value) -> Plan {
+    let mut more = more.clone();
+    more["data_stream"] = json!({"dataset": dataset, "type": "logs"});
+    let outputs = vec![output(&[engine.url().to_owned()], &json!({}))];
+    Plan { inputs: vec![world.input(&more)], outputs }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn lines_of_a_growing_file_are_found_and_bad_documents_are_dead_letters() {
+    let (engine, world) = (Engine::shared(), World::new());
+    template(engine, "growing").await;
+    template(engine, "elastic_agent.dead_letter").await;
+    world.write("a.log", [r#"{"number": 1}"#.to_owned(), r#"{"number": "many"}"#.to_owned()]);
+    let collector = world.start().await;
+    collector.apply(plan(&world, engine, "growing", &json!({"parsers": [{"ndjson": {}}]}))).await;
+    let all = json!({"match_all": {}});
+    let hits = engine.wait_for("logs-growing-prod", &all, 1, PATIENCE).await.unwrap();
+    assert_eq!(hits[0]["_source"]["json"]["number"], 1);
+    let dead = engine.wait_for("logs-elastic_agent.dead_letter-prod", &all, 1, PATIENCE).await.unwrap();
+    let letter = &dead[0]["_source"];
+    assert!(letter["message"].as_str().unwrap().contains("many"), "{letter}");
+    assert!(letter["error"]["message"].as_str().unwrap().contains("number"), "{letter}");
+    world.write("a.log", [r#"{"number": 2}"#.to_owned()]);
+    engine.wait_for("logs-growing-prod", &json!({"match": {"json.number": 2}}), 1, PATIENCE).await.unwrap();
+    collector.stop(Duration::from_secs(5)).await;
+    assert_eq!(collector.metrics().events_lost, 0);
+}
+
+#[tokio::test]
+async fn each_line_is_there_once_although_the_collector_and_the_engine_die() {
+    let (engine, world) = (Engine::start().await.unwrap(), World::new());
+    template(&engine, "deaths").await;
+    let all = json!({"match_all": {}});
+    for round in 0..3 {
+        world.write("a.log", numbered(round * 3000..round * 3000 + 3000));
+        let collector = world.start().await;
+        collector.apply(plan(&world, &engine, "deaths", &json!({}))).await;
+        engine.wait_for("logs-deaths-prod", &all, 1, PATIENCE).await.unwrap();
+        die(collector).await;
+        std::fs::rename(world.log("a.log"), world.log(&format!("rotated-{round}.log"))).unwrap();
+    }
+    engine.kill().await.unwrap();
+    world.write("a.log", numbered(9000..9100));
+    let collector = world.start().await;
+    collector.apply(plan(&world, &engine, "deaths", &json!({}))).await;
+    until(&collector, "the engine is away", |states| {
+        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Degraded)
+    })
+    .await;
+    engine.restart().await.unwrap();
+    engine.wait_for("logs-deaths-prod", &all, 9100, PATIENCE).await.unwrap();
+    collector.stop(Duration::from_secs(5)).await;
+    assert_eq!(engine.count("logs-deaths-prod", &all).await.unwrap(), 9100);
+}

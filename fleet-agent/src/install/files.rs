@@ -1,0 +1,106 @@
+//! Files of an installation.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use super::InstallError;
+use crate::paths::Paths;
+use crate::version;
+
+/// Directories deeper than this are not followed: an installation has a few levels.
+const DEEPEST: usize = 32;
+
+/// Puts a program into the home as a version of its own. Returns the version's directory.
+///
+/// # Errors
+/// A file cannot be copied.
+pub fn add_version(paths: &Paths, program: &Path, number: &str) -> Result<PathBuf, InstallError> {
+    let directory = paths.versions().join(number);
+    let making = paths.versions().join(format!("{number}.new"));
+    remove_all(&making)?;
+    fs::create_dir_all(&making).map_err(InstallError::file("making", &making))?;
+    let copy = making.join("fleet-agent");
+    fs::copy(program, &copy).map_err(InstallError::file("copying to", &copy))?;
+    fs::set_permissions(&copy, Permissions::from_mode(0o755))
+        .map_err(InstallError::file("changing", &copy))?;
+    let file = making.join(version::FILE);
+    fs::write(&file, format!("{number}\n")).map_err(InstallError::file("writing", &file))?;
+    remove_all(&directory)?;
+    fs::rename(&making, &directory).map_err(InstallError::file("renaming to", &directory))?;
+    Ok(directory)
+}
+
+/// Makes a link point elsewhere in one step.
+///
+/// # Errors
+/// It cannot be made.
+pub fn turn_link(link: &Path, target: &Path) -> Result<(), InstallError> {
+    let mut name = link.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = link.with_file_name(name);
+    // One may lie there from an attempt that was cut off.
+    let _ = fs::remove_file(&beside);
+    symlink(target, &beside).map_err(InstallError::file("making", &beside))?;
+    fs::rename(&beside, link).map_err(InstallError::file("renaming to", link))
+}
+
+/// Removes a file or a directory with all in it, if it is there.
+///
+/// # Errors
+/// Something is left.
+pub fn remove_all(path: &Path) -> Result<(), InstallError> {
+    let removed = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Ok(file) if file.is_dir() => fs::remove_dir_all(path),
+        _ => fs::remove_file(path),
+    };
+    removed.map_err(InstallError::file("removing", path))
+}
+
+/// Gives a directory and all in it to a user. Links are not followed.
+///
+/// # Errors
+/// Something cannot be given.
+pub fn give(path: &Path, uid: u32, gid: u32) -> Result<(), InstallError> {
+    let mut open = vec![(path.to_owned(), 0)];
+    while let Some((path, depth)) = open.pop() {
+        let failed = || InstallError::file("giving away", &path);
+        let kind = fs::symlink_metadata(&path).map_err(failed())?;
+        if kind.is_symlink() {
+            lchown(&path, Some(uid), Some(gid)).map_err(failed())?;
+            continue;
+        }
+        chown(&path, Some(uid), Some(gid)).map_err(failed())?;
+        if kind.is_dir() && depth < DEEPEST {
+            for entry in fs::read_dir(&path).map_err(failed())? {
+                open.push((entry.map_err(failed())?.path(), depth + 1));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Given;
+
+    #[test]
+    fn a_version_is_put_in_and_the_link_turned() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::of(&Given { home: Some(home.path().to_owned()), ..Given::default() });
+        let program = home.path().join("program");
+        fs::write(&program, "one").unwrap();
+        let one = add_version(&paths, &program, "9.6.0").unwrap();
+        turn_link(&paths.program(), &one.join("fleet-agent")).unwrap();
+        fs::write(&program, "two").unwrap();
+        let two = add_version(&paths, &program, "9.6.1").unwrap();
+        turn_link(&paths.program(), &two.join("fleet-agent")).unwrap();
+        assert_eq!(fs::read(paths.program()).unwrap(), b"two");
+        assert_eq!(version::read(&one.join(version::FILE)).as_deref(), Some("9.6.0"));
+        remove_all(&paths.versions()).unwrap();
+        remove_all(&paths.versions()).unwrap();
+        assert!(!one.exists());
+    }
+}

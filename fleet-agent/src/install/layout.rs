@@ -1,0 +1,108 @@
+//! Where an installed agent lies.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::InstallError;
+use crate::paths::{Given, Paths};
+
+/// Where everything of one installed agent lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The name of the service.
+    pub service: String,
+    /// Where its files lie.
+    pub paths: Paths,
+    /// The unit file.
+    pub unit: PathBuf,
+    /// The link by which people call it.
+    pub command: PathBuf,
+}
+
+/// What an installation was made with; kept in its home, for upgrades and the way back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The name of the service.
+    pub service: String,
+    /// The user that it runs as; empty: root.
+    pub user: String,
+    /// Its group.
+    pub group: String,
+    /// Whether the user was made for it.
+    pub made_user: bool,
+}
+
+impl Record {
+    /// The file in the home.
+    pub const FILE: &'static str = "install.json";
+
+    /// Reads it; `None`: nothing is installed there.
+    #[must_use]
+    pub fn read(home: &Path) -> Option<Record> {
+        serde_json::from_slice(&std::fs::read(home.join(Record::FILE)).ok()?).ok()
+    }
+}
+
+impl Layout {
+    /// Below `base`, as one of several agents of the machine if it has a namespace.
+    ///
+    /// # Errors
+    /// The base is not absolute, or the namespace no name.
+    pub fn new(base: &Path, namespace: Option<&str>) -> Result<Layout, InstallError> {
+        if !base.is_absolute() {
+            let given = base.display().to_string();
+            return Err(InstallError::Field {
+                field: "--base-path",
+                given,
+                problem: "it must be an absolute path",
+            });
+        }
+        let suffix = match namespace.filter(|name| !name.is_empty()) {
+            None => String::new(),
+            Some(name)
+                if name.len() <= 32
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') =>
+            {
+                format!("-{}", name.to_ascii_lowercase())
+            }
+            Some(name) => {
+                let problem = "it must be 1 to 32 letters, digits and hyphens";
+                return Err(InstallError::Field { field: "--namespace", given: name.to_owned(), problem });
+            }
+        };
+        let service = format!("fleet-agent{suffix}");
+        let system = |folder: &str| Some(Path::new(folder).join(&service));
+        let home = base.join(format!("Fleet/Agent{suffix}"));
+        let paths = Paths::of(&Given {
+            home: Some(home),
+            config: system("/etc"),
+            data: system("/var/lib"),
+            logs: system("/var/log"),
+            config_file: None,
+        });
+        Ok(Layout {
+            unit: Path::new("/etc/systemd/system").join(format!("{service}.service")),
+            command: Path::new("/usr/bin").join(&service),
+            service,
+            paths,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_agents_lie_apart() {
+        let one = Layout::new(Path::new("/opt"), None).unwrap();
+        let two = Layout::new(Path::new("/opt"), Some("Dev")).unwrap();
+        assert_eq!(one.paths.home, Path::new("/opt/Fleet/Agent"));
+        assert_eq!(one.paths.data, Path::new("/var/lib/fleet-agent"));
+        assert_eq!(two.unit, Path::new("/etc/systemd/system/fleet-agent-dev.service"));
+        assert_ne!(one.paths.data, two.paths.data);
+        assert!(Layout::new(Path::new("opt"), None).is_err());
+        assert!(Layout::new(Path::new("/opt"), Some("../x")).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! systemd and the accounts of the machine, by their own programs.
+
+use std::process::Command;
+
+use super::InstallError;
+
+/// Runs a program to its end; what it said.
+fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
+    let command = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).output();
+    let output =
+        output.map_err(|error| InstallError::Command { command: command(), message: error.to_string() })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(InstallError::Command { command: command(), message })
+}
+
+/// systemd, asked by `systemctl`.
+#[derive(Clone, Copy, Debug)]
+pub struct Systemctl;
+
+impl Systemctl {
+    /// Makes it read unit files again.
+    ///
+    /// # Errors
+    /// It fails, or there is no systemd.
+    pub fn reload(self) -> Result<(), InstallError> {
+        run("systemctl", &["daemon-reload"]).map(drop)
+    }
+
+    /// Starts a service, now and with each boot.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn enable(self, service: &str) -> Result<(), InstallError> {
+        run("systemctl", &["enable", "--now", service]).map(drop)
+    }
+
+    /// Ends a service, and does not start it with the next boot.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn disable(self, service: &str) -> Result<(), InstallError> {
+        run("systemctl", &["disable", "--now", service]).map(drop)
+    }
+
+    /// Ends a service.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn stop(self, service: &str) -> Result<(), InstallError> {
+        run("systemctl", &["stop", service]).map(drop)
+    }
+}
+
+/// A user and a group of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Whether the user was made just now.
+    pub is_new: bool,
+}
+
+impl Account {
+    /// Finds the user and the group; what is not there is made, as a user of the system that nobody can sign in as.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn ensure(user: &str, group: &str) -> Result<Account, InstallError> {
+        for (field, name) in [("--user", user), ("--group", group)] {
+            let is_name = name.len() <= 32
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+                && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+            if !is_name {
+                let problem = "it is not the name of an account";
+                return Err(InstallError::Field { field, given: name.to_owned(), problem });
+            }
+        }
+        if group_id(group).is_err() {
+            run("groupadd", &["--system", group])?;
+        }
+        let is_new = run("id", &["-u", user]).is_err();
+        if is_new {
+            let shell = "/usr/sbin/nologin";
+            run(
+                "useradd",
+                &[
+                    "--system",
+                    "--gid",
+                    group,
+                    "--no-create-home",
+                    "--home-dir",
+                    "/nonexistent",
+                    "--shell",
+                    shell,
+                    user,
+                ],
+            )?;
+        }
+        let uid = number("id", &["-u", user], &run("id", &["-u", user])?)?;
+        Ok(Account { uid, gid: group_id(group)?, is_new })
+    }
+
+    /// Removes a user that was made.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub fn remove(user: &str) -> Result<(), InstallError> {
+        run("userdel", &[user]).map(drop)
+    }
+}
+
+fn group_id(group: &str) -> Result<u32, InstallError> {
+    let line = run("getent", &["group", group])?;
+    number("getent", &["group", group], line.split(':').nth(2).unwrap_or_default())
+}
+
+fn number(program: &str, arguments: &[&str], text: &str) -> Result<u32, InstallError> {
+    text.trim().parse().map_err(|_| InstallError::Command {
+        command: format!("{program} {}", arguments.join(" ")),
+        message: format!("{text:?} is no number"),
+    })
+}

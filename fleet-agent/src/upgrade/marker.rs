@@ -1,0 +1,115 @@
+//! What says that a new version is proving itself.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::UpgradeError;
+use crate::paths::Paths;
+use crate::state::replace;
+
+/// So often a new version may be started before it has proven itself.
+const MOST_STARTS: u32 = 3;
+
+/// A new version is proving itself, or has failed to. It holds nothing secret: versions of any age read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// The version that it came from.
+    pub from_version: String,
+    /// Where that lies.
+    pub from: PathBuf,
+    /// The version that it went to.
+    pub to_version: String,
+    /// Where that lies.
+    pub to: PathBuf,
+    /// The action that asked for it; empty: somebody at the machine did.
+    pub action_id: String,
+    /// Until when the new one must have checked in, seconds since 1970.
+    pub deadline: i64,
+    /// How often the service started it.
+    #[serde(default)]
+    pub starts: u32,
+    /// Why it was given up; empty: it was not.
+    #[serde(default)]
+    pub given_up: String,
+}
+
+/// What is to be done about a new version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has time.
+    Wait,
+    /// It has failed, for this reason.
+    GoBack(String),
+}
+
+impl Marker {
+    fn path(paths: &Paths) -> PathBuf {
+        paths.versions().join("upgrade.json")
+    }
+
+    /// Reads it. One that cannot be read is none.
+    #[must_use]
+    pub fn read(paths: &Paths) -> Option<Marker> {
+        serde_json::from_slice(&std::fs::read(Marker::path(paths)).ok()?).ok()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, paths: &Paths) -> Result<(), UpgradeError> {
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        replace(&Marker::path(paths), &text).map_err(UpgradeError::file("writing the upgrade's marker"))
+    }
+
+    /// Removes it: the new version has proven itself, or the old one has said what happened.
+    pub fn remove(paths: &Paths) {
+        // It may be gone.
+        let _ = std::fs::remove_file(Marker::path(paths));
+    }
+
+    /// Whether that program is the new version.
+    #[must_use]
+    pub fn is_new(&self, program: &Path) -> bool {
+        let to = self.to.canonicalize();
+        to.is_ok_and(|to| program.canonicalize().is_ok_and(|program| program.starts_with(to)))
+    }
+
+    /// What is to be done, at this time.
+    #[must_use]
+    pub fn verdict(&self, now: i64) -> Verdict {
+        if now >= self.deadline {
+            return Verdict::GoBack(format!("version {} did not check in in time", self.to_version));
+        }
+        if self.starts > MOST_STARTS {
+            return Verdict::GoBack(format!(
+                "version {} ended {MOST_STARTS} times before it had checked in",
+                self.to_version
+            ));
+        }
+        Verdict::Wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_so_much_time_and_so_many_starts() {
+        let marker = Marker {
+            from_version: "1".to_owned(),
+            from: "/a".into(),
+            to_version: "2".to_owned(),
+            to: "/b".into(),
+            action_id: String::new(),
+            deadline: 100,
+            starts: 3,
+            given_up: String::new(),
+        };
+        assert_eq!(marker.verdict(99), Verdict::Wait);
+        assert!(matches!(marker.verdict(100), Verdict::GoBack(_)));
+        assert!(matches!(Marker { starts: 4, ..marker }.verdict(1), Verdict::GoBack(_)));
+    }
+}

@@ -1,0 +1,210 @@
+//! Components: processes of their own, which the agent supervises.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleet_component::supervisor::{AgentFacts, Platform, Settings, Specs, Supervisor, Wanted};
+use fleet_component::unit::UnitKind;
+use serde_json::{Map, Value};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{State, States, UnitState, Workload};
+use crate::fleet::Action;
+use crate::policy::{Input, Output};
+
+/// A component has so long for an action that names no time.
+const ACTION_TIME: Duration = Duration::from_secs(300);
+
+/// Supervises components. Nothing is opened before a policy has an input for one.
+#[derive(Debug)]
+pub(super) struct Components {
+    specs: Specs,
+    home: std::path::PathBuf,
+    facts: AgentFacts,
+    supervisor: OnceCell<Arc<Supervisor>>,
+    states: watch::Sender<Arc<States>>,
+    token: CancellationToken,
+}
+
+impl Components {
+    /// Those whose spec files lie in `folder`. `None`: there are none.
+    pub(super) fn find(folder: &Path, home: &Path, facts: AgentFacts) -> Option<Arc<Components>> {
+        if !folder.is_dir() {
+            return None;
+        }
+        let (specs, problems) = Specs::load(folder, Platform::here());
+        for problem in problems {
+            tracing::warn!(error = &problem as &dyn std::error::Error, "a component cannot be used");
+        }
+        Some(Arc::new(Components {
+            specs,
+            home: home.to_owned(),
+            facts,
+            supervisor: OnceCell::new(),
+            states: watch::Sender::new(Arc::default()),
+            token: CancellationToken::new(),
+        }))
+    }
+
+    async fn supervisor(&self) -> Result<&Arc<Supervisor>, String> {
+        self.supervisor
+            .get_or_try_init(async || {
+                let settings = Settings::new(&self.home, self.facts.clone());
+                let started = Supervisor::start(settings).await;
+                let supervisor = Arc::new(started.map_err(|error| crate::error::chain(&error))?);
+                let mut told = supervisor.states();
+                let sender = self.states.clone();
+                tokio::spawn(self.token.clone().run_until_cancelled_owned(async move {
+                    while told.changed().await.is_ok() {
+                        let now = Arc::clone(&told.borrow_and_update());
+                        sender.send_replace(Arc::new(translate(&now)));
+                    }
+                }));
+                Ok(supervisor)
+            })
+            .await
+    }
+
+    fn fail(&self, inputs: &[Input], reason: &str) {
+        let failed = |input: &Input| (input.id.clone(), UnitState::new(State::Failed, reason));
+        let states = States { inputs: inputs.iter().map(failed).collect(), ..States::default() };
+        self.states.send_replace(Arc::new(states));
+    }
+}
+
+fn translate(told: &fleet_component::supervisor::States) -> States {
+    let mut states = States::default();
+    for component in told.components.values() {
+        for (key, status) in &component.units {
+            let unit = UnitState {
+                state: state(status.state),
+                message: status.message.clone(),
+                payload: status.payload.clone().map(Value::Object),
+            };
+            match key.kind {
+                UnitKind::Input => {
+                    // A unit is called as its component, and then as its input; one that is alone in its component
+                    // has the input's id in the component's.
+                    let group = format!("{}-{}-", component.kind, component.output);
+                    let id = key.id.strip_suffix("-unit").unwrap_or(&key.id);
+                    let id = id.strip_prefix(&group).unwrap_or(id);
+                    states.inputs.insert(id.to_owned(), unit);
+                }
+                UnitKind::Output => drop(states.outputs.insert(component.output.clone(), unit)),
+            }
+        }
+    }
+    states
+}
+
+fn state(state: fleet_component::unit::State) -> State {
+    use fleet_component::unit::State as Of;
+    match state {
+        Of::Starting => State::Starting,
+        Of::Configuring => State::Configuring,
+        Of::Healthy => State::Healthy,
+        Of::Degraded => State::Degraded,
+        Of::Failed => State::Failed,
+        Of::Stopping => State::Stopping,
+        Of::Stopped => State::Stopped,
+    }
+}
+
+#[async_trait]
+impl Workload for Components {
+    fn name(&self) -> &'static str {
+        "components"
+    }
+
+    fn takes(&self, kind: &str) -> bool {
+        self.specs.handles(kind)
+    }
+
+    async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>) {
+        if inputs.is_empty() && self.supervisor.get().is_none() {
+            return;
+        }
+        let supervisor = match self.supervisor().await {
+            Ok(supervisor) => Arc::clone(supervisor),
+            Err(reason) => return self.fail(&inputs, &reason),
+        };
+        let named = |input: Input| {
+            let mut config = input.config;
+            config.insert("id".to_owned(), input.id.into());
+            config.insert("use_output".to_owned(), input.output.into());
+            Value::Object(config)
+        };
+        let outputs: Map<String, Value> =
+            outputs.into_iter().map(|output| (output.name, Value::Object(output.config))).collect();
+        let wanted = Wanted { inputs: inputs.into_iter().map(named).collect(), outputs, ..Wanted::default() };
+        supervisor.apply(self.specs.components(&wanted)).await;
+    }
+
+    fn states(&self) -> watch::Receiver<Arc<States>> {
+        self.states.subscribe()
+    }
+
+    async fn act(&self, action: &Action) -> Result<Value, String> {
+        let absent = || format!("no input of type {:?} runs here", action.input_type);
+        let supervisor = self.supervisor.get().ok_or_else(absent)?;
+        let (component, unit) = supervisor.input_unit(&action.input_type).ok_or_else(absent)?;
+        let params = serde_json::to_value(action).map_err(|error| error.to_string())?;
+        let Value::Object(params) = params else { return Err("the action is no map".to_owned()) };
+        let asked =
+            action.timeout.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+        let most = asked.map_or(ACTION_TIME, Duration::from_secs);
+        let done = supervisor.action(&component, unit, &action.input_type, params, most).await;
+        done.map(Value::Object).map_err(|error| error.to_string())
+    }
+
+    async fn diagnostics(&self) -> Vec<(String, Vec<u8>)> {
+        let Some(supervisor) = self.supervisor.get() else { return Vec::new() };
+        let states = supervisor.states().borrow().clone();
+        let mut files = Vec::new();
+        for (id, component) in states.components.iter().filter(|(_, component)| component.pid.is_some()) {
+            match supervisor.diagnostics(id, &[]).await {
+                Ok(found) => files.extend(
+                    found.into_iter().map(|file| (format!("{id}/{}", plain(&file.filename)), file.content)),
+                ),
+                Err(error) => files.push((format!("{id}/error.txt"), error.to_string().into_bytes())),
+            }
+            for key in component.units.keys() {
+                for file in supervisor.unit_diagnostics(id, key.clone()).await.unwrap_or_default() {
+                    files.push((format!("{id}/{}/{}", plain(&key.id), plain(&file.filename)), file.content));
+                }
+            }
+        }
+        files
+    }
+
+    fn metrics(&self) -> String {
+        let Some(supervisor) = self.supervisor.get() else { return String::new() };
+        let states = supervisor.states().borrow().clone();
+        let lines = states.components.values().map(|component| {
+            format!("fleet_agent_component_restarts{{component={:?}}} {}\n", component.id, component.restarts)
+        });
+        let lines: String = lines.collect();
+        if lines.is_empty() {
+            lines
+        } else {
+            format!("# TYPE fleet_agent_component_restarts counter\n{lines}")
+        }
+    }
+
+    async fn stop(&self, grace: Duration) {
+        if let Some(supervisor) = self.supervisor.get() {
+            supervisor.stop(grace).await;
+        }
+        self.token.cancel();
+    }
+}
+
+/// A name of a file may be anything where it comes from.
+fn plain(name: &str) -> String {
+    let safe =
+        |char: char| if char.is_alphanumeric() || matches!(char, '.' | '-' | '_') { char } else { '_' };
+    name.chars().take(100).map(safe).collect::<String>().trim_start_matches('.').to_owned()
+}

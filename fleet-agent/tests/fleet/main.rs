@@ -1,0 +1,16 @@
+//! The program against the real server.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    reason = "a test that cannot go on has failed; tests write their values in place"
+)]
+
+mod actions;
+mod agent;
+mod collecting;
+mod enrolment;
+mod policies;
+mod server;
+mod upgrades;

@@ -1,0 +1,110 @@
+//! What stands at an address, and what the login may do there.
+
+use std::collections::BTreeSet;
+
+use fleet_integration::assets::{Engine, Family};
+use serde_json::{Value, json};
+
+use super::EngineProblem;
+use super::connection::{Answer, Connection};
+
+/// What is needed to install what packages bring.
+const OF_TEMPLATES: [&str; 2] = ["manage_index_templates", "manage_ingest_pipelines"];
+/// What is needed to make keys.
+const OF_KEYS: &str = "manage_own_api_key";
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    /// What it is.
+    pub(crate) engine: Engine,
+    /// The cluster's own id: another one at the same address knows no keys.
+    pub(crate) cluster: String,
+    /// Whether the login may make keys for agents.
+    pub(crate) makes_keys: bool,
+    /// The privileges that are missing to install what packages bring, as far as the engine tells.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Looks.
+pub(super) async fn probe(connection: &Connection) -> Result<Probe, EngineProblem> {
+    let root = connection.get("/").await?;
+    if matches!(root.status, 401 | 403) {
+        return Err(refused(connection));
+    }
+    let host = connection.host().to_owned();
+    let said = root.good("GET /")?;
+    let strange = || EngineProblem::Strange(host.clone());
+    let (family, version) = identity(&said).ok_or_else(strange)?;
+    let cluster = said["cluster_uuid"].as_str().ok_or_else(strange)?.to_owned();
+    let mut probe = Probe {
+        engine: Engine { family, version, lifecycles: BTreeSet::new() },
+        cluster,
+        makes_keys: false,
+        missing: Vec::new(),
+    };
+    if family == Family::Elasticsearch {
+        rights(connection, &mut probe).await?;
+        let policies = connection.get("/_ilm/policy").await?;
+        if let (true, Value::Object(policies)) = (policies.is_good(), policies.body) {
+            probe.engine.lifecycles = policies.into_iter().map(|(name, _)| name).collect();
+        }
+    }
+    Ok(probe)
+}
+
+fn refused(connection: &Connection) -> EngineProblem {
+    let hint = if connection.has_login() {
+        "check the user and the password, the token or the key"
+    } else {
+        "give output.elasticsearch in fleet-server.yml a service_token, or a username and a password, or give the \
+         output username and password in its advanced YAML"
+    };
+    EngineProblem::Login { host: connection.host().to_owned(), hint }
+}
+
+fn identity(root: &Value) -> Option<(Family, (u32, u32))> {
+    let version = &root["version"];
+    let mut numbers = version["number"].as_str()?.split('.');
+    let (major, minor) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    let family = match version["distribution"].as_str() {
+        Some("opensearch") => Family::OpenSearch,
+        Some(_) => return None,
+        None => Family::Elasticsearch,
+    };
+    Some((family, (major, minor)))
+}
+
+/// Elasticsearch tells. One whose security is off lets everybody do everything, and has no keys.
+async fn rights(connection: &Connection, probe: &mut Probe) -> Result<(), EngineProblem> {
+    let who = connection.get("/_security/_authenticate").await?;
+    match who.status {
+        200 => {}
+        401 | 403 => return Err(refused(connection)),
+        _ => return Ok(()),
+    }
+    let asked = json!({"cluster": [OF_KEYS, OF_TEMPLATES[0], OF_TEMPLATES[1]]});
+    let answer: Answer = connection.post("/_security/user/_has_privileges", &asked).await?;
+    let told = answer.good("POST /_security/user/_has_privileges")?;
+    let has = |privilege: &str| told["cluster"][privilege] == true;
+    // A key that was made with a key may do nothing.
+    probe.makes_keys = has(OF_KEYS) && who.body["authentication_type"] != "api_key";
+    probe.missing = OF_TEMPLATES.into_iter().filter(|right| !has(right)).map(str::to_owned).collect();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_by_what_they_say() {
+        let elasticsearch = json!({"version": {"number": "8.19.2"}});
+        assert_eq!(identity(&elasticsearch), Some((Family::Elasticsearch, (8, 19))));
+        let opensearch = json!({"version": {"distribution": "opensearch", "number": "3.6.0"}});
+        assert_eq!(identity(&opensearch), Some((Family::OpenSearch, (3, 6))));
+        for other in [json!({}), json!({"version": "1.2"}), json!({"version": {"number": "x.y"}})] {
+            assert_eq!(identity(&other), None, "{other}");
+        }
+    }
+}
