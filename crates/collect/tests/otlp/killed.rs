@@ -11,7 +11,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use super::{SOON, input, target, written};
+use super::python::target;
+use super::{SOON, input, written};
 
 /// The example program, which carries out a plan.
 async fn program() -> PathBuf {

@@ -8,10 +8,12 @@
 )]
 
 mod killed;
+#[path = "../python/mod.rs"]
+mod python;
 mod sdk;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -38,10 +40,4 @@ fn written(directory: &Path) -> Vec<Value> {
     let texts: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
     let whole = texts.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The target directory, which this program lies in.
-fn target() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().to_owned()
 }

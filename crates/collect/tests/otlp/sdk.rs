@@ -1,63 +1,20 @@
 //! OpenTelemetry's SDK for Python, whose gRPC is the one in C: `send.py` beside this file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, UnitState};
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::sync::OnceCell;
 
-use super::{SOON, input, target, written};
+use super::{SOON, input, python, written};
 
 const VERSION: &str = "1.45.2";
 
-/// The Python that has the SDK. It is installed once, into the target directory.
-async fn python() -> &'static Path {
-    static HOME: OnceCell<PathBuf> = OnceCell::const_new();
-    HOME.get_or_init(async || {
-        let home = target().join("tools").join(format!("opentelemetry-python-{VERSION}"));
-        let python = home.join("bin/python");
-        let done = home.join("installed");
-        if !done.exists() {
-            let _ = fs::remove_dir_all(&home);
-            fs::create_dir_all(home.parent().unwrap()).unwrap();
-            run(Command::new("python3").args(["-m", "venv"]).arg(&home)).await;
-            let packages =
-                [format!("opentelemetry-sdk=={VERSION}"), format!("opentelemetry-exporter-otlp=={VERSION}")];
-            let mut install = Command::new(&python);
-            install.args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--only-binary=:all:",
-            ]);
-            run(install.args(packages)).await;
-            fs::write(done, VERSION).unwrap();
-        }
-        python
-    })
-    .await
-}
-
-/// Runs a program to its end.
-async fn run(command: &mut Command) -> String {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let ended = tokio::time::timeout(SOON * 5, command.kill_on_drop(true).output()).await;
-    let Output { status, stdout, stderr } = ended
-        .unwrap_or_else(|_| panic!("{program} does not end"))
-        .unwrap_or_else(|error| panic!("{program} cannot be run, which this test needs: {error}"));
-    let text = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(status.success(), "{program}: {status}\n{}", text.concat());
-    text[0].clone()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sdk_is_understood_over_both_ways_packed_or_not() {
-    let python = python().await;
+    let sdk = format!("opentelemetry-sdk=={VERSION}");
+    let exporter = format!("opentelemetry-exporter-otlp=={VERSION}");
+    let python = python::with(&format!("opentelemetry-python-{VERSION}"), &[&sdk, &exporter]).await;
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
     let agent =
@@ -88,11 +45,11 @@ async fn the_sdk_is_understood_over_both_ways_packed_or_not() {
             ["otlp-logs"]
             .payload
             .clone();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/otlp/send.py");
+    let script = python::script("otlp/send.py");
     for (protocol, packed) in [("grpc", "none"), ("grpc", "gzip"), ("http", "none"), ("http", "gzip")] {
-        let mut send = Command::new(python);
+        let mut send = Command::new(&python);
         send.arg(&script).arg(protocol).arg(payload[protocol].as_str().unwrap()).arg(packed);
-        assert_eq!(run(send.env("NO_PROXY", "127.0.0.1")).await.trim(), "sent");
+        assert_eq!(python::run(send.env("NO_PROXY", "127.0.0.1")).await.trim(), "sent");
         // A log, a span, and data points with two sets of attributes and three units.
         let wait = async {
             while written(&out).len() < 6 {
