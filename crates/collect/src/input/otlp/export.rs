@@ -1,5 +1,8 @@
 //! One request: from its bytes to events that are safe on the disk.
 
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
 use prost::Message;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -20,6 +23,16 @@ use crate::batch::{Batch, DocumentId};
 const BATCH_EVENTS: usize = 1000;
 /// A batch is handed over when it has so many bytes.
 const BATCH_BYTES: usize = 512 * 1024;
+/// Batches of a request go to the disk together, with one wait for it, until they are so many bytes. Most requests
+/// are smaller: they are taken as a whole or not at all.
+const TOGETHER: usize = 4 << 20;
+
+/// A sender waits this long for room in the queue, and is then told to come again. Shorter than the time after which
+/// senders give up by themselves, which is 10 s for SDKs and 5 s for collectors, so that they hear the reason.
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+
+/// So long for a request whose events go to the disk in several parts.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// What was taken.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,13 +59,10 @@ pub(super) enum Refused {
 
 /// Takes a request. Comes back when its events are safe, or with the reason why not all of them are. What was sent
 /// again after that may be there twice.
-pub(super) async fn export(
-    route: &Route,
-    encoding: Encoding,
-    bytes: &[u8],
-    until: Instant,
-) -> Result<Taken, Refused> {
-    let mut export = Export { route, batch: route.context.batch(), until, taken: Taken::default() };
+pub(super) async fn export(route: &Route, encoding: Encoding, bytes: &[u8]) -> Result<Taken, Refused> {
+    let end = Instant::now() + LONGEST;
+    let batch = route.context.batch();
+    let mut export = Export { route, batch, full: Vec::new(), held: 0, end, taken: Taken::default() };
     route.context.stream().counters().bytes_read.add(bytes.len() as u64);
     let [resources, scopes, records] = route.signal.fields();
     for resource in Node::root(encoding, bytes).children(resources)? {
@@ -64,7 +74,8 @@ pub(super) async fn export(
             export.records(&common, scope, records).await?;
         }
     }
-    export.flush().await?;
+    export.finish_batch();
+    export.store().await?;
     Ok(export.taken)
 }
 
@@ -88,7 +99,10 @@ impl Named for Scope {
 struct Export<'a> {
     route: &'a Route,
     batch: Batch,
-    until: Instant,
+    /// Batches that are full, and their bytes.
+    full: Vec<Batch>,
+    held: usize,
+    end: Instant,
     taken: Taken,
 }
 
@@ -178,18 +192,26 @@ impl Export<'_> {
         event.merge(document);
         stream.push(&mut self.batch, event, id.unwrap_or_else(|| self.route.ids.next()));
         if self.batch.len() >= BATCH_EVENTS || self.batch.size() >= BATCH_BYTES {
-            self.flush().await?;
+            self.finish_batch();
+            if self.held >= TOGETHER {
+                self.store().await?;
+            }
         }
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Refused> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.batch, self.route.context.batch());
-        match tokio::time::timeout_at(self.until, self.route.context.store(full)).await {
-            Ok(stored) => stored.map_err(|_| Refused::Closed),
+    fn finish_batch(&mut self) {
+        self.held += self.batch.size();
+        self.full.push(std::mem::replace(&mut self.batch, self.route.context.batch()));
+    }
+
+    async fn store(&mut self) -> Result<(), Refused> {
+        let until = (Instant::now() + PATIENCE).min(self.end);
+        let stored = try_join_all(self.full.drain(..).map(|batch| self.route.context.store(batch)));
+        let stored = tokio::time::timeout_at(until, stored).await;
+        self.held = 0;
+        match stored {
+            Ok(stored) => stored.map(|_| ()).map_err(|_| Refused::Closed),
             Err(_) => Err(Refused::Busy),
         }
     }

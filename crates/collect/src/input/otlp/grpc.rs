@@ -65,7 +65,7 @@ async fn call(request: Request<Incoming>, desk: &Desk) -> Result<Answer, Problem
             route.sent_away();
         }
     })?;
-    Ok(route.export(Encoding::Protobuf, &held.bytes).await?.into())
+    Ok(route.export(&desk.turns, Encoding::Protobuf, &held.bytes).await?.into())
 }
 
 fn success(answer: &Answer) -> Response<Reply> {

@@ -2,20 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
-use super::export::{self, Refused, Taken};
+use super::export::{self, PATIENCE, Refused, Taken};
 use super::signal::Signal;
 use super::wire::Encoding;
 use crate::input::Context;
 use crate::input::net::Ids;
-
-/// A sender waits this long for room in the queue, and is then told to come again. Shorter than the time after which
-/// senders give up by themselves, which is 10 s for SDKs and 5 s for collectors, so that they hear the reason.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The stream that takes a signal.
 #[derive(Debug)]
@@ -40,9 +35,17 @@ impl Route {
         self.context.healthy_with(message, payload);
     }
 
-    /// Takes a request.
-    pub(super) async fn export(&self, encoding: Encoding, bytes: &[u8]) -> Result<Taken, Refused> {
-        let taken = export::export(self, encoding, bytes, Instant::now() + PATIENCE).await;
+    /// Takes a request, when its turn comes.
+    pub(super) async fn export(
+        &self,
+        turns: &Semaphore,
+        encoding: Encoding,
+        bytes: &[u8],
+    ) -> Result<Taken, Refused> {
+        let taken = match tokio::time::timeout(PATIENCE, turns.acquire()).await {
+            Ok(_turn) => export::export(self, encoding, bytes).await,
+            Err(_) => Err(Refused::Busy),
+        };
         match &taken {
             Ok(taken) => {
                 if taken.rejected > 0 {

@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Requests at once on one connection.
 const STREAMS: u32 = 64;
 
+/// Requests of an address that are made events of at once.
+const TURNS: usize = 8;
+
 /// Bytes that one connection may have sent before they are read.
 const WINDOW: u32 = 256 * 1024;
 
@@ -52,6 +55,8 @@ pub(super) struct Desk {
     pub(super) endpoint: Endpoint,
     pub(super) routes: Arc<Routes>,
     pub(super) room: Room,
+    /// So many requests are made events of at once: these can be much larger.
+    pub(super) turns: Semaphore,
 }
 
 impl Server {
@@ -63,7 +68,8 @@ impl Server {
     ) -> Result<Server, String> {
         let tls = acceptor(endpoint, stop).await?;
         let listener = bind(endpoint).await?;
-        let desk = Desk { endpoint: endpoint.clone(), routes, room: Room::new(endpoint.most) };
+        let (room, turns) = (Room::new(endpoint.most), Semaphore::new(TURNS));
+        let desk = Desk { endpoint: endpoint.clone(), routes, room, turns };
         Ok(Server { listener, tls, desk: Arc::new(desk) })
     }
 

@@ -90,7 +90,7 @@ async fn take(
         }
         (status, unread.into())
     })?;
-    match route.export(encoding, &held.bytes).await {
+    match route.export(&desk.turns, encoding, &held.bytes).await {
         Ok(taken) => Ok(taken.into()),
         Err(refused) => {
             let problem = Problem::from(refused);

@@ -140,7 +140,12 @@ impl Target {
         Ok(problem)
     }
 
-    fn documents(&mut self, text: &str, open_metrics: bool, form: &Form) -> (Vec<Document>, Unread) {
+    pub(super) fn documents(
+        &mut self,
+        text: &str,
+        open_metrics: bool,
+        form: &Form,
+    ) -> (Vec<Document>, Unread) {
         let mut documents = Documents::new(form, &mut self.history, &self.usual);
         let unread = parse(text, open_metrics, |sample| documents.add(sample));
         let documents = documents.finish().collect();

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -203,4 +204,21 @@ async fn answers_are_bounded_and_tokens_are_read_from_files() {
     let status = rig.state(|status| status.state == UnitState::Degraded).await;
     assert!(status.message.contains("bearer_token_file: "), "{}", status.message);
     input.stop().await.unwrap();
+}
+
+proptest! {
+    #[test]
+    fn documents_are_made_of_any_text(
+        text in r##"((# TYPE (a|h) (histogram|counter|summary)|(a|h|h_bucket|a_total)(\{(le|b)="[-+Infa0-9.]{0,4}"(,le="1")?\})? [-+eInfNa0-9.]{1,5}( [0-9]{1,19})?)\n|[a-z{"#]{0,3}){0,20}"##,
+        types in any::<bool>(),
+    ) {
+        let form = settings::Form { types, rates: true, ..settings::Form::default() };
+        let mut target = Target::new("http://h".parse().unwrap());
+        for _ in 0..2 {
+            let (documents, _) = target.documents(&text, types, &form);
+            for document in documents {
+                prop_assert_eq!(&document.into_value(types)["labels"]["job"], "prometheus");
+            }
+        }
+    }
 }
