@@ -9,6 +9,7 @@
 
 mod actions;
 mod agent;
+mod chaos;
 mod collecting;
 mod enrolment;
 mod policies;
