@@ -19,6 +19,8 @@ mod streams;
 mod tls;
 mod worker;
 
+pub(crate) use tls::Tls as ClientTls;
+
 use std::sync::Arc;
 
 use super::{Context, Output};
