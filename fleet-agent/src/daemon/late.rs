@@ -35,7 +35,7 @@ pub(super) async fn enroll(paths: &Paths, store: &StateStore, told: &watch::Send
             told.send_replace(format!("The enrolment that was put off failed: {reason}"));
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn with_own_server(paths: &Paths, store: &StateStore, wanted: &Wanted, told: &watch::Sender<String>) {

@@ -18,32 +18,33 @@ use tempfile::TempDir;
 pub(crate) const COME_TRUE_MAX: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "correct horse battery staple";
 
-/// The server's program: built once per test process, unless `FLEET_PROGRAMS` names a folder that has it.
+/// The server's program.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(given) =
-            std::env::var_os("FLEET_PROGRAMS").map(|folder| PathBuf::from(folder).join("fleet-server"))
-            && given.exists()
-        {
-            return given;
-        }
-        let target = Path::new(env!("CARGO_BIN_EXE_fleet-agent")).parent().expect("a folder").to_owned();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        // What cargo tells this test of itself would make build scripts run again.
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_"))
-        {
-            build.env_remove(name);
-        }
-        for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME"] {
-            build.env_remove(name);
-        }
-        let built = build.args(["build", "--locked", "--package", "fleet-server"]).status();
-        assert!(built.expect("cargo").success(), "the server does not build");
-        target.join("fleet-server")
-    })
+    PROGRAM.get_or_init(|| build("fleet-server", "fleet-server"))
+}
+
+/// A program of the workspace: built now, unless `FLEET_PROGRAMS` names a folder that has it.
+pub(crate) fn build(package: &str, name: &str) -> PathBuf {
+    if let Some(given) = std::env::var_os("FLEET_PROGRAMS").map(|folder| PathBuf::from(folder).join(name))
+        && given.exists()
+    {
+        return given;
+    }
+    let target = Path::new(env!("CARGO_BIN_EXE_fleet-agent")).parent().expect("a folder").to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    // What cargo tells this test of itself would make build scripts run again.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_"))
+    {
+        build.env_remove(name);
+    }
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME"] {
+        build.env_remove(name);
+    }
+    let built = build.args(["build", "--locked", "--package", package]).status();
+    assert!(built.expect("cargo").success(), "{package} does not build");
+    target.join(name)
 }
 
 pub(crate) fn free_port() -> u16 {
