@@ -14,6 +14,7 @@ mod bootstrap;
 mod collecting;
 mod components;
 mod enrolment;
+mod otelcol;
 mod policies;
 mod server;
 mod upgrades;
