@@ -6,11 +6,13 @@
 //! | `variables` | `${host.name|'x'}` in any text |
 //! | `condition` | `${host.platform} == 'linux' and …` |
 //! | `settings` | what a policy says about the agent itself |
+//! | `own` | what an agent collects of itself |
 //! | `redact` | the policy for people's eyes |
 //! | `signature` | whether the policy comes from whom it should |
 
 mod bounds;
 pub mod condition;
+mod own;
 mod plan;
 mod redact;
 mod settings;

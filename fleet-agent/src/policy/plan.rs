@@ -189,34 +189,6 @@ fn add_collector(plan: &mut Plan) {
     }
 }
 
-impl Plan {
-    /// Adds the agent's own log as an input, if the policy wants it and its output is there.
-    pub fn add_own_log(&mut self, log: &std::path::Path) {
-        const ID: &str = "filestream-monitoring-agent";
-        let output = self.settings.monitoring_output.clone();
-        if !self.settings.monitor_logs || !self.has_output(&output) {
-            return;
-        }
-        let namespace = &self.settings.monitoring_namespace;
-        let config = serde_json::json!({
-            "id": ID,
-            "type": "filestream",
-            "use_output": output,
-            "data_stream": {"namespace": namespace},
-            "streams": [{
-                "id": ID,
-                "data_stream": {"type": "logs", "dataset": "elastic_agent", "namespace": namespace},
-                "paths": [log],
-                "parsers": [{"ndjson": {"target": "", "overwrite_keys": true, "add_error_key": true}}],
-            }],
-        });
-        if let Value::Object(config) = config {
-            let (id, kind) = (ID.to_owned(), "filestream".to_owned());
-            self.inputs.push(Input { id, kind, output, config, own_output: None });
-        }
-    }
-}
-
 fn add_outputs(plan: &mut Plan, outputs: &Map<String, Value>, facts: &Facts) {
     for (name, value) in outputs {
         match read_output(name, value, facts) {
@@ -285,7 +257,7 @@ fn add_inputs(plan: &mut Plan, inputs: Option<&Value>, facts: &Facts) -> Result<
 }
 
 impl Plan {
-    fn has_output(&self, name: &str) -> bool {
+    pub(super) fn has_output(&self, name: &str) -> bool {
         self.outputs.iter().any(|output| output.name == name)
     }
 }

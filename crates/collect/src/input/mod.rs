@@ -5,6 +5,7 @@
 pub mod file;
 pub(crate) mod journald;
 pub(crate) mod net;
+mod own;
 mod system;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,8 +30,14 @@ use crate::state::{Board, Status, UnitState};
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
-pub(crate) const DEFINITIONS: &[&Definition] =
-    &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG, &system::DEFINITION];
+pub(crate) const DEFINITIONS: &[&Definition] = &[
+    &file::DEFINITION,
+    &journald::DEFINITION,
+    &net::DEFINITION,
+    &net::SYSLOG,
+    &own::DEFINITION,
+    &system::DEFINITION,
+];
 
 /// The definition of a policy's input `type`.
 pub(crate) fn definition(kind: &str) -> Option<&'static Definition> {

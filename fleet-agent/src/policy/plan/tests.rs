@@ -135,25 +135,6 @@ fn settings_of_the_wrong_kind_are_told_and_taken_as_unset() {
 }
 
 #[test]
-fn the_own_log_is_an_input_when_the_policy_wants_it() {
-    let policy = |monitoring: Value| {
-        json!({"id": "p", "revision": 1, "agent": {"monitoring": monitoring},
-        "outputs": {"default": {"type": "file"}}})
-    };
-    let log = std::path::Path::new("/var/log/x.ndjson");
-    for (monitoring, is_there) in [
-        (json!({"enabled": true, "logs": true, "namespace": "n"}), true),
-        (json!({"enabled": true, "logs": false}), false),
-        (json!({"enabled": false, "logs": true}), false),
-        (json!({"enabled": true, "logs": true, "use_output": "other"}), false),
-    ] {
-        let mut plan = planned(policy(monitoring.clone()));
-        plan.add_own_log(log);
-        assert_eq!(plan.inputs.len(), usize::from(is_there), "{monitoring}");
-    }
-}
-
-#[test]
 fn a_collectors_sections_are_one_input_as_they_are() {
     let plan = planned(
         json!({"id": "p", "revision": 1, "receivers": {"otlp": {"endpoint": "${env:X}"}}, "service": {"pipelines": {}}}),
