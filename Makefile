@@ -1,7 +1,7 @@
 # The front door, for people and for CI alike.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-stop test lint bench-units bench-agents bench-management advisories
+.PHONY: help dev dev-stop test lint bench-units bench-agents bench-management bench-agent advisories
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -31,6 +31,10 @@ bench-agents: ## how fast agents enrol, check in and get policies and actions, o
 bench-management: ## how fast the management API lists, counts and changes very many agents
 	@scripts/install-tools
 	cargo run --locked --release -p fleet-benches --bin bench-management -- --json target/bench-management.json
+
+bench-agent: ## what the agent needs idle and shipping, beside rsyslog and a collector of OpenTelemetry
+	@scripts/install-tools build machines benches
+	cargo run --locked --release -p fleet-benches --bin bench-agent -- --json target/bench-agent.json
 
 advisories: ## known vulnerabilities of what we depend on; fetches the database
 	@scripts/deny advisories

@@ -8,9 +8,12 @@
 //!
 //! [`management`] measures the management API of fleet-server, with very many agents stored.
 //!
+//! [`agent`] measures fleet-agent beside its peers.
+//!
 //! It must not know how `fleetd` and `fleet-server` work inside; the planner alone is measured as the library that it
 //! is, and many agents are put into the store as the documents that they are.
 
+pub mod agent;
 pub mod agents;
 mod arguments;
 mod client;
@@ -26,6 +29,7 @@ mod samples;
 pub mod units;
 mod wait;
 
+pub use agent::{AgentArguments, AgentPart, run_agent};
 pub use agents::{AgentsArguments, run_agents};
 pub use arguments::Arguments;
 pub use error::BenchError;

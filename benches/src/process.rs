@@ -62,15 +62,20 @@ impl Process {
     /// Its memory now.
     pub(crate) fn memory(self) -> Result<Memory, BenchError> {
         let status = self.read("status")?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            let kibibytes =
-                line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-            kibibytes
-                .map(|kibibytes| kibibytes * 1024.0 / 1e6)
-                .ok_or_else(|| BenchError::Wrong(format!("/proc/{}/status has no {name}", self.0)))
-        };
-        Ok(Memory { resident: field("VmRSS")?, anonymous: field("RssAnon")? })
+        Ok(Memory { resident: self.field(&status, "VmRSS")?, anonymous: self.field(&status, "RssAnon")? })
+    }
+
+    /// The most that it ever had, in MB.
+    pub(crate) fn most_memory(self) -> Result<f64, BenchError> {
+        self.field(&self.read("status")?, "VmHWM")
+    }
+
+    fn field(self, status: &str, name: &str) -> Result<f64, BenchError> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kibibytes = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+        kibibytes
+            .map(|kibibytes| kibibytes * 1024.0 / 1e6)
+            .ok_or_else(|| BenchError::Wrong(format!("/proc/{}/status has no {name}", self.0)))
     }
 
     /// Processor time that it has used, in seconds.

@@ -87,6 +87,11 @@ impl Place {
         })
     }
 
+    /// Where agents reach it, and the file of the authority that they need for it.
+    pub(crate) fn agents(&self) -> (String, PathBuf) {
+        (format!("https://localhost:{}", self.port), self.folder.join("data/ca.pem"))
+    }
+
     /// Starts the server. Returns how long it took until it said that it serves.
     pub(crate) async fn start(&self) -> Result<(Server, Duration), BenchError> {
         let path = self.folder.join("log");

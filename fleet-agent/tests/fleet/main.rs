@@ -11,6 +11,7 @@
 mod actions;
 mod agent;
 mod bootstrap;
+mod chaos;
 mod collecting;
 mod components;
 mod enrolment;

@@ -116,6 +116,7 @@ impl Part<'_> {
             settings: &common.settings,
             host_name: &common.host_name,
             machine: &common.machine,
+            hub: &common.hub,
             chain: Some(chain),
             counters: common.counters.clone(),
             stream: None,
@@ -145,6 +146,11 @@ impl Part<'_> {
 
 fn has_streams(unit: &InputUnit) -> bool {
     unit.config.get("streams").and_then(Value::as_array).is_some_and(|streams| !streams.is_empty())
+}
+
+/// What the streams of an input are called.
+pub(super) fn stream_ids(unit: &InputUnit) -> Vec<String> {
+    streams(unit).into_iter().map(|(id, _)| id).collect()
 }
 
 /// The streams of an input with their settings: their own, over those of the input. An input without streams is one

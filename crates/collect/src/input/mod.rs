@@ -5,11 +5,14 @@
 pub mod file;
 pub(crate) mod journald;
 pub(crate) mod net;
+mod otlp;
 mod own;
+mod prometheus;
 mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use otlp::Hub;
 pub(crate) use system::Machine;
 
 use std::sync::Arc;
@@ -35,7 +38,9 @@ pub(crate) const DEFINITIONS: &[&Definition] = &[
     &journald::DEFINITION,
     &net::DEFINITION,
     &net::SYSLOG,
+    &otlp::DEFINITION,
     &own::DEFINITION,
+    &prometheus::DEFINITION,
     &system::DEFINITION,
 ];
 
@@ -81,6 +86,7 @@ pub struct Builder<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) host_name: &'a str,
     pub(crate) machine: &'a Arc<Machine>,
+    pub(crate) hub: &'a Arc<Hub>,
     pub(crate) chain: Option<Chain>,
     pub(crate) counters: crate::metrics::Counters,
     pub(crate) stream: Option<Arc<Stream>>,
