@@ -155,7 +155,7 @@ async fn turn(
             own_log: options.own_log.clone(),
             upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
-            workloads: workload::start(&options.paths, &identity.id).await,
+            workloads: workload::start(&options.paths, &identity.id, options.config.otelcol.clone()).await,
             notes,
         };
         match Agent::run(context, identity, progress, policy, questions, drain).await {

@@ -3,6 +3,7 @@
 
 mod collector;
 mod components;
+mod otelcol;
 mod set;
 mod start;
 

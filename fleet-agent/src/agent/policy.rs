@@ -76,9 +76,7 @@ impl Agent {
 
     fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
         let mut made = plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))?;
-        if let Some(log) = &self.context.own_log {
-            made.add_own_log(log);
-        }
+        made.add_own(self.context.own_log.as_deref());
         match &self.identity.fleet_server {
             Some(server) => server.lay_over(&mut made),
             None => fleet_server::refuse(&mut made),

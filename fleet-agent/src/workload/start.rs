@@ -1,5 +1,6 @@
 //! The workloads of an agent that has enrolled.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::collector::Collecting;
 use super::components::Components;
+use super::otelcol::Otelcol;
 use super::{State, States, UnitState, Workload, Workloads};
 use crate::fleet::Action;
 use crate::machine::Machine;
@@ -20,7 +22,9 @@ use crate::policy::{Input, Output};
 pub(crate) const FOLDER: &str = "components";
 
 /// Starts what carries out inputs. What cannot be started fails its inputs, and nothing else.
-pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
+///
+/// `collector`: where an OpenTelemetry collector is; `None`: it is looked for among the components.
+pub async fn start(paths: &Paths, agent_id: &str, collector: Option<PathBuf>) -> Workloads {
     let version = crate::version::current();
     let settings = fleet_collect::Settings {
         data: paths.collector(),
@@ -41,6 +45,7 @@ pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
         }
     }
     all.extend(components(paths, agent_id));
+    all.push(Arc::new(Otelcol::new(paths, collector, folders(paths))));
     Workloads::new(all)
 }
 
@@ -62,7 +67,7 @@ pub fn components(paths: &Paths, agent_id: &str) -> Option<Arc<dyn Workload>> {
 }
 
 /// Where components may lie: beside the program, and in the agent's home.
-fn folders(paths: &Paths) -> Vec<std::path::PathBuf> {
+fn folders(paths: &Paths) -> Vec<PathBuf> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|program| Some(program.canonicalize().ok()?.parent()?.join(FOLDER)));

@@ -112,6 +112,20 @@ impl Agent {
         self.child.as_ref().expect("a process").id()
     }
 
+    /// The process of this name that it has started.
+    pub(crate) fn child(&self, name: &str) -> Option<u32> {
+        let parent = self.pid().to_string();
+        let end = format!("({name}");
+        let processes = fs::read_dir("/proc").expect("processes");
+        let mut processes = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        processes.find_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (before, rest) = stat.rsplit_once(')')?;
+            let is_it = before.ends_with(&end) && rest.split_whitespace().nth(1)? == parent;
+            is_it.then(|| pid.parse().ok())?
+        })
+    }
+
     /// As if the power failed.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

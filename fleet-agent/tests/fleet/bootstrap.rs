@@ -50,16 +50,7 @@ fn id_of(said: &str) -> String {
 
 /// The server's process.
 fn component(agent: &Agent) -> Option<u32> {
-    let parent = agent.pid().to_string();
-    let processes =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut children = processes.filter_map(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (name, rest) = stat.rsplit_once(')')?;
-        (name.ends_with("(fleet-server") && rest.split_whitespace().nth(1)? == parent)
-            .then(|| pid.parse().ok())?
-    });
-    children.next()
+    agent.child("fleet-server")
 }
 
 async fn well(agent: &Agent) -> Value {

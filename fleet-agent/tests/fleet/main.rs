@@ -15,6 +15,7 @@ mod chaos;
 mod collecting;
 mod components;
 mod enrolment;
+mod otelcol;
 mod policies;
 mod server;
 mod upgrades;

@@ -6,6 +6,7 @@ pub mod file;
 pub(crate) mod journald;
 pub(crate) mod net;
 mod otlp;
+mod own;
 mod prometheus;
 mod system;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) const DEFINITIONS: &[&Definition] = &[
     &net::DEFINITION,
     &net::SYSLOG,
     &otlp::DEFINITION,
+    &own::DEFINITION,
     &prometheus::DEFINITION,
     &system::DEFINITION,
 ];
