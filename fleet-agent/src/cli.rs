@@ -1,10 +1,12 @@
 //! The command line, from arguments to exit code. Verbs and flags are those of the agents that people know.
 
+mod bootstrap;
 mod container;
 mod enroll;
 mod flags;
 mod install;
 mod look;
+mod memory;
 mod run;
 mod status;
 mod upgrade;
@@ -87,6 +89,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Outcome {
     let Arguments { globals, verb } = arguments;
+    if matches!(verb, Verb::Run(_) | Verb::Container(_)) {
+        memory::settle();
+    }
     match verb {
         Verb::Run(run) => run::run(&globals, &run),
         Verb::Container(container) => container::container(&globals, &container),

@@ -37,8 +37,8 @@ template(name="document" type="list" option.jsonf="on") {{
 }}
 input(type="imfile" file="{logs}/*.log" tag="bench" ruleset="out" addMetadata="on")
 ruleset(name="out" queue.type="LinkedList" queue.size="100000" queue.dequeueBatchSize="{BATCH}") {{
-  action(type="omelasticsearch" server="http://127.0.0.1" serverport="{port}" searchIndex="logs-bench-default"
-    searchType="" bulkmode="on" writeoperation="create" template="document" {compress}
+  action(type="omelasticsearch" server="http://127.0.0.1" serverport="{port}" searchIndex="bench"
+    searchType="" bulkmode="on" template="document" {compress}
     action.resumeRetryCount="-1")
 }}
 "#

@@ -8,6 +8,8 @@
 //! bad line elsewhere means that the disk lied: the file is set aside whole, for people to look at, and its good lines
 //! are used.
 
+mod away;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -20,8 +20,11 @@ const LOG_BYTES: u64 = 10 * 1024 * 1024;
 const LOG_FILES: u32 = 7;
 /// The name of the newest.
 pub(crate) const LOG_NAME: &str = "fleet-agent.ndjson";
-/// Threads of the runtime: what is done is waiting, mostly.
-const WORKERS: usize = 2;
+/// Threads of the runtime beside the main one: what is done is waiting, mostly, and each thread has memory of its own.
+const WORKERS: usize = 1;
+/// Threads for what blocks: files, measurements, packing. Hundreds of inputs that look for files at the same moment
+/// take turns; so many may wait for disks that hang before others do.
+const BLOCKING: usize = 32;
 
 /// Runs the agent.
 #[derive(Clone, Debug, Args)]
@@ -50,7 +53,8 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
 /// Runs the agent on a runtime of its own.
 pub(super) fn serve(options: Options) -> Result<After, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(WORKERS).thread_name("fleet-agent").enable_all().build()?;
+    builder.worker_threads(WORKERS).max_blocking_threads(BLOCKING).thread_name("fleet-agent").enable_all();
+    let runtime = builder.build()?;
     let after = runtime.block_on(daemon::run(options));
     // A thread may wait for a disk for ever.
     runtime.shutdown_background();

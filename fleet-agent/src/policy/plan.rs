@@ -26,6 +26,8 @@ pub struct Input {
     pub output: String,
     /// All of it, variables replaced; streams that are off or not for this machine are gone.
     pub config: Map<String, Value>,
+    /// What its output is for this input alone, in place of what all others are told; `None`: the same.
+    pub own_output: Option<Map<String, Value>>,
 }
 
 /// An output that inputs go to.
@@ -204,7 +206,8 @@ impl Plan {
             }],
         });
         if let Value::Object(config) = config {
-            self.inputs.push(Input { id: ID.to_owned(), kind: "filestream".to_owned(), output, config });
+            let (id, kind) = (ID.to_owned(), "filestream".to_owned());
+            self.inputs.push(Input { id, kind, output, config, own_output: None });
         }
     }
 }
@@ -347,7 +350,8 @@ fn read_input(head: &Head, index: usize, value: &Value, facts: &Facts) -> Result
     let replaced =
         facts.replace(&Value::Object(kept)).map_err(|missing| format!("inputs.{index}: {missing}"))?;
     let Value::Object(config) = replaced else { return Err(format!("inputs.{index}: this is not a map")) };
-    Ok(Some(Input { id: head.id.clone(), kind: head.kind.clone(), output: head.output.clone(), config }))
+    let (id, kind, output) = (head.id.clone(), head.kind.clone(), head.output.clone());
+    Ok(Some(Input { id, kind, output, config, own_output: None }))
 }
 
 /// Whether an input or a stream is on, and for this machine.

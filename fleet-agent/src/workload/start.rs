@@ -17,7 +17,7 @@ use crate::paths::Paths;
 use crate::policy::{Input, Output};
 
 /// The folder of spec files, beside the program.
-const FOLDER: &str = "components";
+pub(crate) const FOLDER: &str = "components";
 
 /// Starts what carries out inputs. What cannot be started fails its inputs, and nothing else.
 pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
@@ -40,6 +40,14 @@ pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
             all.push(Arc::new(Unavailable { reason, states: watch::Sender::new(Arc::default()) }));
         }
     }
+    all.extend(components(paths, agent_id));
+    Workloads::new(all)
+}
+
+/// What supervises components, if there are any. `agent_id`: empty until the agent has enrolled.
+#[must_use]
+pub fn components(paths: &Paths, agent_id: &str) -> Option<Arc<dyn Workload>> {
+    let version = crate::version::current();
     let facts = ComponentFacts {
         id: agent_id.to_owned(),
         version: version.to_owned(),
@@ -47,16 +55,18 @@ pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
         is_standalone: false,
         is_unprivileged: !rustix::process::geteuid().is_root(),
     };
+    let found = folders(paths)
+        .into_iter()
+        .find_map(|folder| Components::find(&folder, &paths.components(), facts.clone()));
+    found.map(|components| components as Arc<dyn Workload>)
+}
+
+/// Where components may lie: beside the program, and in the agent's home.
+fn folders(paths: &Paths) -> Vec<std::path::PathBuf> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|program| Some(program.canonicalize().ok()?.parent()?.join(FOLDER)));
-    for folder in beside.into_iter().chain([paths.home.join(FOLDER)]) {
-        if let Some(components) = Components::find(&folder, &paths.components(), facts.clone()) {
-            all.push(components);
-            break;
-        }
-    }
-    Workloads::new(all)
+    beside.into_iter().chain([paths.home.join(FOLDER)]).collect()
 }
 
 /// Stands in for a collector that cannot be started.

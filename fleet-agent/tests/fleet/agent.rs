@@ -92,8 +92,15 @@ impl Agent {
 
     /// Starts it.
     pub(crate) fn run(&mut self) {
+        self.run_as(&["run", "-e"], &[]);
+    }
+
+    /// Starts it by another verb, in this environment.
+    pub(crate) fn run_as(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let log = fs::File::options().create(true).append(true).open(self.home().join("log")).expect("a log");
-        let child = self.command(&["run", "-e"]).stdin(Stdio::null()).stderr(log).spawn();
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        let child = command.stdin(Stdio::null()).stderr(log).spawn();
         self.child = Some(child.expect("the program starts"));
     }
 

@@ -33,7 +33,7 @@ const PAGE: u64 = 10_000;
 const STREAM: &str = "logs-chaos-default";
 
 fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: {text:?}")))
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// A program that writes lines at a steady pace, and rotates its file.

@@ -148,6 +148,11 @@ fn has_streams(unit: &InputUnit) -> bool {
     unit.config.get("streams").and_then(Value::as_array).is_some_and(|streams| !streams.is_empty())
 }
 
+/// What the streams of an input are called.
+pub(super) fn stream_ids(unit: &InputUnit) -> Vec<String> {
+    streams(unit).into_iter().map(|(id, _)| id).collect()
+}
+
 /// The streams of an input with their settings: their own, over those of the input. An input without streams is one
 /// itself. Processors are not merged: both lists are run.
 fn streams(unit: &InputUnit) -> Vec<(String, Map<String, Value>)> {

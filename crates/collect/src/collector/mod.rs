@@ -135,6 +135,14 @@ impl Collector {
         let mut running = self.running.lock().await;
         self.stop_inputs(&mut running, &plan).await;
         self.apply_outputs(&mut running, &plan).await;
+        let streams = plan.inputs.iter().flat_map(inputs::stream_ids).collect();
+        let forgotten = self.common.registry.keep(&streams, crate::clock::unix_millis());
+        if forgotten > 0 {
+            tracing::info!(
+                streams = forgotten,
+                "forgot how far streams were read that left the policy long ago"
+            );
+        }
         let mut known = BTreeSet::new();
         for unit in plan.inputs {
             if known.insert(unit.id.clone()) {
