@@ -1,69 +1,112 @@
 //! OpenTelemetry's SDK for Python, whose gRPC is the one in C: `send.py` beside this file.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, UnitState};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{SOON, input, python, written};
 
 const VERSION: &str = "1.45.2";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sdk_is_understood_over_both_ways_packed_or_not() {
-    let sdk = format!("opentelemetry-sdk=={VERSION}");
-    let exporter = format!("opentelemetry-exporter-otlp=={VERSION}");
-    let python = python::with(&format!("opentelemetry-python-{VERSION}"), &[&sdk, &exporter]).await;
-    let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("out");
-    let agent =
-        AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
-    let data = directory.path().join("data");
-    let collector =
-        Collector::start(Settings { data, agent, host_name: Some("here".to_owned()) }).await.unwrap();
-    let map = |value: Value| value.as_object().unwrap().clone();
-    let output = json!({"type": "file", "path": out, "filename": "events"});
-    let unit = InputUnit {
-        id: "otlp".into(),
-        kind: "otlp".into(),
-        output: "default".into(),
-        config: map(input("otlp")),
-    };
-    let output = OutputUnit { name: "default".into(), kind: "file".into(), config: map(output) };
-    collector.apply(Plan { inputs: vec![unit], outputs: vec![output] }).await;
+/// A collector that takes all signals, and the Python that sends them.
+struct World {
+    directory: TempDir,
+    collector: Collector,
+    python: PathBuf,
+    addresses: Map<String, Value>,
+}
 
-    let mut states = collector.states();
-    let healthy = states.wait_for(|states| {
-        let streams = states.inputs.get("otlp").map(|unit| &unit.streams);
-        streams.is_some_and(|streams| {
-            streams.len() == 3 && streams.values().all(|status| status.state == UnitState::Healthy)
-        })
-    });
-    let payload =
-        tokio::time::timeout(SOON, healthy).await.expect("all three in time").unwrap().inputs["otlp"].streams
-            ["otlp-logs"]
-            .payload
-            .clone();
-    let script = python::script("otlp/send.py");
-    for (protocol, packed) in [("grpc", "none"), ("grpc", "gzip"), ("http", "none"), ("http", "gzip")] {
-        let mut send = Command::new(&python);
-        send.arg(&script).arg(protocol).arg(payload[protocol].as_str().unwrap()).arg(packed);
-        assert_eq!(python::run(send.env("NO_PROXY", "127.0.0.1")).await.trim(), "sent");
-        // A log, a span, and data points with two sets of attributes and three units.
+impl World {
+    async fn start(input: Value) -> World {
+        let sdk = format!("opentelemetry-sdk=={VERSION}");
+        let exporter = format!("opentelemetry-exporter-otlp=={VERSION}");
+        let python = python::with(&format!("opentelemetry-python-{VERSION}"), &[&sdk, &exporter]).await;
+        let directory = tempfile::tempdir().unwrap();
+        let agent =
+            AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
+        let data = directory.path().join("data");
+        let collector =
+            Collector::start(Settings { data, agent, host_name: Some("here".to_owned()) }).await.unwrap();
+        let map = |value: Value| value.as_object().unwrap().clone();
+        let output = json!({"type": "file", "path": directory.path().join("out"), "filename": "events"});
+        let (id, kind) = ("otlp".to_owned(), "otlp".to_owned());
+        let unit = InputUnit { id, kind, output: "default".into(), config: map(input) };
+        let output = OutputUnit { name: "default".into(), kind: "file".into(), config: map(output) };
+        collector.apply(Plan { inputs: vec![unit], outputs: vec![output] }).await;
+
+        let mut states = collector.states();
+        let healthy = states.wait_for(|states| {
+            let streams = states.inputs.get("otlp").map(|unit| &unit.streams);
+            streams.is_some_and(|streams| {
+                streams.len() == 3 && streams.values().all(|status| status.state == UnitState::Healthy)
+            })
+        });
+        let healthy = tokio::time::timeout(SOON, healthy)
+            .await
+            .map_err(|_| format!("{:#?}", collector.states().borrow().inputs));
+        let healthy = healthy.unwrap().unwrap();
+        let addresses = healthy.inputs["otlp"].streams["otlp-logs"].payload.clone();
+        World { directory, collector, python, addresses }
+    }
+
+    /// Sends everything, and looks at what becomes of it.
+    async fn send(&self, protocol: &str, packed: &str, certificate: Option<&Path>) {
+        let address = self.addresses[protocol].as_str().unwrap();
+        let port = address.rsplit_once(':').unwrap().1;
+        let mut send = Command::new(&self.python);
+        send.arg(python::script("otlp/send.py")).arg(protocol).arg(format!("localhost:{port}")).arg(packed);
+        send.args(certificate).env("NO_PROXY", "localhost");
+        // These would be trusted instead of the certificate.
+        send.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
+        assert_eq!(python::run(&mut send).await.trim(), "sent");
+        let out = self.directory.path().join("out");
+        // A log, a span, and four data points that differ in time, attributes or unit.
         let wait = async {
             while written(&out).len() < 6 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::time::timeout(SOON, wait).await.expect("the events in time");
-        let events = written(&out);
-        check(&events);
+        check(&written(&out));
         for file in fs::read_dir(&out).unwrap() {
             fs::write(file.unwrap().path(), "").unwrap();
         }
     }
-    collector.stop(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_is_understood_over_both_ways_packed_or_not() {
+    let world = World::start(input("otlp")).await;
+    for (protocol, packed) in [("grpc", "none"), ("grpc", "gzip"), ("http", "none"), ("http", "gzip")] {
+        world.send(protocol, packed, None).await;
+    }
+    world.collector.stop(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_is_understood_over_tls() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("certificate.pem"), files.path().join("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    // A key that others can read is refused.
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let mut input = input("otlp");
+    for protocol in ["protocols.grpc", "protocols.http"] {
+        input[protocol]["tls"] = json!({"cert_file": certificate, "key_file": key, "min_version": "1.2"});
+    }
+    let world = World::start(input).await;
+    for protocol in ["grpc", "http"] {
+        world.send(protocol, "gzip", Some(&certificate)).await;
+    }
+    world.collector.stop(SOON).await;
 }
 
 fn check(events: &[Value]) {

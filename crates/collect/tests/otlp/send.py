@@ -1,4 +1,6 @@
-"""Sends logs, metrics and traces with OpenTelemetry's own SDK: send.py (grpc|http) ADDRESS COMPRESSION.
+"""Sends logs, metrics and traces with OpenTelemetry's own SDK: send.py (grpc|http) ADDRESS COMPRESSION [CERTIFICATE].
+
+With a certificate, over TLS with a server that has it.
 
 Says "sent" when all of it was answered with success.
 """
@@ -20,7 +22,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-protocol, address, compression = sys.argv[1:]
+protocol, address, compression = sys.argv[1:4]
+certificate = sys.argv[4] if len(sys.argv) > 4 else None
 package = "opentelemetry.exporter.otlp.proto." + protocol
 
 
@@ -31,10 +34,15 @@ def exporter(module, name, path):
         import grpc
 
         kind = grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression
-        return made(endpoint=address, insecure=True, compression=kind)
+        if certificate is None:
+            return made(endpoint=address, insecure=True, compression=kind)
+        with open(certificate, "rb") as file:
+            trusted = grpc.ssl_channel_credentials(root_certificates=file.read())
+        return made(endpoint=address, credentials=trusted, compression=kind)
     kind = importlib.import_module(package).Compression
     kind = kind.Gzip if compression == "gzip" else kind.NoCompression
-    return made(endpoint="http://" + address + path, compression=kind)
+    scheme = "http://" if certificate is None else "https://"
+    return made(endpoint=scheme + address + path, compression=kind, certificate_file=certificate)
 
 
 class Failures(logging.Handler):

@@ -1,11 +1,6 @@
 //! Metrics as Prometheus' own library tells them, through a whole collector.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 #[path = "../python/mod.rs"]
 mod python;

@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 /// An installation takes no longer than this.
 const BOUND: Duration = Duration::from_secs(300);
@@ -21,6 +22,8 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) async fn with(name: &str, packages: &[&str]) -> PathBuf {
     let home = target().join("tools").join(name);
     let (python, done) = (home.join("bin/python"), home.join("installed"));
+    static TURN: Mutex<()> = Mutex::const_new(());
+    let _turn = TURN.lock().await;
     if !done.exists() {
         let _ = fs::remove_dir_all(&home);
         fs::create_dir_all(home.parent().unwrap()).unwrap();
