@@ -50,16 +50,28 @@ impl<'a> Office<'a> {
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, HarnessError> {
         let (url, user) = (format!("http://127.0.0.1:5601{path}"), format!("admin:{PASSWORD}"));
         let curl = [
-            "curl", "--silent", "--show-error", "--fail-with-body", "--user", &user, "--request", method,
-            "--header", "kbn-xsrf: true", "--header", "content-type: application/json", "--data-binary", "@-",
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail-with-body",
+            "--user",
+            &user,
+            "--request",
+            method,
+            "--header",
+            "kbn-xsrf: true",
+            "--header",
+            "content-type: application/json",
+            "--data-binary",
+            "@-",
             &url,
         ];
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.machine.exec_with_input(curl, body).await?;
         let said = answer.stdout.clone();
-        answer.success().map_err(|error| {
-            HarnessError::Unexpected(format!("{method} {path}: {said}: {error}"))
-        })?;
+        answer
+            .success()
+            .map_err(|error| HarnessError::Unexpected(format!("{method} {path}: {said}: {error}")))?;
         serde_json::from_str(&said)
             .map_err(|error| HarnessError::Unexpected(format!("{method} {path}: {error} in {said:?}")))
     }

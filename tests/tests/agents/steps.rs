@@ -100,8 +100,17 @@ async fn install(machine: &Machine, office: &Office<'_>, key: &str) -> Result<St
     put_program(machine, SERVICE).await?;
     machine.write_file("/root/ca.pem", &office.authority().await?).await?;
     let url = office.url();
-    let argv = ["fleet-agent", "install", "--non-interactive", "--url", &url, "--enrollment-token", key,
-        "--certificate-authorities", "/root/ca.pem"];
+    let argv = [
+        "fleet-agent",
+        "install",
+        "--non-interactive",
+        "--url",
+        &url,
+        "--enrollment-token",
+        key,
+        "--certificate-authorities",
+        "/root/ca.pem",
+    ];
     let said = machine.exec(argv).await?.success()?.stdout;
     let id = said.lines().find_map(|line| line.strip_prefix("Successfully enrolled the agent: "));
     id.map(str::to_owned).ok_or_else(|| HarnessError::Unexpected(format!("install said {said:?}")))
