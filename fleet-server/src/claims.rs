@@ -13,7 +13,7 @@ use fleet_store::{Collection, Error, Expect, LeaseId, Revision, Store, Typed, Wr
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-/// [`Claim`] by `<kind>:<name>`.
+/// `Claim`s by `<kind>:<name>`.
 pub static CLAIMS: Collection = Collection { name: "claims", indexed: &[] };
 /// Whoever takes a name writes the object within this time, or not at all. Less than the pause between two looks for
 /// what was left over: see [`crate::deployment::Deployer::keep_mending`].

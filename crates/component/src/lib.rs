@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`component`] | the half of a component process |
 //! | [`supervisor`] | the half of an agent |
-//! | [`unit`] | what both speak of: units, their states, levels of logging |
+//! | [`unit`](mod@unit) | what both speak of: units, their states, levels of logging |
 //! | [`value`] | JSON, and the same in messages |
 //! | [`chunks`] | large messages in pieces |
 //! | [`wire`] | the messages themselves, generated |

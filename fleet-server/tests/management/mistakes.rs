@@ -31,94 +31,71 @@ async fn server() -> (Server, Client) {
     (server, admin)
 }
 
+/// A request with a misspelt field: its method, path and body, the field, and the one that was meant.
+type Misspelt = (&'static str, &'static str, Value, &'static str, &'static str);
+
+/// `body` with more fields.
+fn with(mut body: Value, more: &Value) -> Value {
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    body
+}
+
+fn misspelt_in_policies() -> Vec<Misspelt> {
+    const WEB: &str = "/api/fleet/agent_policies/web";
+    let policy = |more: &Value| with(json!({"name": "Web", "namespace": "default"}), more);
+    let integration = |more: &Value| with(integration("sys"), more);
+    let monitoring = policy(&json!({"monitoring_http": {"enabld": true}}));
+    let limit = policy(&json!({"monitoring_diagnostics": {"limit": {"burts": 1}}}));
+    let tags = policy(&json!({"global_data_tags": [{"name": "a", "valeu": 1}]}));
+    let removal = json!({"agentPolicyId": "web", "forse": true});
+    let streams =
+        integration(&json!({"inputs": [{"type": "logfile", "streams": [{"data_stream": {"typ": "logs"}}]}]}));
+    let simplified = integration(&json!({"inputs": {"system-logfile": {"enabeld": true}}}));
+    let variable = integration(&json!({"inputs": [], "vars": {"x": {"vaule": 1}}}));
+    vec![
+        ("PUT", WEB, monitoring, "monitoring_http.enabld", "enabled"),
+        ("PUT", WEB, limit, "monitoring_diagnostics.limit.burts", "burst"),
+        ("PUT", WEB, tags, "global_data_tags.0.valeu", "value"),
+        ("POST", "/api/fleet/agent_policies/delete", removal, "forse", "force"),
+        ("POST", INTEGRATIONS, streams, "inputs.0.streams.0.data_stream.typ", "type"),
+        ("POST", INTEGRATIONS, simplified, "inputs.system-logfile.enabeld", "enabled"),
+        ("POST", INTEGRATIONS, variable, "vars.x.vaule", "value"),
+    ]
+}
+
+fn misspelt_elsewhere() -> Vec<Misspelt> {
+    const API_KEYS: &str = "/api/fleet/api_keys";
+    let output = |more: &Value| with(json!({"name": "O", "type": "logstash", "hosts": ["h:1"]}), more);
+    let key = json!({"policy_id": "web", "expirtion": "1h"});
+    let user = json!({"username": "ann", "password": "correct horse", "rolse": ["viewer"]});
+    let grants = json!({"name": "k", "grants": [{"policy": "web", "role": "viewer"}]});
+    let expiry = json!({"name": "k", "expire_at": "2030-01-01T00:00:00Z"});
+    let unenroll = json!({"agents": "*", "revok": true});
+    let upgrade = json!({"agents": "*", "version": "9.0.0", "startTime": null});
+    let secrets = output(&json!({"secrets": {"ssl": {"keey": "x"}}}));
+    let certificate = output(&json!({"ssl": {"certificat": "x"}}));
+    let webhook = json!({"name": "w", "url": "https://x", "kind": []});
+    vec![
+        ("POST", "/api/fleet/enrollment_api_keys", key, "expirtion", "expiration"),
+        ("POST", "/api/fleet/users", user, "rolse", "roles"),
+        ("POST", API_KEYS, grants, "grants.0.policy", "policy_id"),
+        ("POST", API_KEYS, expiry, "expire_at", "expires_at"),
+        ("POST", "/api/fleet/service_tokens", json!({"remot": true}), "remot", "remote"),
+        ("POST", "/api/fleet/agents/bulk_unenroll", unenroll, "revok", "revoke"),
+        ("POST", "/api/fleet/agents/bulk_upgrade", upgrade, "startTime", "start_time"),
+        ("POST", OUTPUTS, secrets, "secrets.ssl.keey", "key"),
+        ("POST", OUTPUTS, certificate, "ssl.certificat", "certificate"),
+        ("POST", "/api/fleet/webhooks", webhook, "kind", "kinds"),
+    ]
+}
+
 #[tokio::test]
 async fn misspelt_fields_are_named_wherever_they_are() {
     let (_server, admin) = server().await;
-    let monitoring = json!({"name": "Web", "namespace": "default", "monitoring_http": {"enabld": true}});
-    let limit =
-        json!({"name": "Web", "namespace": "default", "monitoring_diagnostics": {"limit": {"burts": 1}}});
-    let tags =
-        json!({"name": "Web", "namespace": "default", "global_data_tags": [{"name": "a", "valeu": 1}]});
-    let hosts = |more: Value| {
-        let mut output = json!({"name": "O", "type": "logstash", "hosts": ["h:1"]});
-        output.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        output
-    };
-    let user = json!({"username": "ann", "password": "correct horse", "rolse": ["viewer"]});
-    let streams = json!({"inputs": [{"type": "logfile", "streams": [{"data_stream": {"typ": "logs"}}]}]});
-    let simplified = json!({"inputs": {"system-logfile": {"enabeld": true}}});
-    let with = |more: &Value| {
-        let mut body = integration("sys");
-        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        body
-    };
-    for (method, path, body, field, meant) in [
-        ("PUT", "/api/fleet/agent_policies/web", monitoring, "monitoring_http.enabld", "enabled"),
-        ("PUT", "/api/fleet/agent_policies/web", limit, "monitoring_diagnostics.limit.burts", "burst"),
-        ("PUT", "/api/fleet/agent_policies/web", tags, "global_data_tags.0.valeu", "value"),
-        (
-            "POST",
-            "/api/fleet/enrollment_api_keys",
-            json!({"policy_id": "web", "expirtion": "1h"}),
-            "expirtion",
-            "expiration",
-        ),
-        ("POST", "/api/fleet/users", user, "rolse", "roles"),
-        (
-            "POST",
-            "/api/fleet/api_keys",
-            json!({"name": "k", "grants": [{"policy": "web", "role": "viewer"}]}),
-            "grants.0.policy",
-            "policy_id",
-        ),
-        (
-            "POST",
-            "/api/fleet/api_keys",
-            json!({"name": "k", "expire_at": "2030-01-01T00:00:00Z"}),
-            "expire_at",
-            "expires_at",
-        ),
-        ("POST", "/api/fleet/service_tokens", json!({"remot": true}), "remot", "remote"),
-        ("POST", "/api/fleet/agents/bulk_unenroll", json!({"agents": "*", "revok": true}), "revok", "revoke"),
-        (
-            "POST",
-            "/api/fleet/agents/bulk_upgrade",
-            json!({"agents": "*", "version": "9.0.0", "startTime": null}),
-            "startTime",
-            "start_time",
-        ),
-        ("POST", OUTPUTS, hosts(json!({"secrets": {"ssl": {"keey": "x"}}})), "secrets.ssl.keey", "key"),
-        ("POST", OUTPUTS, hosts(json!({"ssl": {"certificat": "x"}})), "ssl.certificat", "certificate"),
-        ("POST", INTEGRATIONS, with(&streams), "inputs.0.streams.0.data_stream.typ", "type"),
-        ("POST", INTEGRATIONS, with(&simplified), "inputs.system-logfile.enabeld", "enabled"),
-        (
-            "POST",
-            INTEGRATIONS,
-            with(&json!({"inputs": [], "vars": {"x": {"vaule": 1}}})),
-            "vars.x.vaule",
-            "value",
-        ),
-        (
-            "POST",
-            "/api/fleet/webhooks",
-            json!({"name": "w", "url": "https://x", "kind": []}),
-            "kind",
-            "kinds",
-        ),
-        (
-            "POST",
-            "/api/fleet/agent_policies/delete",
-            json!({"agentPolicyId": "web", "forse": true}),
-            "forse",
-            "force",
-        ),
-    ] {
+    for (method, path, body, field, meant) in misspelt_in_policies().into_iter().chain(misspelt_elsewhere()) {
         let message = admin.ask(method, path, Some(&body)).await.refusal(400);
-        assert_eq!(
-            message,
-            format!("[request body.{field}]: there is no such field: is {meant} meant?"),
-            "{path}"
-        );
+        let wanted = format!("[request body.{field}]: there is no such field: is {meant} meant?");
+        assert_eq!(message, wanted, "{path}");
     }
 }
 

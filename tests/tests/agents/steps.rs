@@ -146,6 +146,7 @@ fn engine_port(engine: &Engine) -> Result<u16, HarnessError> {
     port.ok_or_else(|| HarnessError::Unexpected(format!("no port in {}", engine.url())))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` takes")]
 fn of_engine(error: EngineError) -> HarnessError {
     HarnessError::Unexpected(format!("the engine: {error}"))
 }

@@ -1,6 +1,6 @@
 //! Inputs: where events come from.
 //!
-//! The table [`DEFINITIONS`] names each kind of input with the function that builds one from a stream's settings.
+//! The table `DEFINITIONS` names each kind of input with the function that builds one from a stream's settings.
 
 pub mod file;
 pub(crate) mod journald;

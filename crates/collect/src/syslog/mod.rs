@@ -1,7 +1,7 @@
 //! Syslog messages: RFC 3164 as it is met in the wild, and RFC 5424.
 //!
 //! Pure: text that anybody may have sent goes in, and a [`Message`] that borrows from it comes out, or a reason why
-//! it is none. Nothing here knows a socket. What becomes of it in an event is in [`fields`].
+//! it is none. Nothing here knows a socket. What becomes of it in an event is in `fields`.
 
 mod cursor;
 mod date;
