@@ -6,7 +6,7 @@
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-dev: ## something to try: three machines as root, your own systemd otherwise, and a fleet-server
+dev: ## something to try: three machines as root, your own systemd otherwise, a fleet-server and an agent; with ENGINE=1 a search engine
 	@scripts/dev up
 
 dev-stop: ## end all of it

@@ -1,5 +1,6 @@
 //! The command line, from arguments to exit code. Verbs and flags are those of the agents that people know.
 
+mod bootstrap;
 mod container;
 mod enroll;
 mod flags;

@@ -1,7 +1,7 @@
 //! The configuration file: what people set on one machine, `fleet-agent.yml`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_service::config::document::{Document, Problems, Section, Sources, read};
@@ -18,6 +18,8 @@ pub struct Config {
     pub to_stderr: bool,
     /// `agent.upgrade`
     pub upgrade: UpgradePolicy,
+    /// `agent.otelcol.path`: where an OpenTelemetry collector is.
+    pub otelcol: Option<PathBuf>,
     /// `providers.local.vars`
     pub local: Map<String, Value>,
     /// Keys that mean nothing, to be told.
@@ -80,6 +82,8 @@ impl Config {
         let log_level = logging.get("level", String::new(), read::text);
         let to_stderr = logging.get("to_stderr", false, read::boolean);
         let upgrade = upgrade_policy(&root);
+        let otelcol = root.section("agent").section("otelcol").get("path", String::new(), read::text);
+        let otelcol = Some(PathBuf::from(otelcol)).filter(|path| !path.as_os_str().is_empty());
         let vars = root.section("providers").section("local").map("vars", read::text);
         let local = vars.into_iter().map(|(name, value)| (name, value.into())).collect();
         if let Err(error) = crate::logs::parse(&log_level) {
@@ -91,7 +95,7 @@ impl Config {
             ConfigError::Mistakes(lines.join("\n"))
         })?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        Ok(Config { log_level, to_stderr, upgrade, local, warnings })
+        Ok(Config { log_level, to_stderr, upgrade, otelcol, local, warnings })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The running agent: from start to stop, enrolled or not.
 
+mod late;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,11 +9,11 @@ use fleet_service::drain::{Drain, Drained};
 use fleet_service::notify;
 use fleet_service::signals::{Signal, Signals};
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use crate::agent::{Agent, Context, Ended};
 use crate::config::Config;
 use crate::control::{Ask, Control, Question, Questions, ServeError, Told};
-use crate::enrolment;
 use crate::health::Status;
 use crate::logs::LogLevel;
 use crate::paths::Paths;
@@ -20,6 +22,9 @@ use crate::workload::{self, State};
 
 /// What runs has so long to end.
 const GRACE: Duration = Duration::from_secs(25);
+/// Why an agent does nothing.
+const LEFT: &str = "The agent has left its fleet: enroll it again with fleet-agent enroll";
+const NEVER: &str = "The agent is not enrolled: run fleet-agent enroll";
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -127,10 +132,13 @@ async fn turn(
     loop {
         let Loaded { identity, progress, policy, notes } = load(store).map_err(DaemonError::State)?;
         let Some(identity) = identity else {
-            if enrolled_late(store, drain).await {
-                continue;
-            }
-            match without_fleet(&progress, &notes, questions, drain).await {
+            let message = if progress.unenrolled { LEFT } else { NEVER };
+            let told = watch::Sender::new(message.to_owned());
+            let after = tokio::select! {
+                () = late::enroll(&options.paths, store, &told) => After::StartAgain,
+                after = without_fleet(told.subscribe(), &notes, questions, drain) => after,
+            };
+            match after {
                 After::Exit => return Ok(After::Exit),
                 After::StartAgain => continue,
             }
@@ -147,7 +155,7 @@ async fn turn(
             own_log: options.own_log.clone(),
             upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
-            workloads: workload::start(&options.paths, &identity.id).await,
+            workloads: workload::start(&options.paths, &identity.id, options.config.otelcol.clone()).await,
             notes,
         };
         match Agent::run(context, identity, progress, policy, questions, drain).await {
@@ -175,54 +183,36 @@ fn load(store: &StateStore) -> Result<Loaded, StateError> {
     Ok(Loaded { identity, progress: progress.unwrap_or_default(), policy, notes })
 }
 
-/// Makes an enrolment that was put off until now, if there is one.
-async fn enrolled_late(store: &StateStore, drain: &Drain) -> bool {
-    let enrolled = drain.token().run_until_cancelled(enrolment::enroll_delayed(store)).await;
-    match enrolled {
-        Some(Ok(Some(identity))) => {
-            tracing::info!(id = identity.id, "enrolled");
-            true
-        }
-        Some(Err(error)) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the enrolment that was put off failed"
-            );
-            false
-        }
-        Some(Ok(None)) | None => false,
-    }
-}
-
 /// Waits for an enrolment: the agent does not end, for then it would be started again and again.
 async fn without_fleet(
-    progress: &Progress,
+    mut told: watch::Receiver<String>,
     notes: &[String],
     questions: &mut Questions,
     drain: &Drain,
 ) -> After {
-    let message = if progress.unenrolled {
-        "The agent has left its fleet: enroll it again with fleet-agent enroll"
-    } else {
-        "The agent is not enrolled: run fleet-agent enroll"
-    };
-    tracing::warn!("{message}");
-    notify::status(message);
+    told.mark_changed();
+    let mut message = String::new();
     loop {
         let asked = tokio::select! {
             () = drain.token().cancelled() => return After::Exit,
+            Ok(()) = told.changed() => {
+                message.clone_from(&told.borrow_and_update());
+                tracing::warn!("{message}");
+                notify::status(&message);
+                continue;
+            }
             asked = questions.recv() => asked,
         };
         let Some(Question { ask, answer }) = asked else { return After::Exit };
-        let (told, is_over) = match ask {
-            Ask::Status => (Told::Done(json!(status(message, notes))), false),
+        let (answered, is_over) = match ask {
+            Ask::Status => (Told::Done(json!(status(&message, notes))), false),
             Ask::Inspect | Ask::Components => (Told::Done(Value::Object(Map::new())), false),
             Ask::MayUninstall { .. } => (Told::Done(Value::Null), false),
             Ask::Restart => (Told::Done(Value::Null), true),
             Ask::Diagnostics { .. } | Ask::Upgrade { .. } => (Told::Refused(message.to_owned()), false),
         };
         // Who asked may have gone.
-        let _ = answer.send(told);
+        let _ = answer.send(answered);
         if is_over {
             return After::StartAgain;
         }

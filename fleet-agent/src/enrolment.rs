@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{ClientError, ConnectionSettings, EnrolError, Enrolment, FleetClient, enrol};
+use crate::fleet_server::FleetServer;
 use crate::machine::Machine;
 use crate::paths::Paths;
 use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
@@ -26,6 +27,18 @@ pub struct Wanted {
     /// Enrol although it is enrolled.
     pub force: bool,
     /// How long to try.
+    pub within: Duration,
+    /// The server to bring up first, and to enrol with.
+    #[serde(default)]
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// A server that is brought up for the enrolment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// What it is.
+    pub server: FleetServer,
+    /// How long it may take to be ready.
     pub within: Duration,
 }
 
@@ -94,7 +107,20 @@ pub async fn enroll(
     carry_out(&store, wanted).await
 }
 
-fn refuse_twice(store: &StateStore, wanted: &Wanted) -> Result<(), EnrolmentError> {
+/// Writes down an enrolment with a server that is brought up for it, for when the agent starts. Who the agent was is
+/// forgotten, if that is wanted: an agent that has enrolled does not look for it.
+///
+/// # Errors
+/// [`EnrolmentError`].
+pub fn prepare(store: &StateStore, wanted: &Wanted) -> Result<(), EnrolmentError> {
+    refuse_twice(store, wanted)?;
+    begin(store, wanted, true)?;
+    let forgotten = store.remove(Identity::NAME).and_then(|()| store.remove(SavedPolicy::NAME));
+    forgotten.map_err(EnrolmentError::State)
+}
+
+/// Refuses an enrolment of an agent that is enrolled, unless that is wanted.
+pub(crate) fn refuse_twice(store: &StateStore, wanted: &Wanted) -> Result<(), EnrolmentError> {
     let (identity, _) = store.load::<Identity>(Identity::NAME).map_err(EnrolmentError::State)?.split();
     match identity {
         Some(identity) if !wanted.force => Err(EnrolmentError::Already(identity.id)),
@@ -102,8 +128,11 @@ fn refuse_twice(store: &StateStore, wanted: &Wanted) -> Result<(), EnrolmentErro
     }
 }
 
-async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Identity, EnrolmentError> {
-    let attempt = begin(store, wanted, false)?;
+/// Enrols with a server that is there.
+pub(crate) async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Identity, EnrolmentError> {
+    // One that was put off stays so: an agent that is stopped meanwhile goes on with it.
+    let is_delayed = delayed(store)?.is_some();
+    let attempt = begin(store, wanted, is_delayed)?;
     let connection = wanted.connection.clone();
     let client = tokio::task::spawn_blocking(move || FleetClient::new(&connection)).await;
     let client = client.map_err(|_| EnrolmentError::Interrupted)?.map_err(EnrolmentError::Client)?;
@@ -124,6 +153,7 @@ async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Identity, Enro
         enrolled_at: crate::clock::now_text(),
         replace_token: wanted.replace_token.clone(),
         tags: wanted.tags.clone(),
+        fleet_server: wanted.bootstrap.as_ref().map(|bootstrap| bootstrap.server.clone()),
     };
     // What belonged to another enrolment means nothing to this one. The identity is last: with it, all is done.
     let kept = store
@@ -161,9 +191,17 @@ pub fn delay(paths: &Paths, credentials: Option<&Path>, wanted: &Wanted) -> Resu
 /// # Errors
 /// [`EnrolmentError`].
 pub async fn enroll_delayed(store: &StateStore) -> Result<Option<Identity>, EnrolmentError> {
-    let (attempt, _) = store.load::<Attempt>(ATTEMPT).map_err(EnrolmentError::State)?.split();
-    match attempt.filter(|attempt| attempt.is_delayed) {
-        Some(attempt) => carry_out(store, &attempt.wanted).await.map(Some),
+    match delayed(store)? {
+        Some(wanted) => carry_out(store, &wanted).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The enrolment that was put off.
+///
+/// # Errors
+/// The state cannot be read.
+pub fn delayed(store: &StateStore) -> Result<Option<Wanted>, EnrolmentError> {
+    let (attempt, _) = store.load::<Attempt>(ATTEMPT).map_err(EnrolmentError::State)?.split();
+    Ok(attempt.filter(|attempt| attempt.is_delayed).map(|attempt| attempt.wanted))
 }

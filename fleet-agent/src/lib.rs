@@ -9,6 +9,7 @@
 //! | [`daemon`] | the running agent, enrolled or not |
 //! | [`agent`] | the enrolled agent at work: one task that decides |
 //! | [`policy`] | pure: from a policy to what this machine does |
+//! | [`fleet_server`] | a Fleet Server that this agent runs, and its own enrolment there |
 //! | [`workload`] | what carries out inputs |
 //! | [`fleet`] | the client's half of the agents' protocol |
 //! | [`control`] | the socket by which people ask the running agent |
@@ -25,6 +26,7 @@ pub mod duration;
 pub mod enrolment;
 pub mod error;
 pub mod fleet;
+pub mod fleet_server;
 pub mod health;
 pub mod install;
 pub mod logs;

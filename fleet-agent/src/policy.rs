@@ -6,11 +6,13 @@
 //! | `variables` | `${host.name|'x'}` in any text |
 //! | `condition` | `${host.platform} == 'linux' and …` |
 //! | `settings` | what a policy says about the agent itself |
+//! | `own` | what an agent collects of itself |
 //! | `redact` | the policy for people's eyes |
 //! | `signature` | whether the policy comes from whom it should |
 
 mod bounds;
 pub mod condition;
+mod own;
 mod plan;
 mod redact;
 mod settings;
@@ -18,6 +20,7 @@ mod signature;
 mod variables;
 
 pub use plan::{Broken, Finding, Input, Output, Plan, Refusal, plan};
+pub(crate) use plan::{COLLECTOR_ID, COLLECTOR_KIND};
 pub use redact::{HIDDEN, Redactor};
 pub use settings::{AgentSettings, HttpMonitoring, Limits, Protection};
 pub use signature::{SignatureError, verify, verify_action, verify_policy};

@@ -3,6 +3,7 @@
 
 mod collector;
 mod components;
+mod otelcol;
 mod set;
 mod start;
 
@@ -19,7 +20,8 @@ use crate::fleet::Action;
 use crate::policy::{Input, Output};
 
 pub use set::{Rejected, Workloads};
-pub use start::start;
+pub(crate) use start::FOLDER;
+pub use start::{components, start};
 
 /// How a unit is, by the names of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,7 +10,7 @@
 //! | [`event`], [`stream`], [`batch`] | events, what those of a stream have in common, and batches of them as JSON |
 //! | [`host`] | the facts of the machine |
 //! | `processor` | what a policy does to events |
-//! | [`input`] | where events come from; `input::file` reads files, `input::system` measures the machine |
+//! | [`input`] | where events come from; `input::file` reads files, `input::system` measures the machine, `input::net` and `input::otlp` take what others send, `input::prometheus` asks for it |
 //! | [`syslog`] | messages of syslog, taken apart |
 //! | [`registry`] | how far each source has been read and acknowledged |
 //! | [`outlet`], `queue` | the way to an output: in memory, and on the disk for what nobody could read again |

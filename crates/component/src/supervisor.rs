@@ -10,6 +10,7 @@
 //! | `life` | when a process is started, given up, stopped: decisions alone |
 //! | `runner` | carries both out, for one component |
 //! | [`process`], [`logs`], [`actions`] | processes; what they write; what they are asked to do at once |
+//! | [`foreign`] | programs that speak no protocol |
 //! | [`states`] | how all of it is |
 //!
 //! A component's certificate and token are its own as long as it is wanted, whatever process it has. All of it runs as
@@ -18,6 +19,7 @@
 pub mod actions;
 mod authority;
 mod endpoint;
+pub mod foreign;
 mod life;
 mod listener;
 pub mod logs;
@@ -54,7 +56,7 @@ pub use listener::Listen;
 pub use logs::{LogOrigin, LogRecord, LogSink, LogSource, OwnLog};
 pub use plan::{Component, Program, Unit, Wanted};
 pub use process::{Launcher, launch};
-pub use spec::{Platform, Spec, SpecError, Specs};
+pub use spec::{LogKeys, Platform, Spec, SpecError, Specs};
 pub use states::{ComponentState, ComponentVersion, States, UnitStatus};
 
 use crate::tls::{self, TlsError};

@@ -3,16 +3,26 @@
 //! `example-component.spec.yml`, which lies beside the program, tells an agent about it.
 
 use std::error::Error;
+use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fleet_component::component::{About, Action, Change, Handler, News, Reporter, StartUp, Unit, run};
+use fleet_component::component::{
+    About, Action, Change, DiagnosticFile, Handler, News, Reporter, Scope, StartUp, Unit, run,
+};
 use fleet_component::unit::{State, UnitKind};
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 struct Greeter;
+
+/// What a component writes to its standard output goes to the agent's log.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // The agent may be gone; then this process is about to be.
+    let _ = writeln!(out, "{text}");
+}
 
 fn greeting(unit: &Unit) -> Result<String, &'static str> {
     let whom = unit.config.get("greet").and_then(Value::as_str);
@@ -26,7 +36,10 @@ impl Handler for Greeter {
             match change {
                 Change::Added(unit) | Change::Changed(unit) if unit.key.kind == UnitKind::Input => {
                     match greeting(&unit) {
-                        Ok(text) => reporter.report(&unit.key, State::Healthy, text),
+                        Ok(text) => {
+                            say(&text);
+                            reporter.report(&unit.key, State::Healthy, text);
+                        }
                         Err(problem) => reporter.report(&unit.key, State::Failed, problem),
                     }
                 }
@@ -40,7 +53,22 @@ impl Handler for Greeter {
     }
 
     async fn action(&self, action: Action) -> Result<Map<String, Value>, String> {
-        Ok(Map::from_iter([("greeted".to_owned(), json!(action.params.get("whom")))]))
+        let whom = action.params.get("data").and_then(|data| data.get("whom")).and_then(Value::as_str);
+        let whom = whom.ok_or("data.whom is missing: name whom to greet")?;
+        Ok(Map::from_iter([("greeted".to_owned(), json!(whom))]))
+    }
+
+    async fn diagnostics(&self, scope: Scope) -> Vec<DiagnosticFile> {
+        if matches!(scope, Scope::Unit(_)) {
+            return Vec::new();
+        }
+        vec![DiagnosticFile {
+            name: "manners".to_owned(),
+            filename: "manners.txt".to_owned(),
+            description: "How polite it is".to_owned(),
+            content_type: "text/plain".to_owned(),
+            content: b"very\n".to_vec(),
+        }]
     }
 }
 

@@ -56,7 +56,7 @@ async fn it_greets_whom_it_is_told_to() {
     supervisor.apply(specs.components(&wanted(json!({"id": "a", "type": "greeting"})))).await;
     until(&supervisor, |states| says(states, State::Failed, "greet is missing: name whom to greet")).await;
 
-    let params = Map::from_iter([("whom".to_owned(), json!("you"))]);
+    let params = Map::from_iter([("data".to_owned(), json!({"whom": "you"}))]);
     let done = supervisor.action("greeting-default", unit.clone(), "greet", params, LONGEST).await;
     assert_eq!(done.map(Value::Object), Ok(json!({"greeted": "you"})));
 

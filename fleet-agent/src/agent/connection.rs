@@ -62,7 +62,7 @@ impl Agent {
 
     /// The hosts of the policy, if the server is not reached as the policy says.
     fn wanted_hosts(&self) -> Option<String> {
-        let wanted = self.identity.connection.with_policy(&self.plan.fleet).ok()?;
+        let wanted = self.identity.connection_by(&self.plan.fleet).ok()?;
         (wanted != self.connection).then(|| wanted.hosts.join(", "))
     }
 }

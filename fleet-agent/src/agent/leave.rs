@@ -67,7 +67,7 @@ impl Agent {
             return Err("this agent is protected (agent.protection.enabled): lift that in its policy first"
                 .to_owned());
         }
-        if self.plan.inputs.iter().any(|input| input.kind == "fleet-server") {
+        if self.identity.fleet_server.is_some() {
             return Err("this agent runs a Fleet Server, which other agents need".to_owned());
         }
         let text = |name: &str| action.data.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -97,6 +97,7 @@ impl Agent {
             enrolled_at: crate::clock::now_text(),
             replace_token: String::new(),
             tags: self.identity.tags.clone(),
+            fleet_server: None,
         };
         let saved = self.context.store.save(Identity::NAME, &identity);
         saved.map_err(|error| format!("the new identity cannot be kept: {}", crate::error::chain(&error)))?;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Agent, Refused};
 use crate::fleet::Action;
+use crate::fleet_server;
 use crate::monitoring;
 use crate::policy::{Finding, Plan, Redactor, plan};
 use crate::state::SavedPolicy;
@@ -60,8 +61,7 @@ impl Agent {
 
     async fn try_policy(&mut self, policy: &Map<String, Value>) -> Result<(), String> {
         let made = self.make_plan(policy)?;
-        let connection =
-            self.identity.connection.with_policy(&made.fleet).map_err(|error| error.to_string())?;
+        let connection = self.identity.connection_by(&made.fleet).map_err(|error| error.to_string())?;
         if connection != self.connection {
             self.reconnect(connection).await?;
         }
@@ -76,8 +76,10 @@ impl Agent {
 
     fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
         let mut made = plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))?;
-        if let Some(log) = &self.context.own_log {
-            made.add_own_log(log);
+        made.add_own(self.context.own_log.as_deref());
+        match &self.identity.fleet_server {
+            Some(server) => server.lay_over(&mut made),
+            None => fleet_server::refuse(&mut made),
         }
         Ok(made)
     }

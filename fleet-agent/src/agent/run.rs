@@ -55,8 +55,9 @@ impl Agent {
         let (jobs, jobs_done) = mpsc::channel(JOBS);
         let client = first_client(&connection).await;
         let mut agent = Agent::new(context, identity, progress, (connection, client), link.subscribe(), jobs);
-        if let Some(saved) = policy {
-            agent.resume_policy(saved).await;
+        match policy {
+            Some(saved) => agent.resume_policy(saved).await,
+            None => agent.begin_with_own_server().await,
         }
         agent.resume_upgrade();
         agent.publish();
@@ -76,7 +77,12 @@ impl Agent {
             outbox: agent.outbox.subscribe(),
             heard: told,
         };
-        drain.spawn("check-ins", gateway.run(token.clone()));
+        let ready = agent.own_server();
+        let stop = token.clone();
+        drain.spawn("check-ins", async move {
+            stop.run_until_cancelled(ready).await;
+            gateway.run(stop).await;
+        });
         drain.spawn("acknowledgements", acker.run(token.clone()));
         let ears = Ears { deliveries, heard, jobs: jobs_done };
         let ended = agent.turn(ears, questions, &token).await;
@@ -206,6 +212,6 @@ async fn first_client(connection: &ConnectionSettings) -> FleetClient {
 /// How the server is reached at first: as the policy that was kept says.
 fn first_connection(identity: &Identity, policy: Option<&SavedPolicy>) -> ConnectionSettings {
     let fleet = policy.and_then(|saved| saved.policy.get("fleet")?.as_object());
-    let wanted = fleet.and_then(|fleet| identity.connection.with_policy(fleet).ok());
+    let wanted = fleet.and_then(|fleet| identity.connection_by(fleet).ok());
     wanted.unwrap_or_else(|| identity.connection.clone())
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::flags::{EnrollFlags, Globals};
-use super::{Failure, Outcome, enroll, failure, run, runtime};
-use crate::enrolment::{self, EnrolmentError};
+use super::flags::{EnrollFlags, Globals, ServerFlags};
+use super::{Failure, Outcome, bootstrap, enroll, failure, run, runtime};
+use crate::enrolment;
+use crate::paths::Paths;
 use crate::state::Identity;
 
 /// Runs in a container.
@@ -48,22 +49,27 @@ pub(super) fn container(globals: &Globals, _container: &Container) -> Outcome {
     let globals = with_paths(globals, &environment);
     if let Some(flags) = enrolment_flags(&environment)? {
         let paths = globals.paths();
-        let wanted = enroll::wanted(&flags)?;
-        runtime()?.block_on(async {
-            let store = enrolment::open_state(&paths, None)?;
-            let (identity, message) =
-                store.load::<Identity>(Identity::NAME).map_err(EnrolmentError::State)?.split();
-            if let Some(message) = message {
-                super::say(&message);
+        // A container that starts again is the same agent, unless it is told to be another.
+        if flags.force || !is_enrolled(&paths)? {
+            match bootstrap::wanted(&paths, &flags)? {
+                Some((wanted, _)) => bootstrap::prepare(&paths, None, &wanted)?,
+                None => {
+                    let wanted = enroll::wanted(&flags)?;
+                    runtime()?.block_on(enrolment::enroll(&paths, None, &wanted))?;
+                }
             }
-            match identity {
-                // A container that starts again is the same agent, unless it is told to be another.
-                Some(_) if !flags.force => Ok(()),
-                _ => enrolment::enroll(&paths, None, &wanted).await.map(drop),
-            }
-        })?;
+        }
     }
     run::run(&globals, &run::Run { develop: false })
+}
+
+fn is_enrolled(paths: &Paths) -> Result<bool, Failure> {
+    let store = enrolment::open_state(paths, None)?;
+    let (identity, message) = store.load::<Identity>(Identity::NAME)?.split();
+    if let Some(message) = message {
+        super::say(&message);
+    }
+    Ok(identity.is_some())
 }
 
 /// Directories by the names that images use. A container logs to its standard error.
@@ -82,13 +88,9 @@ fn with_paths(globals: &Globals, environment: &Environment) -> Globals {
 
 /// What the environment says of an enrolment; `None`: there is to be none.
 fn enrolment_flags(environment: &Environment) -> Result<Option<EnrollFlags>, Failure> {
-    if environment.truth("FLEET_SERVER_ENABLE") {
-        return Err(failure(
-            "FLEET_SERVER_ENABLE: this agent does not bring up a Fleet Server yet: run fleet-server beside it and set FLEET_URL",
-        ));
-    }
+    let server = server_flags(environment)?;
     let token = environment.text(&["FLEET_ENROLLMENT_TOKEN"]);
-    if !environment.truth("FLEET_ENROLL") && token.is_none() {
+    if !environment.truth("FLEET_ENROLL") && token.is_none() && !server.fleet_server_enable {
         return Ok(None);
     }
     let url = environment.text(&["FLEET_URL"]);
@@ -109,8 +111,53 @@ fn enrolment_flags(environment: &Environment) -> Result<Option<EnrollFlags>, Fai
         force: environment.truth("FLEET_FORCE"),
         enroll_timeout: environment.duration("FLEET_ENROLL_TIMEOUT", Duration::from_secs(600))?,
         daemon_timeout: environment.duration("FLEET_DAEMON_TIMEOUT", Duration::from_secs(30))?,
+        server,
         ..EnrollFlags::default()
     }))
+}
+
+/// What the environment says of a Fleet Server; without `FLEET_SERVER_ENABLE`, nothing.
+fn server_flags(environment: &Environment) -> Result<ServerFlags, Failure> {
+    if !environment.truth("FLEET_SERVER_ENABLE") {
+        return Ok(ServerFlags::default());
+    }
+    let text = |name: &str| environment.text(&[name]);
+    let port = |name: &str| match text(name) {
+        None => Ok(None),
+        Some(port) => port
+            .parse()
+            .map(Some)
+            .map_err(|_| failure(format!("{name}: {port:?} is not a port: give a number from 1 to 65535"))),
+    };
+    let client_auth = text("FLEET_SERVER_CLIENT_AUTH");
+    if let Some(other) = client_auth.as_deref().filter(|one| !["none", "optional", "required"].contains(one))
+    {
+        return Err(failure(format!(
+            "FLEET_SERVER_CLIENT_AUTH: {other:?} is unknown: use none, optional or required"
+        )));
+    }
+    Ok(ServerFlags {
+        fleet_server_enable: true,
+        fleet_server_es: environment.text(&["FLEET_SERVER_ELASTICSEARCH_HOST", "ELASTICSEARCH_HOST"]),
+        fleet_server_es_ca: environment.text(&["FLEET_SERVER_ELASTICSEARCH_CA", "ELASTICSEARCH_CA"]),
+        fleet_server_es_ca_trusted_fingerprint: text("FLEET_SERVER_ELASTICSEARCH_CA_TRUSTED_FINGERPRINT"),
+        fleet_server_es_insecure: environment.truth("FLEET_SERVER_ELASTICSEARCH_INSECURE"),
+        fleet_server_es_cert: text("FLEET_SERVER_ES_CERT"),
+        fleet_server_es_cert_key: text("FLEET_SERVER_ES_CERT_KEY"),
+        fleet_server_service_token: text("FLEET_SERVER_SERVICE_TOKEN"),
+        fleet_server_service_token_path: text("FLEET_SERVER_SERVICE_TOKEN_PATH"),
+        fleet_server_policy: environment.text(&["FLEET_SERVER_POLICY_ID", "FLEET_SERVER_POLICY"]),
+        fleet_server_host: text("FLEET_SERVER_HOST"),
+        fleet_server_port: port("FLEET_SERVER_PORT")?,
+        fleet_server_internal_port: port("FLEET_SERVER_INTERNAL_PORT")?,
+        fleet_server_cert: text("FLEET_SERVER_CERT"),
+        fleet_server_cert_key: text("FLEET_SERVER_CERT_KEY"),
+        fleet_server_cert_key_passphrase: text("FLEET_SERVER_CERT_KEY_PASSPHRASE"),
+        fleet_server_client_auth: client_auth,
+        fleet_server_insecure_http: environment.truth("FLEET_SERVER_INSECURE_HTTP"),
+        fleet_server_timeout: environment.duration("FLEET_SERVER_TIMEOUT", Duration::from_secs(120))?,
+        fleet_init_timeout: environment.duration("FLEET_SERVER_INIT_TIMEOUT", Duration::from_secs(30))?,
+    })
 }
 
 #[cfg(test)]
@@ -138,6 +185,26 @@ mod tests {
         assert!(flags.insecure && enroll::wanted(&flags).is_ok());
         let wrong = enrolment_flags(&environment(&[("FLEET_ENROLL", "1"), ("FLEET_ENROLL_TIMEOUT", "soon")]));
         assert!(wrong.unwrap_err().to_string().starts_with("FLEET_ENROLL_TIMEOUT"));
+    }
+
+    #[test]
+    fn a_fleet_server_is_brought_up_when_the_environment_says_so() {
+        let enabled = ("FLEET_SERVER_ENABLE", "true");
+        let flags = enrolment_flags(&environment(&[
+            enabled,
+            ("FLEET_SERVER_ELASTICSEARCH_HOST", "http://es:9200"),
+            ("FLEET_SERVER_POLICY_ID", "p"),
+            ("FLEET_SERVER_PORT", "9000"),
+        ]));
+        let server = flags.unwrap().unwrap().own_server().unwrap().unwrap().bootstrap.server;
+        assert_eq!((server.policy_id.as_str(), &server.server["port"]), ("p", &9000.into()));
+        assert_eq!(server.engine["hosts"], serde_json::json!(["es:9200"]));
+        let none = enrolment_flags(&environment(&[("FLEET_SERVER_PORT", "9000"), ("FLEET_ENROLL", "1")]));
+        assert!(none.unwrap().unwrap().own_server().unwrap().is_none());
+        for (name, wrong) in [("FLEET_SERVER_PORT", "x"), ("FLEET_SERVER_CLIENT_AUTH", "maybe")] {
+            let error = enrolment_flags(&environment(&[enabled, (name, wrong)])).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::flags::{EnrollFlags, Globals};
-use super::{Outcome, failure, say};
+use super::{Outcome, bootstrap, failure, say};
 use crate::control::{Ask, ControlError, ask};
 use crate::enrolment::{self, Wanted};
 
@@ -28,8 +28,11 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
     }
     flags.enrollment_token = flags.enrollment_token.or_else(|| position.next());
     let paths = globals.paths();
-    let wanted = wanted(&flags)?;
     let credentials: Option<std::path::PathBuf> = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
+    if let Some((wanted, server)) = bootstrap::wanted(&paths, &flags)? {
+        return bootstrap::enroll(&paths, credentials, (&wanted, &server), flags.delay_enroll).await;
+    }
+    let wanted = wanted(&flags)?;
     let identity = if flags.delay_enroll {
         enrolment::delay(&paths, credentials.as_deref(), &wanted)?;
         say("The agent enrols when it starts.");
@@ -74,5 +77,6 @@ pub(super) fn wanted(flags: &EnrollFlags) -> Result<Wanted, super::Failure> {
         tags: flags.tag.clone(),
         force: flags.force,
         within: flags.enroll_timeout,
+        bootstrap: None,
     })
 }

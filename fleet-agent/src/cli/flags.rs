@@ -1,5 +1,7 @@
 //! Flags that several verbs have.
 
+mod server;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,6 +9,9 @@ use clap::{ArgAction, Args};
 
 use crate::fleet::{ConnectionSettings, SettingsError, Ssl, normal_host};
 use crate::paths::{Given, Paths};
+
+pub(super) use server::OwnServer;
+pub(super) use server::ServerFlags;
 
 /// Flags of all verbs.
 #[derive(Clone, Debug, Default, Args)]
@@ -129,6 +134,9 @@ pub struct EnrollFlags {
     /// Accepted for scripts: there is no other place to download from
     #[arg(long, value_name = "BUILD", hide = true)]
     pub staging: Option<String>,
+    /// A Fleet Server that the agent brings up and enrols with
+    #[command(flatten)]
+    pub server: ServerFlags,
 }
 
 pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {

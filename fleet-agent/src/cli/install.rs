@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::enroll;
 use super::flags::{EnrollFlags, Globals};
-use super::{Failure, Outcome, failure, say};
+use super::{Failure, Outcome, bootstrap, failure, say};
 use crate::agent::{audit, is_token};
 use crate::control::{Ask, ControlError, ask};
 use crate::enrolment;
@@ -78,7 +78,11 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
         return Err(InstallError::Installed { home: layout.paths.home }.into());
     }
     let is_enrolling = !asked.flags.url.is_empty() || asked.flags.enrollment_token.is_some();
-    let wanted = if is_enrolling { Some(enroll::wanted(&asked.flags)?) } else { None };
+    let own_server = bootstrap::wanted(&layout.paths, &asked.flags)?;
+    let wanted = match own_server {
+        None if is_enrolling => Some(enroll::wanted(&asked.flags)?),
+        _ => None,
+    };
     let question = format!(
         "The agent will be installed in {} and run as a service. Continue?",
         layout.paths.home.display()
@@ -99,6 +103,10 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
             say(&format!("Successfully enrolled the agent: {}", identity.id));
         }
     }
+    if let Some((wanted, _)) = &own_server {
+        // The service does it: the server belongs to its user.
+        bootstrap::prepare(&layout.paths, None, wanted)?;
+    }
     let account = account(asked)?;
     put_files(&layout, account.as_ref())?;
     if let Some((_, _, account)) = &account {
@@ -109,6 +117,9 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
     Systemctl.reload()?;
     Systemctl.enable(&layout.service)?;
     say(&format!("The agent is installed as service {}.", layout.service));
+    if let Some((wanted, server)) = own_server.filter(|_| !asked.flags.delay_enroll) {
+        bootstrap::follow(&layout.paths.socket(), &wanted, &server).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -256,7 +267,7 @@ async fn tell_server(layout: &Layout) -> Result<(), Failure> {
     let Some(identity) = identity else { return Ok(()) };
     let (saved, _) = store.load::<SavedPolicy>(SavedPolicy::NAME)?.split();
     let fleet = saved.as_ref().and_then(|saved| saved.policy.get("fleet")?.as_object());
-    let wanted = fleet.and_then(|fleet| identity.connection.with_policy(fleet).ok());
+    let wanted = fleet.and_then(|fleet| identity.connection_by(fleet).ok());
     let settings = wanted.unwrap_or_else(|| identity.connection.clone());
     let client = tokio::task::spawn_blocking(move || FleetClient::new(&settings)).await??;
     audit(&client, &identity.id, &identity.access_api_key, "uninstall").await?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::InstallError;
 use crate::paths::Paths;
 use crate::version;
+use crate::workload::FOLDER;
 
 /// Directories deeper than this are not followed: an installation has a few levels.
 const DEEPEST: usize = 32;
@@ -24,11 +25,35 @@ pub fn add_version(paths: &Paths, program: &Path, number: &str) -> Result<PathBu
     fs::copy(program, &copy).map_err(InstallError::file("copying to", &copy))?;
     fs::set_permissions(&copy, Permissions::from_mode(0o755))
         .map_err(InstallError::file("changing", &copy))?;
+    if let Some(beside) = program.parent().map(|folder| folder.join(FOLDER)).filter(|folder| folder.is_dir())
+    {
+        add_components(&beside, &making.join(FOLDER))?;
+    }
     let file = making.join(version::FILE);
     fs::write(&file, format!("{number}\n")).map_err(InstallError::file("writing", &file))?;
     remove_all(&directory)?;
     fs::rename(&making, &directory).map_err(InstallError::file("renaming to", &directory))?;
     Ok(directory)
+}
+
+/// Copies a folder of components: files alone, which nobody but their owner can write.
+///
+/// # Errors
+/// A file cannot be copied.
+pub fn add_components(from: &Path, to: &Path) -> Result<(), InstallError> {
+    fs::create_dir_all(to).map_err(InstallError::file("making", to))?;
+    for entry in fs::read_dir(from).map_err(InstallError::file("reading", from))? {
+        let source = entry.map_err(InstallError::file("reading", from))?.path();
+        let copy = to.join(source.file_name().unwrap_or_default());
+        let mode = match fs::metadata(&source) {
+            Ok(file) if file.is_file() => file.permissions().mode() & 0o755,
+            _ => continue,
+        };
+        fs::copy(&source, &copy).map_err(InstallError::file("copying to", &copy))?;
+        fs::set_permissions(&copy, Permissions::from_mode(mode))
+            .map_err(InstallError::file("changing", &copy))?;
+    }
+    Ok(())
 }
 
 /// Makes a link point elsewhere in one step.
@@ -92,7 +117,10 @@ mod tests {
         let paths = Paths::of(&Given { home: Some(home.path().to_owned()), ..Given::default() });
         let program = home.path().join("program");
         fs::write(&program, "one").unwrap();
+        fs::create_dir(home.path().join("components")).unwrap();
+        fs::write(home.path().join("components/x.spec.yml"), "x").unwrap();
         let one = add_version(&paths, &program, "9.6.0").unwrap();
+        assert_eq!(fs::read(one.join("components/x.spec.yml")).unwrap(), b"x");
         turn_link(&paths.program(), &one.join("fleet-agent")).unwrap();
         fs::write(&program, "two").unwrap();
         let two = add_version(&paths, &program, "9.6.1").unwrap();

@@ -15,6 +15,10 @@ const MOST_INPUTS: usize = 5_000;
 /// The sections of an OpenTelemetry collector.
 const COLLECTOR: [&str; 6] = ["receivers", "processors", "exporters", "connectors", "extensions", "service"];
 
+/// The input that stands for those, and its kind. No input of a policy can be of it.
+pub(crate) const COLLECTOR_ID: &str = "collector";
+pub(crate) const COLLECTOR_KIND: &str = "opentelemetry";
+
 /// An input that is to run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
@@ -26,6 +30,8 @@ pub struct Input {
     pub output: String,
     /// All of it, variables replaced; streams that are off or not for this machine are gone.
     pub config: Map<String, Value>,
+    /// What its output is for this input alone, in place of what all others are told; `None`: the same.
+    pub own_output: Option<Map<String, Value>>,
 }
 
 /// An output that inputs go to.
@@ -140,7 +146,7 @@ pub fn plan(policy: &Map<String, Value>, facts: &Facts) -> Result<Plan, Refusal>
     note_unsigned_inputs(&mut plan, policy, signed.as_ref());
     add_outputs(&mut plan, section(policy, "outputs")?, facts);
     add_inputs(&mut plan, policy.get("inputs"), facts)?;
-    tell_collector(&mut plan);
+    add_collector(&mut plan);
     Ok(plan)
 }
 
@@ -167,45 +173,19 @@ fn note_unsigned_inputs(plan: &mut Plan, policy: &Map<String, Value>, signed: Op
     }
 }
 
-/// A collector's sections are shown as what does not run, not passed over.
-fn tell_collector(plan: &mut Plan) {
+/// The sections of a collector are one input: they are its configuration as they are, for it has variables of its own.
+fn add_collector(plan: &mut Plan) {
     let has = |name: &str| {
         plan.collector.get(name).and_then(Value::as_object).is_some_and(|section| !section.is_empty())
     };
     if has("receivers") || has("service") {
-        plan.broken.push(Broken {
-            id: "collector".to_owned(),
-            kind: "otelcol".to_owned(),
+        plan.inputs.push(Input {
+            id: COLLECTOR_ID.to_owned(),
+            kind: COLLECTOR_KIND.to_owned(),
             output: "default".to_owned(),
-            reason: "receivers, service: this agent does not run an OpenTelemetry collector".to_owned(),
+            config: plan.collector.clone(),
+            own_output: None,
         });
-    }
-}
-
-impl Plan {
-    /// Adds the agent's own log as an input, if the policy wants it and its output is there.
-    pub fn add_own_log(&mut self, log: &std::path::Path) {
-        const ID: &str = "filestream-monitoring-agent";
-        let output = self.settings.monitoring_output.clone();
-        if !self.settings.monitor_logs || !self.has_output(&output) {
-            return;
-        }
-        let namespace = &self.settings.monitoring_namespace;
-        let config = serde_json::json!({
-            "id": ID,
-            "type": "filestream",
-            "use_output": output,
-            "data_stream": {"namespace": namespace},
-            "streams": [{
-                "id": ID,
-                "data_stream": {"type": "logs", "dataset": "elastic_agent", "namespace": namespace},
-                "paths": [log],
-                "parsers": [{"ndjson": {"target": "", "overwrite_keys": true, "add_error_key": true}}],
-            }],
-        });
-        if let Value::Object(config) = config {
-            self.inputs.push(Input { id: ID.to_owned(), kind: "filestream".to_owned(), output, config });
-        }
     }
 }
 
@@ -277,7 +257,7 @@ fn add_inputs(plan: &mut Plan, inputs: Option<&Value>, facts: &Facts) -> Result<
 }
 
 impl Plan {
-    fn has_output(&self, name: &str) -> bool {
+    pub(super) fn has_output(&self, name: &str) -> bool {
         self.outputs.iter().any(|output| output.name == name)
     }
 }
@@ -320,6 +300,9 @@ fn read_input(head: &Head, index: usize, value: &Value, facts: &Facts) -> Result
     if head.kind.is_empty() {
         return Err(format!("inputs.{index}.type: this is not the name of a kind of input"));
     }
+    if head.kind == COLLECTOR_KIND {
+        return Err(format!("inputs.{index}.type: a collector is set up by receivers, service and so on"));
+    }
     let mut kept = members.clone();
     kept.remove("condition");
     if let Some(streams) = kept.get_mut("streams") {
@@ -347,7 +330,8 @@ fn read_input(head: &Head, index: usize, value: &Value, facts: &Facts) -> Result
     let replaced =
         facts.replace(&Value::Object(kept)).map_err(|missing| format!("inputs.{index}: {missing}"))?;
     let Value::Object(config) = replaced else { return Err(format!("inputs.{index}: this is not a map")) };
-    Ok(Some(Input { id: head.id.clone(), kind: head.kind.clone(), output: head.output.clone(), config }))
+    let (id, kind, output) = (head.id.clone(), head.kind.clone(), head.output.clone());
+    Ok(Some(Input { id, kind, output, config, own_output: None }))
 }
 
 /// Whether an input or a stream is on, and for this machine.

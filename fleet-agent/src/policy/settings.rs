@@ -13,6 +13,8 @@ pub struct AgentSettings {
     pub monitor_logs: bool,
     /// `agent.monitoring.enabled` and `.metrics`
     pub monitor_metrics: bool,
+    /// `agent.monitoring.metrics_period`
+    pub metrics_period: Option<Duration>,
     /// `agent.monitoring.use_output`
     pub monitoring_output: String,
     /// `agent.monitoring.namespace`
@@ -96,6 +98,7 @@ impl AgentSettings {
             log_level: read.text("logging.level").filter(|level| !level.is_empty()),
             monitor_logs: monitored && read.truth("monitoring.logs", monitoring),
             monitor_metrics: monitored && read.truth("monitoring.metrics", monitoring),
+            metrics_period: read.duration("monitoring.metrics_period"),
             monitoring_output: read.text("monitoring.use_output").unwrap_or_else(|| "default".to_owned()),
             monitoring_namespace: read.text("monitoring.namespace").unwrap_or_else(|| "default".to_owned()),
             http: read.truth("monitoring.http.enabled", false).then(|| HttpMonitoring {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::fleet::{AckEvent, Action, ConnectionSettings, UpgradeDetails};
+use crate::fleet::{AckEvent, Action, ConnectionSettings, SettingsError, UpgradeDetails};
+use crate::fleet_server::FleetServer;
 
 /// Who the agent is to its fleet. Made by an enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +27,24 @@ pub struct Identity {
     /// The tags that it enrolled with.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// The server that it runs, and is an agent of.
+    #[serde(default)]
+    pub fleet_server: Option<FleetServer>,
 }
 
 impl Identity {
     /// The document's name.
     pub const NAME: &'static str = "identity";
+
+    /// How its server is reached under a policy with this section `fleet`. That of an agent which runs it itself stays
+    /// where it is.
+    ///
+    /// # Errors
+    /// A value is not of its kind.
+    pub fn connection_by(&self, fleet: &Map<String, Value>) -> Result<ConnectionSettings, SettingsError> {
+        let connection = self.connection.with_policy(fleet)?;
+        Ok(if self.fleet_server.is_some() { self.connection.clone() } else { connection })
+    }
 }
 
 /// The last policy that was applied.

@@ -7,9 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::GzDecoder;
 
 use super::UpgradeError;
-use crate::install::remove_all;
+use crate::install::{add_components, remove_all};
 use crate::paths::Paths;
 use crate::version;
+use crate::workload::FOLDER;
 
 /// What a package may hold at most.
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
@@ -30,10 +31,21 @@ pub fn unpack(paths: &Paths, package: &[u8], number: &str) -> Result<PathBuf, Up
         let _ = fs::remove_dir_all(&making);
         return Err(error);
     }
+    keep_components(paths, &making)?;
     remove_all(&directory).map_err(UpgradeError::Install)?;
     fs::rename(&making, &directory)
         .map_err(UpgradeError::file(format!("renaming to {}", directory.display())))?;
     Ok(directory)
+}
+
+/// A package without components leaves those that the running version has: what they do goes on.
+fn keep_components(paths: &Paths, making: &Path) -> Result<(), UpgradeError> {
+    let running = paths.program().canonicalize().ok();
+    let before = running.and_then(|program| Some(program.parent()?.join(FOLDER)));
+    match before.filter(|before| before.is_dir() && !making.join(FOLDER).exists()) {
+        Some(before) => add_components(&before, &making.join(FOLDER)).map_err(UpgradeError::Install),
+        None => Ok(()),
+    }
 }
 
 fn unpack_into(making: &Path, package: &[u8]) -> Result<(), UpgradeError> {

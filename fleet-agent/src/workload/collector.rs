@@ -94,7 +94,7 @@ impl Workload for Collecting {
     }
 
     async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>) {
-        let inputs = inputs.into_iter().map(|Input { id, kind, output, config }| InputUnit {
+        let inputs = inputs.into_iter().map(|Input { id, kind, output, config, .. }| InputUnit {
             id,
             kind,
             output,

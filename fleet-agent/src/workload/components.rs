@@ -131,16 +131,17 @@ impl Workload for Components {
             Ok(supervisor) => Arc::clone(supervisor),
             Err(reason) => return self.fail(&inputs, &reason),
         };
-        let named = |input: Input| {
-            let mut config = input.config;
-            config.insert("id".to_owned(), input.id.into());
-            config.insert("use_output".to_owned(), input.output.into());
-            Value::Object(config)
-        };
         let outputs: Map<String, Value> =
             outputs.into_iter().map(|output| (output.name, Value::Object(output.config))).collect();
-        let wanted = Wanted { inputs: inputs.into_iter().map(named).collect(), outputs, ..Wanted::default() };
-        supervisor.apply(self.specs.components(&wanted)).await;
+        let (apart, inputs): (Vec<Input>, Vec<Input>) =
+            inputs.into_iter().partition(|input| input.own_output.is_some());
+        let mut components = self.specs.components(&wanted(inputs, outputs));
+        for mut input in apart {
+            let own = input.own_output.take().unwrap_or_default();
+            let outputs = Map::from_iter([(input.output.clone(), Value::Object(own))]);
+            components.extend(self.specs.components(&wanted(vec![input], outputs)));
+        }
+        supervisor.apply(components).await;
     }
 
     fn states(&self) -> watch::Receiver<Arc<States>> {
@@ -200,6 +201,17 @@ impl Workload for Components {
         }
         self.token.cancel();
     }
+}
+
+/// As the supervisor takes it.
+fn wanted(inputs: Vec<Input>, outputs: Map<String, Value>) -> Wanted {
+    let named = |input: Input| {
+        let mut config = input.config;
+        config.insert("id".to_owned(), input.id.into());
+        config.insert("use_output".to_owned(), input.output.into());
+        Value::Object(config)
+    };
+    Wanted { inputs: inputs.into_iter().map(named).collect(), outputs, ..Wanted::default() }
 }
 
 /// A name of a file may be anything where it comes from.

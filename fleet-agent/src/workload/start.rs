@@ -1,5 +1,6 @@
 //! The workloads of an agent that has enrolled.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::collector::Collecting;
 use super::components::Components;
+use super::otelcol::Otelcol;
 use super::{State, States, UnitState, Workload, Workloads};
 use crate::fleet::Action;
 use crate::machine::Machine;
@@ -17,10 +19,12 @@ use crate::paths::Paths;
 use crate::policy::{Input, Output};
 
 /// The folder of spec files, beside the program.
-const FOLDER: &str = "components";
+pub(crate) const FOLDER: &str = "components";
 
 /// Starts what carries out inputs. What cannot be started fails its inputs, and nothing else.
-pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
+///
+/// `collector`: where an OpenTelemetry collector is; `None`: it is looked for among the components.
+pub async fn start(paths: &Paths, agent_id: &str, collector: Option<PathBuf>) -> Workloads {
     let version = crate::version::current();
     let settings = fleet_collect::Settings {
         data: paths.collector(),
@@ -40,6 +44,15 @@ pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
             all.push(Arc::new(Unavailable { reason, states: watch::Sender::new(Arc::default()) }));
         }
     }
+    all.extend(components(paths, agent_id));
+    all.push(Arc::new(Otelcol::new(paths, collector, folders(paths))));
+    Workloads::new(all)
+}
+
+/// What supervises components, if there are any. `agent_id`: empty until the agent has enrolled.
+#[must_use]
+pub fn components(paths: &Paths, agent_id: &str) -> Option<Arc<dyn Workload>> {
+    let version = crate::version::current();
     let facts = ComponentFacts {
         id: agent_id.to_owned(),
         version: version.to_owned(),
@@ -47,16 +60,18 @@ pub async fn start(paths: &Paths, agent_id: &str) -> Workloads {
         is_standalone: false,
         is_unprivileged: !rustix::process::geteuid().is_root(),
     };
+    let found = folders(paths)
+        .into_iter()
+        .find_map(|folder| Components::find(&folder, &paths.components(), facts.clone()));
+    found.map(|components| components as Arc<dyn Workload>)
+}
+
+/// Where components may lie: beside the program, and in the agent's home.
+fn folders(paths: &Paths) -> Vec<PathBuf> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|program| Some(program.canonicalize().ok()?.parent()?.join(FOLDER)));
-    for folder in beside.into_iter().chain([paths.home.join(FOLDER)]) {
-        if let Some(components) = Components::find(&folder, &paths.components(), facts.clone()) {
-            all.push(components);
-            break;
-        }
-    }
-    Workloads::new(all)
+    beside.into_iter().chain([paths.home.join(FOLDER)]).collect()
 }
 
 /// Stands in for a collector that cannot be started.

@@ -92,8 +92,15 @@ impl Agent {
 
     /// Starts it.
     pub(crate) fn run(&mut self) {
+        self.run_as(&["run", "-e"], &[]);
+    }
+
+    /// Starts it by another verb, in this environment.
+    pub(crate) fn run_as(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let log = fs::File::options().create(true).append(true).open(self.home().join("log")).expect("a log");
-        let child = self.command(&["run", "-e"]).stdin(Stdio::null()).stderr(log).spawn();
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        let child = command.stdin(Stdio::null()).stderr(log).spawn();
         self.child = Some(child.expect("the program starts"));
     }
 
@@ -103,6 +110,20 @@ impl Agent {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("a process").id()
+    }
+
+    /// The process of this name that it has started.
+    pub(crate) fn child(&self, name: &str) -> Option<u32> {
+        let parent = self.pid().to_string();
+        let end = format!("({name}");
+        let processes = fs::read_dir("/proc").expect("processes");
+        let mut processes = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        processes.find_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (before, rest) = stat.rsplit_once(')')?;
+            let is_it = before.ends_with(&end) && rest.split_whitespace().nth(1)? == parent;
+            is_it.then(|| pid.parse().ok())?
+        })
     }
 
     /// As if the power failed.

@@ -109,3 +109,57 @@ async fn lines_of_a_file_arrive_once_over_a_restart_and_the_agent_is_well() {
     writeln!(file, "line 200").unwrap();
     await_lines(&agent, out.path(), 201).await;
 }
+
+/// The events that arrived, as they are.
+fn events(out: &Path) -> Vec<Value> {
+    let files = fs::read_dir(out).into_iter().flatten().filter_map(Result::ok);
+    let text: String = files.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[tokio::test]
+async fn what_the_agent_says_of_itself_goes_where_the_policy_says() {
+    let server = Server::start();
+    let (out, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let to =
+        |path: &Path| json!({"type": "file", "path": path, "filename": "out", "hosts": null, "preset": null});
+    let monitoring = |metrics: bool| {
+        json!({
+            "agent": {"monitoring": {
+                "enabled": true, "logs": true, "metrics": metrics, "metrics_period": "200ms", "namespace": "ops",
+                "use_output": "own",
+            }},
+            "outputs": {"default": to(out.path()), "own": to(own.path())},
+        })
+    };
+    let (policy, key) = server.policy("one", monitoring(true)).await;
+    let mut agent = Agent::new();
+    let id = agent.enroll(&server, &key, &[]);
+    agent.run_as(&["run"], &[]);
+    let of = |kind: &str, dataset: &str| {
+        let stream = json!({"type": kind, "dataset": dataset, "namespace": "ops"});
+        events(own.path()).into_iter().filter(|event| event["data_stream"] == stream).collect::<Vec<_>>()
+    };
+    let began = Instant::now();
+    let arrived = loop {
+        let (metrics, logs) = (of("metrics", "elastic_agent.elastic_agent"), of("logs", "elastic_agent"));
+        if metrics.len() > 2 && !logs.is_empty() {
+            break (metrics, logs);
+        }
+        assert!(began.elapsed() < COME_TRUE_MAX, "{metrics:?}, {logs:?}: {:#?}", agent.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let (metrics, logs) = arrived;
+    assert_eq!(metrics[0]["elastic_agent"]["id"], id.as_str());
+    assert!(metrics[0]["system"]["process"]["memory"]["size"].as_u64() > Some(1_000_000), "{}", metrics[0]);
+    assert!(metrics[2]["beat"]["stats"]["libbeat"]["output"]["events"]["acked"].is_u64());
+    assert!(logs.iter().any(|line| line["message"] == "fleet-agent is running"), "{logs:?}");
+    assert!(events(out.path()).is_empty());
+
+    let revision = server.save(&policy, monitoring(false)).await;
+    server.await_agent(&id, "at the revision", |agent| agent["policy_revision"] == revision).await;
+    let status =
+        agent.await_status("without figures", |status| !status.to_string().contains("agent/metrics"));
+    assert_eq!(status.await["state"], "HEALTHY");
+    agent.stop();
+}

@@ -3,15 +3,19 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::needless_pass_by_value,
     reason = "a test that cannot go on has failed; tests write their values in place"
 )]
 
 mod actions;
 mod agent;
+mod bootstrap;
 mod chaos;
 mod collecting;
+mod components;
 mod enrolment;
+mod otelcol;
 mod policies;
 mod server;
 mod upgrades;

@@ -18,32 +18,33 @@ use tempfile::TempDir;
 pub(crate) const COME_TRUE_MAX: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "correct horse battery staple";
 
-/// The server's program: built once per test process, unless `FLEET_PROGRAMS` names a folder that has it.
-fn program() -> &'static Path {
+/// The server's program.
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(given) =
-            std::env::var_os("FLEET_PROGRAMS").map(|folder| PathBuf::from(folder).join("fleet-server"))
-            && given.exists()
-        {
-            return given;
-        }
-        let target = Path::new(env!("CARGO_BIN_EXE_fleet-agent")).parent().expect("a folder").to_owned();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        // What cargo tells this test of itself would make build scripts run again.
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_"))
-        {
-            build.env_remove(name);
-        }
-        for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME"] {
-            build.env_remove(name);
-        }
-        let built = build.args(["build", "--locked", "--package", "fleet-server"]).status();
-        assert!(built.expect("cargo").success(), "the server does not build");
-        target.join("fleet-server")
-    })
+    PROGRAM.get_or_init(|| build("fleet-server", "fleet-server"))
+}
+
+/// A program of the workspace: built now, unless `FLEET_PROGRAMS` names a folder that has it.
+pub(crate) fn build(package: &str, name: &str) -> PathBuf {
+    if let Some(given) = std::env::var_os("FLEET_PROGRAMS").map(|folder| PathBuf::from(folder).join(name))
+        && given.exists()
+    {
+        return given;
+    }
+    let target = Path::new(env!("CARGO_BIN_EXE_fleet-agent")).parent().expect("a folder").to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    // What cargo tells this test of itself would make build scripts run again.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_"))
+    {
+        build.env_remove(name);
+    }
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME"] {
+        build.env_remove(name);
+    }
+    let built = build.args(["build", "--locked", "--package", package]).status();
+    assert!(built.expect("cargo").success(), "{package} does not build");
+    target.join(name)
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -53,7 +54,8 @@ pub(crate) fn free_port() -> u16 {
 /// A server that is gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    /// None: somebody else runs it.
+    child: Option<Child>,
     pub(crate) agents: u16,
     management: u16,
     directory: TempDir,
@@ -62,27 +64,36 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Server {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut password = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(directory.path().join("password"))
-            .expect("a file");
-        password.write_all(PASSWORD.as_bytes()).expect("written");
+        write_password(directory.path());
         let (child, agents, management) = spawn(directory.path(), 0, 0);
-        Server { child, agents, management, directory }
+        Server { child: Some(child), agents, management, directory }
+    }
+
+    /// One that is to be run by somebody else, at free ports, with these arguments and this authority.
+    pub(crate) fn elsewhere() -> (Server, Vec<String>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        write_password(directory.path());
+        let (agents, management) = (free_port(), free_port());
+        let arguments = vec![
+            format!("data_dir={}", directory.path().display()),
+            format!("admin_password_file={}", directory.path().join("password").display()),
+            format!("management.port={management}"),
+        ];
+        (Server { child: None, agents, management, directory }, arguments)
     }
 
     /// The same server again, as after a crash.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let (child, _, _) = spawn(self.directory.path(), self.agents, self.management);
-        self.child = child;
+        self.child = Some(child);
     }
 
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
@@ -185,6 +196,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn write_password(directory: &Path) {
+    let mut password = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join("password"))
+        .expect("a file");
+    password.write_all(PASSWORD.as_bytes()).expect("written");
 }
 
 fn spawn(directory: &Path, agents: u16, management: u16) -> (Child, u16, u16) {

@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Upload units without putting them on a machine
     Submit(Submit),
     /// Take units off their machines; they stay in the cluster
-    #[command(alias = "u")]
+    #[command(aliases = ["u", "un"])]
     Unload(Unload),
     /// Deprecated: units are no longer signed
     #[command(hide = true)]

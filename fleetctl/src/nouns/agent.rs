@@ -182,13 +182,13 @@ async fn migrate(session: &Session, flags: &Migrate) -> Outcome {
 
 async fn change_privileges(session: &Session, flags: &Privilege) -> Outcome {
     let mut user = Map::new();
-    for (field, value) in [("username", &flags.user), ("groupname", &flags.group)] {
+    for (field, value) in [("username", &flags.run_as), ("groupname", &flags.group)] {
         if let Some(value) = value {
             user.insert(field.to_owned(), value.as_str().into());
         }
     }
-    if let Some(path) = &flags.user_password_file {
-        user.insert("password".to_owned(), read_secret("--user-password-file", path)?.reveal().into());
+    if let Some(path) = &flags.run_as_password_file {
+        user.insert("password".to_owned(), read_secret("--run-as-password-file", path)?.reveal().into());
     }
     let chosen = choose(session, &flags.choice, "Take the privileges of").await?;
     let body = if user.is_empty() { Map::new() } else { fields(json!({"user_info": user})) };

@@ -10,12 +10,12 @@ async fn told(words: &str) -> String {
 
 #[tokio::test]
 async fn unreachable_endpoints() {
-    insta::assert_snapshot!(told("--endpoint unix:///nonexistent/fleet.sock list-machines").await, @r#"
-    err| Error retrieving list of active machines from fleet API (Get "http://domain-sock/fleet/v1/machines?alt=json": dial unix /nonexistent/fleet.sock: connect: no such file or directory)
+    insta::assert_snapshot!(told("--endpoint unix:///no-such-file/fleet.sock list-machines").await, @r#"
+    err| Error retrieving list of active machines from fleet API (Get "http://domain-sock/fleet/v1/machines?alt=json": dial unix /no-such-file/fleet.sock: connect: no such file or directory)
     err| Possible issues:
     err|   etcd is unhealthy and/or lost quorum
     err|   connection cannot be established to any etcd servers
-    err| There is no socket /nonexistent/fleet.sock: is fleetd running on this machine? From another one, use --tunnel HOST or --endpoint URL
+    err| There is no socket /no-such-file/fleet.sock: is fleetd running on this machine? From another one, use --tunnel HOST or --endpoint URL
     exit 1
     "#);
     insta::assert_snapshot!(told("--endpoint http://127.0.0.1:1 list-units").await, @r#"
@@ -58,8 +58,8 @@ async fn senseless_settings() {
             "--request-timeout must be a number of seconds greater than 0, not 0",
         ),
         (
-            "--endpoint https://a --ca-file /nonexistent list-units",
-            "cannot read --ca-file /nonexistent: I/O error: No such file or directory (os error 2)",
+            "--endpoint https://a --ca-file /no-such-file list-units",
+            "cannot read --ca-file /no-such-file: I/O error: No such file or directory (os error 2)",
         ),
     ] {
         assert_eq!(told(words).await, format!("err| Unable to initialize client: {text}\nexit 1"), "{words}");

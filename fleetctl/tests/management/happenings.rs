@@ -154,8 +154,9 @@ async fn agents_go_elsewhere_back_and_without_privileges() {
     assert_eq!(run.out, "Migration to https://other.example:8220 for 1 agent: action x1\n", "{run}");
     let run = user.run(&["agent", "rollback", "--kuery", "*", "--yes"]).await;
     assert_eq!(run.out, "Rollback for 1 agent: actions x2, x3\n", "{run}");
-    let words = ["agent", "privilege", "web-1", "--user", "svc", "--user-password-file", &password];
-    assert_eq!(user.run(&words).await.out, "Change of privileges for 1 agent: action x1\n");
+    let words = ["agent", "privilege", "web-1", "--run-as", "svc", "--run-as-password-file", &password];
+    let run = user.run(&words).await;
+    assert_eq!(run.out, "Change of privileges for 1 agent: action x1\n", "{run}");
     assert_eq!(user.run(&["agent", "privilege", "a1"]).await.code, 0);
     let sent: Vec<serde_json::Value> = server
         .requests()

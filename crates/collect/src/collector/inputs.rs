@@ -116,6 +116,7 @@ impl Part<'_> {
             settings: &common.settings,
             host_name: &common.host_name,
             machine: &common.machine,
+            hub: &common.hub,
             chain: Some(chain),
             counters: common.counters.clone(),
             stream: None,

@@ -72,6 +72,7 @@ struct Common {
     board: Board,
     counters: Counters,
     machine: Arc<input::Machine>,
+    hub: Arc<input::Hub>,
 }
 
 impl Common {
@@ -119,6 +120,7 @@ impl Collector {
             board: Board::new(),
             counters: Counters::default(),
             machine: Arc::default(),
+            hub: Arc::default(),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let board = common.board.clone();

@@ -5,10 +5,14 @@
 pub mod file;
 pub(crate) mod journald;
 pub(crate) mod net;
+mod otlp;
+mod own;
+mod prometheus;
 mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use otlp::Hub;
 pub(crate) use system::Machine;
 
 use std::sync::Arc;
@@ -29,8 +33,16 @@ use crate::state::{Board, Status, UnitState};
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
-pub(crate) const DEFINITIONS: &[&Definition] =
-    &[&file::DEFINITION, &journald::DEFINITION, &net::DEFINITION, &net::SYSLOG, &system::DEFINITION];
+pub(crate) const DEFINITIONS: &[&Definition] = &[
+    &file::DEFINITION,
+    &journald::DEFINITION,
+    &net::DEFINITION,
+    &net::SYSLOG,
+    &otlp::DEFINITION,
+    &own::DEFINITION,
+    &prometheus::DEFINITION,
+    &system::DEFINITION,
+];
 
 /// The definition of a policy's input `type`.
 pub(crate) fn definition(kind: &str) -> Option<&'static Definition> {
@@ -74,6 +86,7 @@ pub struct Builder<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) host_name: &'a str,
     pub(crate) machine: &'a Arc<Machine>,
+    pub(crate) hub: &'a Arc<Hub>,
     pub(crate) chain: Option<Chain>,
     pub(crate) counters: crate::metrics::Counters,
     pub(crate) stream: Option<Arc<Stream>>,

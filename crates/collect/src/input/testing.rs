@@ -27,6 +27,7 @@ pub(crate) struct Rig {
     pub(crate) registry: Arc<Registry>,
     link: Arc<Link>,
     pub(crate) board: Board,
+    hub: Arc<super::Hub>,
 }
 
 /// A running input.
@@ -48,7 +49,7 @@ impl Rig {
         let counters = Counters::default();
         let parts = link::Parts { registry: Arc::clone(&registry), board: board.clone(), counters };
         let link = Arc::new(Link::small(directory.path(), &output, &parts, memory));
-        Rig { directory, registry, link, board }
+        Rig { directory, registry, link, board, hub: Arc::default() }
     }
 
     /// Builds an input and runs it.
@@ -76,6 +77,7 @@ impl Rig {
             settings: &collector,
             host_name: "here",
             machine: &Arc::default(),
+            hub: &self.hub,
             chain: None,
             counters: counters.clone(),
             stream: None,

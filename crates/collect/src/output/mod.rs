@@ -4,6 +4,8 @@ mod console;
 mod elasticsearch;
 mod file;
 
+pub(crate) use elasticsearch::ClientTls;
+
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;

@@ -53,6 +53,39 @@ async fn lines_of_a_growing_file_are_found_and_bad_documents_are_dead_letters() 
 }
 
 #[tokio::test]
+async fn events_wait_for_the_template_of_their_data_stream_and_others_do_not_wait_for_them() {
+    let (engine, world) = (Engine::shared(), World::new());
+    template(engine, "there").await;
+    world.write("a.log", numbered(0..10));
+    let collector = world.start().await;
+    let mut both = plan(&world, engine, "there", &json!({}));
+    let mut other =
+        world.input(&json!({"id": "stream-2", "data_stream": {"dataset": "later", "type": "logs"}}));
+    other.id = "input-2".to_owned();
+    both.inputs.push(other);
+    collector.apply(both).await;
+    let told = until(&collector, "the template is missing", |states| {
+        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Degraded)
+    })
+    .await;
+    let message = &told.outputs["default"].status.message;
+    assert!(message.contains("logs-later-prod") && message.contains("index template"), "{message}");
+    world.write("a.log", numbered(10..20));
+    let all = json!({"match_all": {}});
+    engine.wait_for("logs-there-prod", &all, 20, PATIENCE).await.unwrap();
+    assert_eq!(engine.get("/logs-later-prod").await.unwrap().status, 404);
+    template(engine, "later").await;
+    engine.wait_for("logs-later-prod", &all, 20, PATIENCE).await.unwrap();
+    let made = engine.get("/_data_stream/logs-later-prod").await.unwrap().success().unwrap();
+    assert_eq!(made["data_streams"][0]["name"], "logs-later-prod");
+    until(&collector, "the output is well again", |states| {
+        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Healthy)
+    })
+    .await;
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn each_line_is_there_once_although_the_collector_and_the_engine_die() {
     let (engine, world) = (Engine::start().await.unwrap(), World::new());
     template(&engine, "deaths").await;

@@ -135,29 +135,14 @@ fn settings_of_the_wrong_kind_are_told_and_taken_as_unset() {
 }
 
 #[test]
-fn the_own_log_is_an_input_when_the_policy_wants_it() {
-    let policy = |monitoring: Value| {
-        json!({"id": "p", "revision": 1, "agent": {"monitoring": monitoring},
-        "outputs": {"default": {"type": "file"}}})
-    };
-    let log = std::path::Path::new("/var/log/x.ndjson");
-    for (monitoring, is_there) in [
-        (json!({"enabled": true, "logs": true, "namespace": "n"}), true),
-        (json!({"enabled": true, "logs": false}), false),
-        (json!({"enabled": false, "logs": true}), false),
-        (json!({"enabled": true, "logs": true, "use_output": "other"}), false),
-    ] {
-        let mut plan = planned(policy(monitoring.clone()));
-        plan.add_own_log(log);
-        assert_eq!(plan.inputs.len(), usize::from(is_there), "{monitoring}");
-    }
-}
-
-#[test]
-fn a_collector_that_does_not_run_is_told() {
-    let plan =
-        planned(json!({"id": "p", "revision": 1, "receivers": {"otlp": {}}, "service": {"pipelines": {}}}));
-    assert_eq!(plan.broken[0].kind, "otelcol");
+fn a_collectors_sections_are_one_input_as_they_are() {
+    let plan = planned(
+        json!({"id": "p", "revision": 1, "receivers": {"otlp": {"endpoint": "${env:X}"}}, "service": {"pipelines": {}}}),
+    );
+    assert_eq!(plan.inputs[0].kind, COLLECTOR_KIND);
+    assert_eq!(plan.inputs[0].config["receivers"]["otlp"]["endpoint"], "${env:X}");
+    let none = planned(json!({"id": "p", "revision": 1, "receivers": {}}));
+    assert!(none.inputs.is_empty());
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -209,10 +194,11 @@ proptest! {
         policy.insert("revision".to_owned(), 1.into());
         if let Ok(plan) = plan(&policy, &facts()) {
             let given = policy.get("inputs").and_then(Value::as_array).map_or(0, Vec::len);
-            let outputs = plan.broken.iter().filter(|broken| broken.reason.starts_with("outputs.") || broken.kind == "otelcol").count();
+            let outputs = plan.broken.iter().filter(|broken| broken.reason.starts_with("outputs.")).count();
+            let collectors = plan.inputs.iter().filter(|input| input.kind == COLLECTOR_KIND).count();
             let off = plan.findings.iter().filter(|finding| finding.message.starts_with("this input is")
                 || finding.message.starts_with("none of")).count();
-            prop_assert_eq!(plan.inputs.len() + plan.broken.len() - outputs + off, given);
+            prop_assert_eq!(plan.inputs.len() - collectors + plan.broken.len() - outputs + off, given);
         }
         let _ = crate::policy::Redactor::of(&policy).policy(&policy);
     }

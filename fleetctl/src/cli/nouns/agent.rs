@@ -156,20 +156,20 @@ pub(crate) struct Migrate {
 
 /// `agent privilege`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Without --user, agents run as a user of their own.")]
+#[command(after_help = "Without --run-as, agents run as a user of their own.")]
 pub(crate) struct Privilege {
     /// Which agents.
     #[command(flatten)]
     pub(crate) choice: Choice,
     /// The user of their machines that they run as
     #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
+    pub(crate) run_as: Option<String>,
     /// The group of that user
     #[arg(long, value_name = "NAME")]
     pub(crate) group: Option<String>,
     /// File with the password of that user, where the system asks for one; - is standard input
     #[arg(long, value_name = "FILE")]
-    pub(crate) user_password_file: Option<PathBuf>,
+    pub(crate) run_as_password_file: Option<PathBuf>,
 }
 
 /// `agent tag`

@@ -88,17 +88,17 @@ fn take_apart(event: &mut Event, log: &mut Map<String, Value>, message: &Message
 /// Ids of documents for messages that have no place in any source: a message that is sent to the engine again is the
 /// same document. They begin with the time, which keeps the engine's look-ups for them cheap.
 #[derive(Debug)]
-pub(super) struct Ids {
+pub(in crate::input) struct Ids {
     start: [u8; 8],
     next: AtomicU64,
 }
 
 impl Ids {
-    pub(super) fn new() -> Ids {
+    pub(in crate::input) fn new() -> Ids {
         Ids { start: rand::random(), next: AtomicU64::new(0) }
     }
 
-    pub(super) fn next(&self) -> DocumentId {
+    pub(in crate::input) fn next(&self) -> DocumentId {
         let mut id = [0; 20];
         let seconds = OffsetDateTime::now_utc().unix_timestamp().to_be_bytes();
         // The lower four bytes last until 2106, and only have to grow most of the time.

@@ -43,6 +43,10 @@ use tcp::Tcp;
 use udp::Udp;
 use unix::Unix;
 
+pub(in crate::input) use message::Ids;
+pub(in crate::input) use ssl::read as server_tls;
+pub(in crate::input) use tcp::chain;
+
 /// `tcp`, `udp` and `unix`.
 pub(crate) const DEFINITION: Definition =
     Definition { kinds: &["tcp", "udp", "unix"], signal: "logs", build: |builder| build(builder) };
@@ -94,7 +98,7 @@ fn listens(context: &Context, scheme: &str, address: &str, note: &str) {
 }
 
 /// Why it cannot be listened there, and what can be done.
-fn cannot_listen(scheme: &str, address: &str, error: &io::Error) -> String {
+pub(in crate::input) fn cannot_listen(scheme: &str, address: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             ": another program or input has it; stop that one, or choose another address"

@@ -6,7 +6,7 @@ use fleet_service::tls::{ClientAuthentication, Passphrase, Pem, ServerTls};
 use crate::config::{Config, Mistake};
 
 /// Reads `ssl`; nothing if there is none, or it is switched off.
-pub(super) fn read(config: &Config) -> Result<Option<ServerTls>, Mistake> {
+pub(in crate::input) fn read(config: &Config) -> Result<Option<ServerTls>, Mistake> {
     let ssl = config.section("ssl")?;
     if ssl.map().is_empty() || !ssl.boolean("enabled", true)? {
         config.allow(&["ssl"]);

@@ -5,16 +5,21 @@
 //!   and twice at worst, when its index has been rolled over in between.
 //! * A request that fails as a whole (no connection, 429, 5xx) is sent again whole, to the next host, with back-off.
 //! * Of a request that fails in part, the items refused for now (429, 5xx) are sent again; 401, 403 and 404 too, slowly,
-//!   since an operator can mend them: the output is *Degraded* and says what is missing. What is refused for good
+//!   since an operator can mend them: the output is *Degraded* and says what is missing, and other batches go on. What
+//!   is refused for good
 //!   (a document that does not fit its mapping) goes to the dead-letter data stream, with the reason.
 //! * The media type is plain `application/json`, the one that all engines take for `_bulk`.
 
 mod bulk;
 mod dead_letter;
 mod hosts;
+mod request;
 mod settings;
+mod streams;
 mod tls;
 mod worker;
+
+pub(crate) use tls::Tls as ClientTls;
 
 use std::sync::Arc;
 
@@ -22,6 +27,7 @@ use super::{Context, Output};
 use crate::config::{Config, Mistake};
 use hosts::Hosts;
 use settings::Settings;
+use streams::Streams;
 use worker::Worker;
 
 #[cfg(doc)]
@@ -59,9 +65,15 @@ impl Output for Elasticsearch {
             };
             context.healthy("ready");
             let hosts = Arc::new(Hosts::new(&settings));
+            let streams = Arc::new(Streams::default());
             for _ in 0..settings.workers {
-                let worker =
-                    Worker::new(Arc::clone(&settings), client.clone(), Arc::clone(&hosts), context.clone());
+                let worker = Worker::new(
+                    Arc::clone(&settings),
+                    client.clone(),
+                    Arc::clone(&hosts),
+                    Arc::clone(&streams),
+                    context.clone(),
+                );
                 context.tasks.spawn(worker.run());
             }
         });

@@ -25,7 +25,7 @@ enum Mode {
 }
 
 /// `ssl.*`, read but not loaded.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     authorities: Vec<String>,
     fingerprint: Option<Vec<u8>>,
     mode: Mode,
@@ -33,7 +33,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn read(config: &Config) -> Result<Tls, Mistake> {
+    pub(crate) fn read(config: &Config) -> Result<Tls, Mistake> {
         let ssl = config.section("ssl")?;
         ssl.allow(&[
             "enabled",
@@ -80,7 +80,7 @@ impl Tls {
     }
 
     /// Loads certificates and keys. Blocks.
-    pub(super) fn client(&self) -> Result<ClientConfig, Mistake> {
+    pub(crate) fn client(&self) -> Result<ClientConfig, Mistake> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = self.verifier(&provider)?;
         let builder = ClientConfig::builder_with_provider(provider)

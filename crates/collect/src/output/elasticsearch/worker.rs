@@ -1,5 +1,6 @@
 //! A worker: takes batches, sends them, and does not let go of them until each event is settled.
 
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,12 @@ use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::bulk::{self, Outcome, Place, Refusal};
-use super::dead_letter;
 use super::hosts::{Choice, Hosts, delay};
+use super::request::{Lacking, Refused, Request};
 use super::settings::Settings;
+use super::streams::Streams;
 use crate::batch::Batch;
+use crate::outlet::Closed;
 use crate::output::Context;
 
 /// The longest answer. One item of a bad answer has some hundred bytes, a request 20 000 items at most.
@@ -21,29 +24,19 @@ const MOST_ANSWER: usize = 32 << 20;
 /// Refusals that an operator has to mend are tried again with this pause and longer ones.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// The first pause for a data stream that is not there: a server may just be about to install its template.
+const NOT_YET: Duration = Duration::from_millis(300);
+
 pub(super) struct Worker {
     settings: Arc<Settings>,
     client: reqwest::Client,
     hosts: Arc<Hosts>,
+    streams: Arc<Streams>,
     context: Context,
     /// Something went wrong since the output was reported healthy.
     trouble: bool,
-}
-
-/// Batches on their way.
-struct Request {
-    batches: Vec<Arc<Batch>>,
-    /// Events of each that have not been settled.
-    left: Vec<usize>,
-    pending: Vec<Pending>,
-}
-
-#[derive(Clone, Copy)]
-struct Pending {
-    place: Place,
-    /// The batch that is settled by it: for a dead letter, that of the original.
-    owner: usize,
-    dead: bool,
+    /// It has only what an operator has to make room for; nothing else waits behind it.
+    is_aside: bool,
 }
 
 /// How an attempt went.
@@ -61,9 +54,10 @@ impl Worker {
         settings: Arc<Settings>,
         client: reqwest::Client,
         hosts: Arc<Hosts>,
+        streams: Arc<Streams>,
         context: Context,
     ) -> Worker {
-        Worker { settings, client, hosts, context, trouble: false }
+        Worker { settings, client, hosts, streams, context, trouble: false, is_aside: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -76,18 +70,69 @@ impl Worker {
                 () = stop.cancelled() => return,
                 batches = outlet.take(&limits) => batches,
             };
-            let mut request = Request::new(batches);
-            let stopped = tokio::select! {
-                biased;
-                () = stop.cancelled() => true,
-                () = self.deliver(&mut request) => false,
-            };
-            if stopped {
-                // Whoever takes over sends these again; what the engine has by then, it refuses as known.
-                outlet.put_back(request.unsettled());
+            if self.deliver_or_put_back(Request::new(batches)).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// `Err`: the output is to stop. Whoever takes over sends again what is left; what the engine has by then, it
+    /// refuses as known.
+    async fn deliver_or_put_back(&mut self, mut request: Request) -> Result<(), Closed> {
+        let stop = self.context.stop.clone();
+        let stopped = tokio::select! {
+            biased;
+            () = stop.cancelled() => true,
+            () = self.deliver(&mut request) => false,
+        };
+        if stopped {
+            self.context.outlet.put_back(request.unsettled());
+            return Err(Closed);
+        }
+        Ok(())
+    }
+
+    /// Goes on with some batches of a request apart from the others, which would have to wait behind them.
+    fn set_aside(&self, request: &mut Request, owners: &BTreeSet<usize>) {
+        let part = request.take(owners);
+        let mut worker = Worker {
+            settings: Arc::clone(&self.settings),
+            client: self.client.clone(),
+            hosts: Arc::clone(&self.hosts),
+            streams: Arc::clone(&self.streams),
+            context: self.context.clone(),
+            trouble: true,
+            is_aside: true,
+        };
+        // What it holds counts as memory of the output until it is settled: that bounds how many there are.
+        self.context.tasks.spawn(async move {
+            let _ = worker.deliver_or_put_back(part).await;
+        });
+    }
+
+    /// Which batches are for data streams that are not there, and why. `Err`: the engine does not tell.
+    async fn lacking(&self, url: &reqwest::Url, request: &Request) -> Result<Lacking, String> {
+        let mut lacking = Lacking::default();
+        let mut asked: HashMap<&str, bool> = HashMap::new();
+        for pending in request.pending.iter().filter(|pending| !pending.dead) {
+            let name = request.batches[pending.place.batch].destination(pending.place.item);
+            let is_there = match asked.get(name) {
+                Some(is_there) => *is_there,
+                None => {
+                    let refusal = self.streams.lacking(&self.client, url, name).await?;
+                    let is_there = refusal.is_none();
+                    if let Some(refusal) = refusal {
+                        lacking.first.get_or_insert((name.to_owned(), refusal));
+                    }
+                    asked.insert(name, is_there);
+                    is_there
+                }
+            };
+            if !is_there {
+                lacking.owners.insert(pending.owner);
+            }
+        }
+        Ok(lacking)
     }
 
     /// Sends until every event is settled.
@@ -102,6 +147,24 @@ impl Worker {
                     continue;
                 }
             };
+            match self.lacking(&url, request).await {
+                Ok(Lacking { owners, .. }) if owners.is_empty() => {}
+                Ok(Lacking { owners, .. }) if !self.is_aside => {
+                    self.set_aside(request, &owners);
+                    continue;
+                }
+                Ok(Lacking { first, .. }) => {
+                    attempts += 1;
+                    self.wait_for_mending(first, NOT_YET, attempts).await;
+                    continue;
+                }
+                Err(reason) => {
+                    self.context.counters.requests_failed.add(1);
+                    self.hosts.failed(host);
+                    self.report(&format!("{}: {reason}", address(&url)));
+                    continue;
+                }
+            }
             let count = request.pending.len().min(most);
             let places: Vec<Place> = request.pending[..count].iter().map(|pending| pending.place).collect();
             if attempts > 0 {
@@ -111,7 +174,12 @@ impl Worker {
             match self.send(url.clone(), &request.batches, places).await {
                 Attempt::Answered(outcomes) => {
                     self.hosts.succeeded(host);
-                    let refused = request.apply(count, outcomes, &self.context);
+                    let mut refused = request.apply(count, outcomes, &self.context);
+                    let owners = std::mem::take(&mut refused.owners);
+                    if !self.is_aside && !owners.is_empty() {
+                        refused.forbidden = None;
+                        self.set_aside(request, &owners);
+                    }
                     self.after(refused, attempts).await;
                     most = most.saturating_mul(2);
                 }
@@ -144,11 +212,8 @@ impl Worker {
                 "the engine refused an event for good; it is in the dead-letter stream"
             );
         }
-        if let Some((index, refusal)) = refused.forbidden {
-            self.trouble = true;
-            self.context.degraded(forbidden(&index, &refusal));
-            tokio::time::sleep(delay((SLOW.min(self.settings.backoff.1), self.settings.backoff.1), attempts))
-                .await;
+        if refused.forbidden.is_some() {
+            self.wait_for_mending(refused.forbidden, SLOW, attempts).await;
         } else if let Some(refusal) = refused.later {
             self.trouble = true;
             let Refusal { status, kind, reason } = refusal;
@@ -157,6 +222,15 @@ impl Worker {
             ));
             tokio::time::sleep(delay(self.settings.backoff, attempts.saturating_sub(1))).await;
         }
+    }
+
+    /// Says what an operator has to mend, and waits for it.
+    async fn wait_for_mending(&mut self, what: Option<(String, Refusal)>, pause: Duration, attempts: u32) {
+        let Some((index, refusal)) = what else { return };
+        self.trouble = true;
+        self.context.degraded(forbidden(&index, &refusal));
+        let longest = self.settings.backoff.1;
+        tokio::time::sleep(delay((pause.min(longest), longest), attempts)).await;
     }
 
     fn report(&mut self, reason: &str) {
@@ -262,120 +336,7 @@ fn forbidden(index: &str, refusal: &Refusal) -> String {
     }
 }
 
-/// What an attempt left behind, one of each kind for the message.
-#[derive(Default)]
-struct Refused {
-    later: Option<Refusal>,
-    forbidden: Option<(String, Refusal)>,
-    dead: Option<(String, Refusal)>,
-}
-
-impl Request {
-    fn new(batches: Vec<Arc<Batch>>) -> Request {
-        let left = batches.iter().map(|batch| batch.len()).collect();
-        let pending = batches
-            .iter()
-            .enumerate()
-            .flat_map(|(batch, content)| {
-                (0..content.len()).map(move |item| Pending {
-                    place: Place { batch, item },
-                    owner: batch,
-                    dead: false,
-                })
-            })
-            .collect();
-        Request { batches, left, pending }
-    }
-
-    /// Settles what the first `count` pending events came to; those that are to be sent again stay, behind the rest.
-    fn apply(&mut self, count: usize, outcomes: Option<Vec<Outcome>>, context: &Context) -> Refused {
-        let mut refused = Refused::default();
-        let sent: Vec<Pending> = self.pending.drain(..count).collect();
-        let mut dead: Vec<(Pending, Refusal)> = Vec::new();
-        let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Done; count]);
-        // An answer that is too short leaves events without one: they are sent again.
-        let missing =
-            || Outcome::Later(Refusal { reason: "the answer lacks it".to_owned(), ..Refusal::default() });
-        let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
-        for (pending, outcome) in sent.into_iter().zip(outcomes) {
-            let index = || self.batches[pending.place.batch].destination(pending.place.item).to_owned();
-            match outcome {
-                Outcome::Done | Outcome::Duplicate => {
-                    if outcome == Outcome::Duplicate {
-                        context.counters.events_duplicate.add(1);
-                    }
-                    if pending.dead {
-                        context.counters.events_dead_lettered.add(1);
-                    } else {
-                        context.counters.events_acknowledged.add(1);
-                    }
-                    self.done(pending.owner);
-                }
-                Outcome::Later(refusal) => {
-                    self.pending.push(pending);
-                    refused.later = Some(refusal);
-                }
-                Outcome::Forbidden(refusal) if !pending.dead => {
-                    refused.forbidden = Some((index(), refusal));
-                    self.pending.push(pending);
-                }
-                Outcome::Refused(refusal) if !pending.dead => {
-                    refused.dead = Some((index(), refusal.clone()));
-                    dead.push((pending, refusal));
-                }
-                Outcome::Forbidden(refusal) | Outcome::Refused(refusal) => {
-                    context.counters.events_lost.add(1);
-                    tracing::error!(
-                        index = index(),
-                        status = refusal.status,
-                        reason = refusal.reason,
-                        "an event that was refused for good cannot be kept in the dead-letter stream either, and is dropped"
-                    );
-                    self.done(pending.owner);
-                }
-            }
-        }
-        self.bury(&dead);
-        refused
-    }
-
-    /// Puts dead letters in place of what was refused for good.
-    fn bury(&mut self, dead: &[(Pending, Refusal)]) {
-        let refused: Vec<(&Batch, usize, &Refusal)> = dead
-            .iter()
-            .map(|(pending, refusal)| (&*self.batches[pending.place.batch], pending.place.item, refusal))
-            .collect();
-        let Some(letters) = dead_letter::batch(&refused) else { return };
-        let batch = self.batches.len();
-        self.batches.push(Arc::new(letters));
-        self.left.push(0);
-        let pending = dead.iter().enumerate().map(|(item, (original, _))| Pending {
-            place: Place { batch, item },
-            owner: original.owner,
-            dead: true,
-        });
-        self.pending.extend(pending);
-    }
-
-    fn done(&mut self, batch: usize) {
-        self.left[batch] = self.left[batch].saturating_sub(1);
-        if self.left[batch] == 0 {
-            self.batches[batch].settle();
-        }
-    }
-
-    /// The batches that have not been settled.
-    fn unsettled(self) -> Vec<Arc<Batch>> {
-        self.batches
-            .into_iter()
-            .zip(self.left)
-            .filter(|(_, left)| *left > 0)
-            .map(|(batch, _)| batch)
-            .collect()
-    }
-}
-
-async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+pub(super) async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| chain(&error.without_url()))? {
         if text.len() + chunk.len() > MOST_ANSWER {
@@ -392,7 +353,7 @@ fn address(url: &reqwest::Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
