@@ -82,7 +82,8 @@ pub(super) async fn measure(
 
 /// Inputs that no round before had.
 fn inputs(folder: &Path, round: usize, count: usize) -> Value {
-    let input =
-        |number: usize| files(&format!("input-{round}-{number}"), &folder.join(format!("logs-{number}")));
+    let input = |number: usize| {
+        files(&format!("input-{round}-{count}-{number}"), &folder.join(format!("logs-{number}")))
+    };
     (0..count).map(input).collect()
 }
