@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{ClientError, ConnectionSettings, EnrolError, Enrolment, FleetClient, enrol};
+use crate::fleet::{
+    ClientError, ConnectionSettings, EnrolError, Enrolment, FleetClient, Told, enrol, log_attempt,
+};
 use crate::fleet_server::FleetServer;
 use crate::machine::Machine;
 use crate::paths::Paths;
@@ -93,7 +95,7 @@ pub fn open_state(paths: &Paths, credentials: Option<&Path>) -> Result<StateStor
     StateStore::open(&paths.state(), credentials).map_err(EnrolmentError::State)
 }
 
-/// Enrols, and keeps who the agent is.
+/// Enrols, and keeps who the agent is; `told` hears of attempts that failed and are made again.
 ///
 /// # Errors
 /// [`EnrolmentError`].
@@ -101,10 +103,11 @@ pub async fn enroll(
     paths: &Paths,
     credentials: Option<PathBuf>,
     wanted: &Wanted,
+    told: Told<'_>,
 ) -> Result<Identity, EnrolmentError> {
     let store = open_state(paths, credentials.as_deref())?;
     refuse_twice(&store, wanted)?;
-    carry_out(&store, wanted).await
+    carry_out(&store, wanted, told).await
 }
 
 /// Writes down an enrolment with a server that is brought up for it, for when the agent starts. Who the agent was is
@@ -129,7 +132,11 @@ pub(crate) fn refuse_twice(store: &StateStore, wanted: &Wanted) -> Result<(), En
 }
 
 /// Enrols with a server that is there.
-pub(crate) async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Identity, EnrolmentError> {
+pub(crate) async fn carry_out(
+    store: &StateStore,
+    wanted: &Wanted,
+    told: Told<'_>,
+) -> Result<Identity, EnrolmentError> {
     // One that was put off stays so: an agent that is stopped meanwhile goes on with it.
     let is_delayed = delayed(store)?.is_some();
     let attempt = begin(store, wanted, is_delayed)?;
@@ -144,7 +151,7 @@ pub(crate) async fn carry_out(store: &StateStore, wanted: &Wanted) -> Result<Ide
         tags: wanted.tags.clone(),
         metadata: Machine::read().metadata(&wanted.id, "info", false),
     };
-    let enrolled = enrol(&client, &enrolment, wanted.within).await.map_err(EnrolmentError::Enrol)?;
+    let enrolled = enrol(&client, &enrolment, wanted.within, told).await.map_err(EnrolmentError::Enrol)?;
     let identity = Identity {
         id: enrolled.id,
         access_api_key: enrolled.access_api_key,
@@ -192,7 +199,7 @@ pub fn delay(paths: &Paths, credentials: Option<&Path>, wanted: &Wanted) -> Resu
 /// [`EnrolmentError`].
 pub async fn enroll_delayed(store: &StateStore) -> Result<Option<Identity>, EnrolmentError> {
     match delayed(store)? {
-        Some(wanted) => carry_out(store, &wanted).await.map(Some),
+        Some(wanted) => carry_out(store, &wanted, &log_attempt).await.map(Some),
         None => Ok(None),
     }
 }

@@ -21,7 +21,7 @@ mod wire;
 pub use acker::{Acker, Outbox, send_acks};
 pub use backoff::Backoff;
 pub use client::{Answer, Call, CallError, ClientError, FleetClient};
-pub use enroll::{EnrolError, Enrolment, enrol};
+pub use enroll::{EnrolError, Enrolment, Told, enrol, log_attempt};
 pub use gateway::{Delivery, Gateway, LinkState, Report};
 pub(crate) use settings::normal_host;
 pub use settings::{ConnectionSettings, SettingsError, Ssl};

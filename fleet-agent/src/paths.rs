@@ -41,7 +41,9 @@ impl Paths {
     pub fn of(given: &Given) -> Paths {
         let below = |name: &str| given.home.as_ref().map(|home| home.join(name));
         let pick = |given: &Option<PathBuf>, of_home: Option<PathBuf>, system: &str| {
-            given.clone().or(of_home).unwrap_or_else(|| PathBuf::from(system))
+            let path = given.clone().or(of_home).unwrap_or_else(|| PathBuf::from(system));
+            // Inputs and policies are told of them, and know no working directory.
+            std::path::absolute(&path).unwrap_or(path)
         };
         let config = pick(&given.config, given.home.clone(), "/etc/fleet-agent");
         Paths {

@@ -23,5 +23,5 @@ pub use plan::{Broken, Finding, Input, Output, Plan, Refusal, plan};
 pub(crate) use plan::{COLLECTOR_ID, COLLECTOR_KIND};
 pub use redact::{HIDDEN, Redactor};
 pub use settings::{AgentSettings, HttpMonitoring, Limits, Protection};
-pub use signature::{SignatureError, verify, verify_action, verify_policy};
+pub use signature::{SignatureError, verify, verify_action, verify_policy, verify_successor};
 pub use variables::{Facts, LocalError, Missing};

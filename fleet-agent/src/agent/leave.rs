@@ -87,7 +87,7 @@ impl Agent {
             metadata: self.machine.metadata("", self.level(), false),
             ..Enrolment::default()
         };
-        let enrolled = enrol(&client, &enrolment, ENROL_MAX).await;
+        let enrolled = enrol(&client, &enrolment, ENROL_MAX, &crate::fleet::log_attempt).await;
         let enrolled = enrolled.map_err(|error| crate::error::chain(&error))?;
         let identity = Identity {
             id: enrolled.id,

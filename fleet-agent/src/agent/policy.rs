@@ -10,7 +10,7 @@ use super::core::{Agent, Refused};
 use crate::fleet::Action;
 use crate::fleet_server;
 use crate::monitoring;
-use crate::policy::{Finding, Plan, Redactor, plan};
+use crate::policy::{Finding, Plan, Redactor, plan, verify_successor};
 use crate::state::SavedPolicy;
 
 /// A refused policy that comes again is looked at after a time that doubles up to this.
@@ -60,6 +60,12 @@ impl Agent {
     }
 
     async fn try_policy(&mut self, policy: &Map<String, Value>) -> Result<(), String> {
+        let protection = &self.plan.settings.protection;
+        if protection.enabled && !protection.signing_key.is_empty() {
+            verify_successor(&protection.signing_key, policy).map_err(|error| {
+                format!("the agent is protected, and this policy is not by whom it is protected: {error}")
+            })?;
+        }
         let made = self.make_plan(policy)?;
         let connection = self.identity.connection_by(&made.fleet).map_err(|error| error.to_string())?;
         if connection != self.connection {

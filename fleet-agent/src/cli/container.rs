@@ -55,7 +55,7 @@ pub(super) fn container(globals: &Globals, _container: &Container) -> Outcome {
                 Some((wanted, _)) => bootstrap::prepare(&paths, None, &wanted)?,
                 None => {
                     let wanted = enroll::wanted(&flags)?;
-                    runtime()?.block_on(enrolment::enroll(&paths, None, &wanted))?;
+                    runtime()?.block_on(enrolment::enroll(&paths, None, &wanted, &enroll::tell_attempt))?;
                 }
             }
         }
@@ -90,7 +90,12 @@ fn with_paths(globals: &Globals, environment: &Environment) -> Globals {
 fn enrolment_flags(environment: &Environment) -> Result<Option<EnrollFlags>, Failure> {
     let server = server_flags(environment)?;
     let token = environment.text(&["FLEET_ENROLLMENT_TOKEN"]);
-    if !environment.truth("FLEET_ENROLL") && token.is_none() && !server.fleet_server_enable {
+    // A token asks for it too, unless somebody says that it is not to be.
+    let wanted = match environment.text(&["FLEET_ENROLL"]) {
+        Some(_) => environment.truth("FLEET_ENROLL"),
+        None => token.is_some(),
+    };
+    if !wanted && !server.fleet_server_enable {
         return Ok(None);
     }
     let url = environment.text(&["FLEET_URL"]);

@@ -8,6 +8,7 @@ use super::flags::{EnrollFlags, Globals};
 use super::{Outcome, bootstrap, failure, say};
 use crate::control::{Ask, ControlError, ask};
 use crate::enrolment::{self, Wanted};
+use crate::fleet::CallError;
 
 /// Enrols.
 #[derive(Clone, Debug, Args)]
@@ -38,7 +39,7 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
         say("The agent enrols when it starts.");
         None
     } else {
-        Some(enrolment::enroll(&paths, credentials, &wanted).await?)
+        Some(enrolment::enroll(&paths, credentials, &wanted, &tell_attempt).await?)
     };
     if let Some(identity) = &identity {
         say(&format!("Successfully enrolled the agent: {}", identity.id));
@@ -57,11 +58,33 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says why an attempt failed: somebody waits for it.
+pub(super) fn tell_attempt(error: &CallError) {
+    say(&format!("The enrolment failed and is tried again: {}", crate::error::chain(error)));
+}
+
+/// Whether an address is one of this machine alone.
+fn is_loopback(url: &str) -> bool {
+    let url = url.parse::<reqwest::Url>();
+    url.ok().and_then(|url| url.host_str().map(str::to_owned)).is_some_and(|host| {
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
 /// What the flags ask for.
 pub(super) fn wanted(flags: &EnrollFlags) -> Result<Wanted, super::Failure> {
     let connection = flags.connection()?;
     if connection.hosts.is_empty() {
         return Err(failure("no server is named: give --url=https://fleet.example.com:8220"));
+    }
+    let is_plain = |host: &&String| host.starts_with("http://") && !is_loopback(host);
+    if let Some(host) = connection.hosts.iter().find(is_plain)
+        && !flags.insecure
+    {
+        return Err(failure(format!(
+            "{host} is not encrypted, and the agent's key would be sent as it is: use https://, or give --insecure"
+        )));
     }
     let token = flags.enrollment_token.clone().filter(|token| !token.trim().is_empty());
     let token = token

@@ -55,11 +55,16 @@ impl Globals {
     /// Where files lie.
     #[must_use]
     pub fn paths(&self) -> Paths {
+        // What an image's `container` was told by its environment, whoever looks into that container is told too.
+        let pick = |given: &Option<std::path::PathBuf>, name: &str| {
+            let told = std::env::var_os(name).filter(|told| !told.is_empty() && self.path_home.is_none());
+            given.clone().or_else(|| told.map(Into::into))
+        };
         Paths::of(&Given {
             home: self.path_home.clone(),
-            config: self.path_config.clone(),
-            data: self.path_data.clone(),
-            logs: self.path_logs.clone(),
+            config: pick(&self.path_config, "CONFIG_PATH"),
+            data: pick(&self.path_data, "STATE_PATH"),
+            logs: pick(&self.path_logs, "LOGS_PATH"),
             config_file: self.config.clone(),
         })
     }

@@ -99,7 +99,7 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
         if asked.flags.delay_enroll {
             enrolment::delay(&layout.paths, None, &wanted)?;
         } else {
-            let identity = enrolment::enroll(&layout.paths, None, &wanted).await?;
+            let identity = enrolment::enroll(&layout.paths, None, &wanted, &enroll::tell_attempt).await?;
             say(&format!("Successfully enrolled the agent: {}", identity.id));
         }
     }

@@ -69,8 +69,11 @@ impl Control {
     pub async fn open(path: &Path) -> Result<(Control, Questions), ServeError> {
         let failed = |source| ServeError::Bind { path: path.to_owned(), source };
         match fs::symlink_metadata(path) {
+            // Nobody else has business in this directory: it is moved out of the way, and kept.
             Ok(file) if !file.file_type().is_socket() => {
-                return Err(ServeError::InTheWay { path: path.to_owned() });
+                let aside = path.with_extension("sock.unusable");
+                fs::rename(path, &aside).map_err(|_| ServeError::InTheWay { path: path.to_owned() })?;
+                tracing::warn!(kept = %aside.display(), "what was in the way of the control socket is moved");
             }
             Ok(_) if UnixStream::connect(path).await.is_ok() => {
                 return Err(ServeError::Taken { path: path.to_owned() });

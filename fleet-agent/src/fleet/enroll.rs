@@ -33,9 +33,18 @@ pub struct Enrolment {
     pub metadata: Value,
 }
 
+/// Is told of each attempt that failed and is made again.
+pub type Told<'a> = &'a (dyn Fn(&CallError) + Send + Sync);
+
 /// Why there is no enrolment.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
+    /// The request itself is wrong: it would be the same again.
+    #[error("the server does not take the enrolment: check the enrollment token and the address")]
+    Request(#[source] CallError),
+    /// The server's certificate is not trusted.
+    #[error("the server is not trusted: name its authority (--certificate-authorities or --ca-sha256)")]
+    Untrusted(#[source] CallError),
     /// The token is none, or not known.
     #[error("the enrollment token is refused: take a valid one from the policy (--enrollment-token)")]
     Token(#[source] CallError),
@@ -55,7 +64,7 @@ pub enum EnrolError {
     },
 }
 
-/// Enrols, and tries again for so long if that may help.
+/// Enrols, and tries again for so long if that may help; `told` hears why.
 ///
 /// # Errors
 /// [`EnrolError`].
@@ -63,6 +72,7 @@ pub async fn enrol(
     client: &FleetClient,
     enrolment: &Enrolment,
     within: Duration,
+    told: Told<'_>,
 ) -> Result<EnrolledItem, EnrolError> {
     let body = json!({
         "type": "PERMANENT",
@@ -90,6 +100,10 @@ pub async fn enrol(
         };
         match error.status() {
             Some(StatusCode::UNAUTHORIZED) => return Err(EnrolError::Token(error)),
+            Some(StatusCode::BAD_REQUEST) => return Err(EnrolError::Request(error)),
+            None if crate::error::chain(&error).contains("invalid peer certificate") => {
+                return Err(EnrolError::Untrusted(error));
+            }
             Some(StatusCode::FORBIDDEN) if !enrolment.id.is_empty() => return Err(EnrolError::Id(error)),
             _ => {}
         }
@@ -101,7 +115,12 @@ pub async fn enrol(
         if next >= deadline {
             return Err(EnrolError::TimedOut { within, source: error });
         }
-        tracing::warn!(error = &error as &dyn std::error::Error, "enrolment failed, trying again");
+        told(&error);
         sleep_until(next).await;
     }
+}
+
+/// Writes an attempt that failed into the log.
+pub fn log_attempt(error: &CallError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "enrolment failed, trying again");
 }

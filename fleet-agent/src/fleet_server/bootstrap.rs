@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::settings::{FleetServer, KIND};
 use crate::enrolment::{self, EnrolmentError, Wanted};
+use crate::fleet::log_attempt;
 use crate::paths::Paths;
 use crate::state::{Identity, StateStore};
 use crate::workload::{self, State, States, UnitState, Workload};
@@ -77,7 +78,7 @@ async fn enroll_at(
         wanted.token = token.filter(|token| !token.is_empty()).ok_or(BootstrapError::NoToken)?.to_owned();
     }
     told.send_replace("The agent enrolls with its Fleet Server".to_owned());
-    Ok(enrolment::carry_out(store, &wanted).await?)
+    Ok(enrolment::carry_out(store, &wanted, &log_attempt).await?)
 }
 
 /// Waits until the server takes enrolments: it says so by being degraded, for its agent has no id yet.

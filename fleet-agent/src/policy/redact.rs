@@ -60,6 +60,12 @@ impl Redactor {
             return;
         }
         match value {
+            Value::String(text) => {
+                // What stands before the host may be repeated where no address is.
+                let password =
+                    user_info(text).and_then(|user| user.split_once(':')).map(|(_, password)| password);
+                found.extend(password.map(str::to_owned));
+            }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.collect(&format!("{path}.{index}"), key, item, found);
@@ -75,7 +81,7 @@ impl Redactor {
     }
 
     fn is_secret(&self, path: &str, key: &str, value: &Value) -> bool {
-        self.paths.contains(&normal(path)) || is_secret_name(key, value)
+        self.paths.contains(&normal(path)) || is_secret_name(key, value) || is_secret_place(path, value)
     }
 
     /// The policy without its secrets.
@@ -89,7 +95,10 @@ impl Redactor {
             return Value::String(HIDDEN.to_owned());
         }
         match value {
-            Value::String(text) => Value::String(self.text(text)),
+            Value::String(text) => Value::String(match user_info(text) {
+                Some(user) => self.text(&text.replacen(user, HIDDEN, 1)),
+                None => self.text(text),
+            }),
             Value::Array(items) => {
                 let each = items.iter().enumerate();
                 each.map(|(index, item)| self.value(&format!("{path}.{index}"), key, item)).collect()
@@ -139,6 +148,23 @@ fn is_secret_name(key: &str, value: &Value) -> bool {
     }) || (name == "key" && value.as_str().is_some_and(|text| text.contains("PRIVATE KEY")))
 }
 
+/// Whether it stands where secrets are, whatever it is called: headers log in, and a key is one unless it is a file.
+fn is_secret_place(path: &str, value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let path = path.to_ascii_lowercase();
+    let is_header = path.split('.').rev().skip(1).any(|part| part == "headers" || part.ends_with("_headers"));
+    let is_key = path.ends_with("ssl.key") || path.ends_with("tls.key");
+    is_header || (is_key && !text.starts_with('/'))
+}
+
+/// The user and the password in an address.
+fn user_info(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    (!user.is_empty()).then_some(user)
+}
+
 fn texts(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::String(text) => drop(found.insert(text.clone())),
@@ -167,12 +193,30 @@ mod tests {
         let shown = Value::Object(redactor.policy(policy));
         assert_eq!(
             shown["inputs"][0]["streams"][0],
-            json!({"custom": HIDDEN, "url": format!("http://u:{HIDDEN}@h"), "n": 1})
+            json!({"custom": HIDDEN, "url": format!("http://{HIDDEN}@h"), "n": 1})
         );
         assert_eq!(
             shown["outputs"]["default"],
             json!({"api_key": HIDDEN, "password": HIDDEN, "ssl": {"key": HIDDEN}})
         );
+        let policy = json!({"outputs": {"default": {
+            "hosts": ["https://user:open-sesame@engine:9200/p"],
+            "headers": {"Cookie": "session=1"},
+            "proxy_headers": {"X-Tok": "t"},
+            "ssl": {"key": "MII", "certificate": "/etc/c.pem"},
+        }}});
+        let policy = policy.as_object().unwrap();
+        let other = Redactor::of(policy);
+        assert_eq!(
+            Value::Object(other.policy(policy))["outputs"]["default"],
+            json!({
+                "hosts": [format!("https://{HIDDEN}@engine:9200/p")],
+                "headers": {"Cookie": HIDDEN},
+                "proxy_headers": {"X-Tok": HIDDEN},
+                "ssl": {"key": HIDDEN, "certificate": "/etc/c.pem"},
+            })
+        );
+        assert_eq!(other.text("open-sesame was refused"), format!("{HIDDEN} was refused"));
         assert_eq!(redactor.text("401 for id:verysecret"), format!("401 for {HIDDEN}"));
         assert_eq!(redactor.any(&json!({"m": "x hunter22"})), json!({"m": format!("x {HIDDEN}")}));
     }

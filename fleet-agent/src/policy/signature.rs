@@ -76,6 +76,29 @@ pub fn verify_policy(policy: &Map<String, Value>) -> Result<Option<Value>, Signa
     Ok(Some(data))
 }
 
+/// Verifies that a policy may take the place of one that was protected with the signing key `before`: it has the same
+/// key, or is signed by it.
+///
+/// # Errors
+/// It may not: whoever can hand out policies could lift the protection otherwise.
+pub fn verify_successor(before: &str, policy: &Map<String, Value>) -> Result<(), SignatureError> {
+    if signing_key(policy) == Some(before) {
+        return Ok(());
+    }
+    let signed = policy.get("signed").ok_or(SignatureError::Unsigned)?;
+    let signed: Signed = serde_json::from_value(signed.clone()).map_err(|_| SignatureError::Encoding)?;
+    let data: Value = serde_json::from_slice(&verify(before, &signed)?)
+        .map_err(|_| SignatureError::Other("it is not JSON".to_owned()))?;
+    if data.get("id") != policy.get("id") {
+        return Err(SignatureError::Other("id".to_owned()));
+    }
+    let protection = policy.get("agent").and_then(|agent| agent.get("protection"));
+    if data.pointer("/agent/protection") != protection {
+        return Err(SignatureError::Other("agent.protection".to_owned()));
+    }
+    Ok(())
+}
+
 /// Verifies an action that must be signed when the policy has a signing key.
 ///
 /// # Errors
@@ -86,17 +109,18 @@ pub fn verify_action(key: Option<&str>, action: &Action) -> Result<(), Signature
     let data = verify(key, signed)?;
     let data: Value =
         serde_json::from_slice(&data).map_err(|_| SignatureError::Other("it is not JSON".to_owned()))?;
-    // What is signed names the action by either key.
+    // What is signed names the action by either key. All of it must be there: the signature of something else that
+    // lacks it, such as that of a policy, would otherwise do for any action.
     let id = data.get("action_id").or_else(|| data.get("id")).and_then(Value::as_str);
-    if id.is_some_and(|id| id != action.id) {
+    if id != Some(action.id.as_str()) {
         return Err(SignatureError::Other("action_id".to_owned()));
     }
-    let kind = data.get("type").and_then(Value::as_str);
-    if kind.is_some_and(|kind| kind != action.kind) {
+    if data.get("type").and_then(Value::as_str) != Some(action.kind.as_str()) {
         return Err(SignatureError::Other("type".to_owned()));
     }
-    let told = data.get("data").filter(|data| !data.is_null());
-    if told.is_some_and(|told| *told != action.data) {
+    let is_empty = |data: &Value| data.is_null() || data.as_object().is_some_and(Map::is_empty);
+    let told = data.get("data").unwrap_or(&Value::Null);
+    if *told != action.data && !(is_empty(told) && is_empty(&action.data)) {
         return Err(SignatureError::Other("data".to_owned()));
     }
     Ok(())
@@ -156,5 +180,31 @@ mod tests {
         assert_eq!(verify_action(Some(&public), &action), Ok(()));
         action.kind = "UPGRADE".to_owned();
         assert_eq!(verify_action(Some(&public), &action), Err(SignatureError::Other("type".to_owned())));
+        action.kind = "UNENROLL".to_owned();
+        action.data = json!({"a": 2});
+        assert_eq!(verify_action(Some(&public), &action), Err(SignatureError::Other("data".to_owned())));
+        // What was signed for a policy does for no action, even for one of the policy's id.
+        let policy = sign(&key, &json!({"id": "1", "agent": {}, "inputs": []}));
+        action.signed = serde_json::from_value(policy).unwrap();
+        assert_eq!(verify_action(Some(&public), &action), Err(SignatureError::Other("type".to_owned())));
+    }
+
+    #[test]
+    fn protection_is_lifted_by_whoever_set_it_alone() {
+        let (key, public) = signer();
+        let (other, others) = signer();
+        let verdict = |policy: Value| verify_successor(&public, policy.as_object().unwrap());
+        assert_eq!(verdict(json!({"id": "p"})), Err(SignatureError::Unsigned));
+        let same = json!({"id": "p", "agent": {"protection": {"enabled": false, "signing_key": public}}});
+        assert_eq!(verdict(same), Ok(()));
+        let protection = json!({"enabled": true, "signing_key": others});
+        let about = json!({"id": "p", "agent": {"protection": protection}});
+        let mut policy = about.clone();
+        policy["signed"] = sign(&other, &about);
+        assert_eq!(verdict(policy.clone()), Err(SignatureError::Wrong));
+        policy["signed"] = sign(&key, &about);
+        assert_eq!(verdict(policy.clone()), Ok(()));
+        policy["agent"]["protection"]["enabled"] = false.into();
+        assert_eq!(verdict(policy), Err(SignatureError::Other("agent.protection".to_owned())));
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::atomic;
@@ -72,10 +73,20 @@ impl StateKey {
             return read(&credential);
         }
         let path = directory.join(NAME);
-        match fs::exists(&path) {
-            Ok(false) => make(&path),
-            _ => read(&path),
+        if matches!(fs::exists(&path), Ok(false)) {
+            return make(&path);
         }
+        match read(&path) {
+            Err(KeyError::Malformed { .. }) => {}
+            Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::IsADirectory => {}
+            other => return other,
+        }
+        // Without its key the state cannot be opened either: it is set aside file by file, and the agent goes on.
+        let aside =
+            path.with_file_name(format!("{NAME}.unusable-{}", OffsetDateTime::now_utc().unix_timestamp()));
+        fs::rename(&path, &aside).map_err(|source| KeyError::Write { path: path.clone(), source })?;
+        tracing::error!(file = %path.display(), kept = %aside.display(), "the key of the state is none, a new one is made");
+        make(&path)
     }
 
     /// The key in a file of `directory`, if there is one.

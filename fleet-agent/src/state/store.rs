@@ -115,11 +115,11 @@ impl StateStore {
     pub fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Found<T>, StateError> {
         let path = self.path(name);
         let failed = |source| StateError::Read { path: path.clone(), source };
-        let size = match fs::metadata(&path) {
+        let about = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            outcome => outcome.map_err(failed)?.len(),
+            outcome => outcome.map_err(failed)?,
         };
-        let content = if size > LARGEST {
+        let content = if about.len() > LARGEST || !about.is_file() {
             Err(SealError::Foreign)
         } else {
             let bytes = fs::read(&path).map_err(failed)?;
