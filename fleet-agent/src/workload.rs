@@ -6,6 +6,7 @@ mod components;
 mod otelcol;
 mod set;
 mod start;
+mod unavailable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

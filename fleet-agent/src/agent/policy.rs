@@ -13,8 +13,9 @@ use crate::monitoring;
 use crate::policy::{Finding, Plan, Redactor, plan, verify_successor};
 use crate::state::SavedPolicy;
 
-/// A refused policy that comes again is looked at after a time that doubles up to this.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A refused policy that comes again is looked at after a time that doubles up to this. Meanwhile nothing else is heard of
+/// the server: not long.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 impl Agent {
     /// Takes a `POLICY_CHANGE`. Returns how long to wait before the server is asked again: one that is refused would

@@ -2,21 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use fleet_component::supervisor::AgentFacts as ComponentFacts;
-use serde_json::Value;
-use tokio::sync::watch;
 
 use super::collector::Collecting;
 use super::components::Components;
 use super::otelcol::Otelcol;
-use super::{State, States, UnitState, Workload, Workloads};
-use crate::fleet::Action;
+use super::unavailable::Unavailable;
+use super::{Workload, Workloads};
 use crate::machine::Machine;
 use crate::paths::Paths;
-use crate::policy::{Input, Output};
 
 /// The folder of spec files, beside the program.
 pub(crate) const FOLDER: &str = "components";
@@ -37,11 +32,11 @@ pub async fn start(paths: &Paths, agent_id: &str, collector: Option<PathBuf>) ->
         host_name: None,
     };
     let mut all: Vec<Arc<dyn Workload>> = Vec::new();
-    match Collecting::start(settings).await {
+    match Collecting::start(settings.clone()).await {
         Ok(collecting) => all.push(collecting),
         Err(reason) => {
-            tracing::error!(reason, "the collector cannot be started");
-            all.push(Arc::new(Unavailable { reason, states: watch::Sender::new(Arc::default()) }));
+            tracing::error!(reason, "the collector cannot be started, and is tried again");
+            all.push(Unavailable::new(settings, reason));
         }
     }
     all.extend(components(paths, agent_id));
@@ -72,46 +67,4 @@ fn folders(paths: &Paths) -> Vec<PathBuf> {
         .ok()
         .and_then(|program| Some(program.canonicalize().ok()?.parent()?.join(FOLDER)));
     beside.into_iter().chain([paths.home.join(FOLDER)]).collect()
-}
-
-/// Stands in for a collector that cannot be started.
-#[derive(Debug)]
-struct Unavailable {
-    reason: String,
-    states: watch::Sender<Arc<States>>,
-}
-
-#[async_trait]
-impl Workload for Unavailable {
-    fn name(&self) -> &'static str {
-        "collector"
-    }
-
-    fn takes(&self, kind: &str) -> bool {
-        fleet_collect::handles(kind)
-    }
-
-    async fn apply(&self, inputs: Vec<Input>, _outputs: Vec<Output>) {
-        let failed = |input: Input| (input.id, UnitState::new(State::Failed, self.reason.clone()));
-        let states = States { inputs: inputs.into_iter().map(failed).collect(), ..States::default() };
-        self.states.send_replace(Arc::new(states));
-    }
-
-    fn states(&self) -> watch::Receiver<Arc<States>> {
-        self.states.subscribe()
-    }
-
-    async fn act(&self, _action: &Action) -> Result<Value, String> {
-        Err(self.reason.clone())
-    }
-
-    async fn diagnostics(&self) -> Vec<(String, Vec<u8>)> {
-        Vec::new()
-    }
-
-    fn metrics(&self) -> String {
-        String::new()
-    }
-
-    async fn stop(&self, _grace: Duration) {}
 }
