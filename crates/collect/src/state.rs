@@ -165,6 +165,11 @@ impl Board {
         self.shared.dirty.notify_one();
     }
 
+    /// How an output is.
+    pub(crate) fn output(&self, name: &str) -> Option<UnitState> {
+        self.lock().outputs.get(name).map(|output| output.status.state)
+    }
+
     fn lock(&self) -> MutexGuard<'_, States> {
         self.shared.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
