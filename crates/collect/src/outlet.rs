@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::batch::Batch;
-use crate::metrics::Counters;
+use crate::metrics::{Count, Counters};
 
 /// What a request may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,30 @@ pub struct Outlet {
     capacity: u32,
     ready: Notify,
     counters: Counters,
+    pub(crate) losses: Losses,
+}
+
+/// Events of one output that its engine refused for good. The counts of the collector are those of all outputs.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    /// Those that were kept as dead letters.
+    pub(crate) dead_lettered: Count,
+    /// Those that could not be kept.
+    pub(crate) lost: Count,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Losses {
+    /// Events are gone, now.
+    pub(crate) fn lose(&self, count: u64) {
+        self.lost.add(count);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When an event was lost last.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +79,7 @@ impl Outlet {
             capacity,
             ready: Notify::new(),
             counters,
+            losses: Losses::default(),
         }
     }
 

@@ -37,9 +37,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// A state with its reason.
+    /// A state with its reason, which is made one line: tables and logs show it as one.
     pub fn new(state: UnitState, message: impl Into<String>) -> Status {
-        Status { state, message: message.into(), payload: Map::new() }
+        Status { state, message: one_line(message.into()), payload: Map::new() }
     }
 }
 
@@ -165,6 +165,11 @@ impl Board {
         self.shared.dirty.notify_one();
     }
 
+    /// How an output is.
+    pub(crate) fn output(&self, name: &str) -> Option<UnitState> {
+        self.lock().outputs.get(name).map(|output| output.status.state)
+    }
+
     fn lock(&self) -> MutexGuard<'_, States> {
         self.shared.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,5 +193,29 @@ fn summary(streams: &BTreeMap<String, Status>) -> Status {
             Status::new(status.state, format!("{id}: {}", status.message))
         }
         Some((_, status)) => Status::new(status.state, status.message.clone()),
+    }
+}
+
+/// The lines of a text, one behind the other.
+fn one_line(text: String) -> String {
+    if !text.contains(['\n', '\r']) {
+        return text;
+    }
+    let lines: Vec<&str> = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_several_lines_becomes_one() {
+        let status = |message: &str| Status::new(UnitState::Failed, message).message;
+        assert_eq!(
+            status("parse error:\r\n    (a\n\n    ^\nunclosed group\n"),
+            "parse error: (a ^ unclosed group"
+        );
+        assert_eq!(status("  as it  is "), "  as it  is ");
     }
 }

@@ -12,6 +12,8 @@ use crate::outlet::Limits;
 /// A person watches: events come soon.
 const LIMITS: Limits = Limits { events: 1000, bytes: 1 << 20, linger: Duration::from_millis(100) };
 
+const WELL: &str = "writing to standard output";
+
 pub(super) struct Console {
     pretty: bool,
 }
@@ -28,7 +30,8 @@ impl Output for Console {
     fn start(self: Box<Self>, context: Context) {
         let tasks = context.tasks.clone();
         tasks.spawn(async move {
-            context.healthy("writing to standard output");
+            context.healthy(WELL);
+            let mut well = true;
             loop {
                 let batches = tokio::select! {
                     biased;
@@ -36,6 +39,7 @@ impl Output for Console {
                     batches = context.outlet.take(&LIMITS) => batches,
                 };
                 if let Err(error) = write(&batches, self.pretty) {
+                    well = false;
                     context.degraded(format!("cannot write to standard output: {error}"));
                     context.outlet.put_back(batches);
                     let pause = tokio::time::sleep(Duration::from_secs(1));
@@ -45,6 +49,9 @@ impl Output for Console {
                 for batch in batches {
                     context.counters.events_acknowledged.add(batch.len() as u64);
                     batch.settle();
+                }
+                if !std::mem::replace(&mut well, true) {
+                    context.healthy(WELL);
                 }
             }
         });

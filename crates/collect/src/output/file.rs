@@ -38,6 +38,12 @@ impl FileOutput {
         config.allow(&["codec", "bulk_max_size", "rotate_on_startup", "worker", "preset"]);
         let directory =
             config.text("path")?.ok_or_else(|| config.mistake("path", "is missing: name a directory"))?;
+        if !Path::new(&directory).is_absolute() {
+            return Err(config.mistake(
+                "path",
+                format!("{directory:?} is relative, to a directory that nobody chose: write it from / on"),
+            ));
+        }
         let name = config.text("filename")?.unwrap_or_else(|| "fleet-agent".to_owned());
         if name.is_empty() || name.contains('/') {
             return Err(config.mistake("filename", format!("{name:?} must be a name without /")));
@@ -68,8 +74,9 @@ impl Output for FileOutput {
 
 async fn run(target: Target, context: Context) {
     let place = target.directory.join(&target.name).display().to_string();
-    let mut writer = Writer { target, file: None };
-    let mut well = false;
+    let Some(mut writer) = open(target, &place, &context).await else { return };
+    context.healthy("writing");
+    let mut well = true;
     loop {
         let batches = tokio::select! {
             biased;
@@ -103,7 +110,31 @@ async fn run(target: Target, context: Context) {
     }
 }
 
+/// Opens the file, before there is anything to write: that it cannot be is known at once. None: it is to stop.
+async fn open(target: Target, place: &str, context: &Context) -> Option<Writer> {
+    let mut writer = Writer { target, file: None };
+    loop {
+        let work = tokio::task::spawn_blocking(move || {
+            let opened = writer.open().map(|_| ());
+            (writer, opened)
+        });
+        let opened;
+        (writer, opened) = work.await.ok()?;
+        let Err(error) = opened else { return Some(writer) };
+        context.degraded(format!("cannot open {place}: {error}; events wait"));
+        let pause = tokio::time::sleep(Duration::from_secs(1));
+        tokio::select! { () = context.stop.cancelled() => return None, () = pause => {} }
+    }
+}
+
 impl Writer {
+    fn open(&mut self) -> io::Result<&mut (File, u64)> {
+        match &mut self.file {
+            Some(open) => Ok(open),
+            none => Ok(none.insert(self.target.open()?)),
+        }
+    }
+
     /// Writes the batches and waits for the disk. After an error the file is cut back to what was there before.
     fn write(&mut self, batches: &[Arc<Batch>]) -> io::Result<()> {
         let mut text = Vec::with_capacity(batches.iter().map(|batch| batch.size() + batch.len()).sum());
@@ -117,10 +148,7 @@ impl Writer {
             self.file = None;
             self.target.rotate()?;
         }
-        let (file, size) = match &mut self.file {
-            Some(open) => open,
-            none => none.insert(self.target.open()?),
-        };
+        let (file, size) = self.open()?;
         if let Err(error) = file.write_all(&text).and_then(|()| file.sync_data()) {
             let _ = file.set_len(*size);
             self.file = None;
@@ -194,6 +222,14 @@ mod tests {
         let config = json!({"path": directory, "filename": "out", "rotate_every_kb": 1, "number_of_files": 3, "permissions": "0640"});
         let output = FileOutput::read(&Config::new(config.as_object().unwrap())).unwrap();
         Writer { target: output.target, file: None }
+    }
+
+    #[test]
+    fn a_relative_path_is_refused() {
+        let config = json!({"path": "var/log/events"});
+        let mistake = FileOutput::read(&Config::new(config.as_object().unwrap())).err().unwrap();
+        assert_eq!(mistake.field, "path");
+        assert!(mistake.problem.contains("\"var/log/events\" is relative"), "{mistake}");
     }
 
     #[test]

@@ -79,3 +79,61 @@ pub(crate) fn build(unit: &OutputUnit) -> Result<(Box<dyn Output>, Vec<String>),
     let unknown = config.unknown();
     Ok((output, unknown))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A running output, until it is as wanted.
+    async fn state(kind: &str, config: &serde_json::Value, wanted: UnitState) -> Status {
+        let unit = OutputUnit {
+            name: "default".to_owned(),
+            kind: kind.to_owned(),
+            config: config.as_object().unwrap().clone(),
+        };
+        let context = Context {
+            outlet: Arc::new(Outlet::new(1 << 20, Counters::default())),
+            counters: Counters::default(),
+            board: Board::new(),
+            unit: Unit::Output(unit.name.clone()),
+            note: String::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let (board, tasks, stop) = (context.board.clone(), context.tasks.clone(), context.stop.clone());
+        build(&unit).unwrap().0.start(context);
+        let mut states = board.subscribe();
+        let found = async {
+            tokio::select! {
+                () = board.publish() => unreachable!("it goes on for ever"),
+                states = states.wait_for(|states| {
+                    states.outputs.get("default").is_some_and(|output| output.status.state == wanted)
+                }) => states.unwrap().outputs["default"].status.clone(),
+            }
+        };
+        let status = tokio::time::timeout(std::time::Duration::from_secs(20), found).await.unwrap();
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        status
+    }
+
+    #[tokio::test]
+    async fn an_output_is_healthy_before_the_first_event() {
+        let directory = tempfile::tempdir().unwrap();
+        state("file", &json!({"path": directory.path().join("new")}), UnitState::Healthy).await;
+        assert!(directory.path().join("new/fleet-agent.ndjson").exists());
+        state("console", &json!({}), UnitState::Healthy).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_told_before_the_first_event() {
+        let directory = tempfile::tempdir().unwrap();
+        let taken = directory.path().join("taken");
+        std::fs::write(&taken, "a file").unwrap();
+        let status = state("file", &json!({"path": taken}), UnitState::Degraded).await;
+        assert!(status.message.starts_with("cannot open "), "{}", status.message);
+    }
+}

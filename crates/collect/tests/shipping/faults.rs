@@ -83,7 +83,14 @@ async fn what_is_refused_for_good_is_a_dead_letter() {
     assert!(letter["message"].as_str().unwrap().contains("line 3"));
     assert_eq!(letter["labels"]["index"], INDEX);
     until(&collector, "the state tells it", |states| {
-        states.outputs["default"].status.message.contains("1 events were refused for good")
+        let status = &states.outputs["default"].status;
+        status.state == UnitState::Degraded && status.message.contains("1 events were refused for good")
+    })
+    .await;
+    world.write("a.log", ["line 5".to_owned()]);
+    until(&collector, "it is over", |states| {
+        let status = &states.outputs["default"].status;
+        status.state == UnitState::Healthy && status.message.contains("1 events were refused for good")
     })
     .await;
     collector.stop(Duration::from_secs(5)).await;
@@ -110,6 +117,17 @@ async fn what_may_not_be_kept_even_as_a_dead_letter_stops_nothing() {
     })
     .await;
     assert_eq!(engine.documents(INDEX).len(), 4);
+    world.write("a.log", ["line 5".to_owned()]);
+    engine.has(INDEX, 5).await;
+    // Nothing is on its way any more, and that an event is gone is still told.
+    let acknowledged = async {
+        while collector.metrics().events_acknowledged < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
+    let output = &collector.states().borrow().outputs["default"].status.clone();
+    assert_eq!(output.state, UnitState::Degraded, "{}", output.message);
     collector.stop(Duration::from_secs(5)).await;
 }
 

@@ -7,12 +7,14 @@
 //! * Of a request that fails in part, the items refused for now (429, 5xx) are sent again; 401, 403 and 404 too, slowly,
 //!   since an operator can mend them: the output is *Degraded* and says what is missing, and other batches go on. What
 //!   is refused for good
-//!   (a document that does not fit its mapping) goes to the dead-letter data stream, with the reason.
+//!   (a document that does not fit its mapping) goes to the dead-letter data stream, with the reason. While that goes on, and for some time after an event that
+//!   even that stream refused, the output is *Degraded*.
 //! * The media type is plain `application/json`, the one that all engines take for `_bulk`.
 
 mod bulk;
 mod dead_letter;
 mod hosts;
+mod report;
 mod request;
 mod settings;
 mod streams;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use super::{Context, Output};
 use crate::config::{Config, Mistake};
 use hosts::Hosts;
+use report::Report;
 use settings::Settings;
 use streams::Streams;
 use worker::Worker;
@@ -63,7 +66,8 @@ impl Output for Elasticsearch {
                 }
                 Err(_) => return,
             };
-            context.healthy("ready");
+            let report = Arc::new(Report::new(context.clone()));
+            report.ready();
             let hosts = Arc::new(Hosts::new(&settings));
             let streams = Arc::new(Streams::default());
             for _ in 0..settings.workers {
@@ -72,6 +76,7 @@ impl Output for Elasticsearch {
                     client.clone(),
                     Arc::clone(&hosts),
                     Arc::clone(&streams),
+                    Arc::clone(&report),
                     context.clone(),
                 );
                 context.tasks.spawn(worker.run());

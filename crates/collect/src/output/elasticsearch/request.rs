@@ -14,6 +14,8 @@ pub(super) struct Request {
     /// Events of each that have not been settled.
     left: Vec<usize>,
     pub(super) pending: Vec<Pending>,
+    /// Events that are dead letters by now.
+    pub(super) dead_lettered: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -30,6 +32,10 @@ pub(super) struct Refused {
     pub(super) later: Option<Refusal>,
     pub(super) forbidden: Option<(String, Refusal)>,
     pub(super) dead: Option<(String, Refusal)>,
+    pub(super) dead_count: u64,
+    /// Refused as dead letters too.
+    pub(super) lost: Option<(String, Refusal)>,
+    pub(super) lost_count: u64,
     /// The batches with events that are forbidden.
     pub(super) owners: BTreeSet<usize>,
 }
@@ -55,7 +61,7 @@ impl Request {
                 })
             })
             .collect();
-        Request { batches, left, pending }
+        Request { batches, left, pending, dead_lettered: 0 }
     }
 
     /// Settles what the first `count` pending events came to; those that are to be sent again stay, behind the rest.
@@ -82,6 +88,8 @@ impl Request {
                     }
                     if pending.dead {
                         context.counters.events_dead_lettered.add(1);
+                        context.outlet.losses.dead_lettered.add(1);
+                        self.dead_lettered += 1;
                     } else {
                         context.counters.events_acknowledged.add(1);
                     }
@@ -97,20 +105,20 @@ impl Request {
                     self.pending.push(pending);
                 }
                 Outcome::Refused(refusal) if !pending.dead => {
+                    refused.dead_count += 1;
                     refused.dead = Some((index(), refusal.clone()));
                     dead.push((pending, refusal));
                 }
                 Outcome::Forbidden(refusal) | Outcome::Refused(refusal) => {
-                    context.counters.events_lost.add(1);
-                    tracing::error!(
-                        index = index(),
-                        status = refusal.status,
-                        reason = refusal.reason,
-                        "an event that was refused for good cannot be kept in the dead-letter stream either, and is dropped"
-                    );
+                    refused.lost_count += 1;
+                    refused.lost = Some((index(), refusal));
                     self.done(pending.owner);
                 }
             }
+        }
+        if refused.lost_count > 0 {
+            context.counters.events_lost.add(refused.lost_count);
+            context.outlet.losses.lose(refused.lost_count);
         }
         self.bury(&dead);
         refused
@@ -136,7 +144,8 @@ impl Request {
 
     /// Takes some batches out, with all that is left to do for them, as a request of their own.
     pub(super) fn take(&mut self, owners: &BTreeSet<usize>) -> Request {
-        let mut part = Request { batches: Vec::new(), left: Vec::new(), pending: Vec::new() };
+        let mut part =
+            Request { batches: Vec::new(), left: Vec::new(), pending: Vec::new(), dead_lettered: 0 };
         // Where batches are in the new request, by where they are in this one.
         let mut moved: HashMap<usize, usize> = HashMap::new();
         let (mut batches, mut left) = (Vec::new(), Vec::new());

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
+use serde_json::Value;
 
 use super::tls::Tls;
 use crate::config::{Config, Mistake, scalar};
@@ -149,6 +150,14 @@ impl Settings {
 }
 
 fn hosts(config: &Config) -> Result<Vec<Url>, Mistake> {
+    let is_text = |value: &Value| match value {
+        Value::Array(list) => list.iter().all(Value::is_string),
+        other => other.is_string(),
+    };
+    // A number would be read as an address: `http://5` is 0.0.0.5.
+    if config.value("hosts").is_some_and(|value| !is_text(value)) {
+        return Err(config.mistake("hosts", "must be a list of texts, such as [\"https://engine:9200\"]"));
+    }
     let texts = config.texts("hosts")?;
     if texts.is_empty() {
         return Err(config.mistake("hosts", "is missing: name the engine, such as https://engine:9200"));
@@ -226,7 +235,7 @@ fn authorization(config: &Config) -> Result<Option<HeaderValue>, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn read(value: &Value) -> Result<Settings, Mistake> {
         Settings::read(&Config::new(value.as_object().unwrap()))
@@ -246,6 +255,11 @@ mod tests {
         }
         assert!(read(&json!({})).is_err_and(|mistake| mistake.field == "hosts"));
         assert!(read(&json!({"hosts": ["ftp://x"]})).is_err());
+        for number in [json!([5]), json!(5), json!(["a", true])] {
+            let mistake = read(&json!({"hosts": number})).err().unwrap();
+            assert_eq!(mistake.field, "hosts");
+            assert!(mistake.problem.contains("list of texts"), "{mistake}");
+        }
     }
 
     #[test]

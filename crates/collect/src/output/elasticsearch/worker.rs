@@ -11,6 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::bulk::{self, Outcome, Place, Refusal};
 use super::hosts::{Choice, Hosts, delay};
+use super::report::Report;
 use super::request::{Lacking, Refused, Request};
 use super::settings::Settings;
 use super::streams::Streams;
@@ -32,6 +33,7 @@ pub(super) struct Worker {
     client: reqwest::Client,
     hosts: Arc<Hosts>,
     streams: Arc<Streams>,
+    report: Arc<Report>,
     context: Context,
     /// Something went wrong since the output was reported healthy.
     trouble: bool,
@@ -55,9 +57,10 @@ impl Worker {
         client: reqwest::Client,
         hosts: Arc<Hosts>,
         streams: Arc<Streams>,
+        report: Arc<Report>,
         context: Context,
     ) -> Worker {
-        Worker { settings, client, hosts, streams, context, trouble: false, is_aside: false }
+        Worker { settings, client, hosts, streams, report, context, trouble: false, is_aside: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -100,6 +103,7 @@ impl Worker {
             client: self.client.clone(),
             hosts: Arc::clone(&self.hosts),
             streams: Arc::clone(&self.streams),
+            report: Arc::clone(&self.report),
             context: self.context.clone(),
             trouble: true,
             is_aside: true,
@@ -161,7 +165,7 @@ impl Worker {
                 Err(reason) => {
                     self.context.counters.requests_failed.add(1);
                     self.hosts.failed(host);
-                    self.report(&format!("{}: {reason}", address(&url)));
+                    self.failing(&format!("{}: {reason}", address(&url)));
                     continue;
                 }
             }
@@ -186,7 +190,7 @@ impl Worker {
                 Attempt::Failed(reason) => {
                     self.context.counters.requests_failed.add(1);
                     self.hosts.failed(host);
-                    self.report(&reason);
+                    self.failing(&reason);
                 }
                 Attempt::TooMuch(_) if count > 1 => most = count / 2,
                 Attempt::TooMuch(refusal) => {
@@ -195,21 +199,31 @@ impl Worker {
                 }
             }
         }
-        if std::mem::take(&mut self.trouble) {
-            self.context.healthy(&self.message());
-        }
+        self.report.settled(std::mem::take(&mut self.trouble), request.dead_lettered);
     }
 
-    /// Pauses when events were refused for now.
+    /// Tells what was refused, in a line of the log for each request, and pauses for what was refused for now.
     async fn after(&mut self, refused: Refused, attempts: u32) {
         if let Some((index, refusal)) = refused.dead {
             self.trouble = true;
             tracing::warn!(
+                events = refused.dead_count,
                 index,
                 status = refusal.status,
                 kind = refusal.kind,
                 reason = refusal.reason,
-                "the engine refused an event for good; it is in the dead-letter stream"
+                "the engine refused events for good; they are sent to the dead-letter stream"
+            );
+        }
+        if let Some((index, refusal)) = refused.lost {
+            self.trouble = true;
+            tracing::error!(
+                events = refused.lost_count,
+                index,
+                status = refusal.status,
+                kind = refusal.kind,
+                reason = refusal.reason,
+                "events that were refused for good cannot be kept in the dead-letter stream either, and are dropped"
             );
         }
         if refused.forbidden.is_some() {
@@ -217,7 +231,7 @@ impl Worker {
         } else if let Some(refusal) = refused.later {
             self.trouble = true;
             let Refusal { status, kind, reason } = refusal;
-            self.context.degraded(format!(
+            self.report.trouble(format!(
                 "the engine refuses events for now, they are sent again: {status} {kind}: {reason}"
             ));
             tokio::time::sleep(delay(self.settings.backoff, attempts.saturating_sub(1))).await;
@@ -228,34 +242,21 @@ impl Worker {
     async fn wait_for_mending(&mut self, what: Option<(String, Refusal)>, pause: Duration, attempts: u32) {
         let Some((index, refusal)) = what else { return };
         self.trouble = true;
-        self.context.degraded(forbidden(&index, &refusal));
+        self.report.trouble(forbidden(&index, &refusal));
         let longest = self.settings.backoff.1;
         tokio::time::sleep(delay((pause.min(longest), longest), attempts)).await;
     }
 
-    fn report(&mut self, reason: &str) {
+    fn failing(&mut self, reason: &str) {
         self.trouble = true;
         match self.hosts.resting() {
             (all, resting) if resting < all => {
-                self.context.degraded(format!("{resting} of {all} hosts do not take events: {reason}"));
+                self.report.trouble(format!("{resting} of {all} hosts do not take events: {reason}"));
             }
-            (1, _) => self.context.degraded(format!("{reason}; events wait")),
+            (1, _) => self.report.trouble(format!("{reason}; events wait")),
             (all, _) => {
-                self.context.degraded(format!("none of {all} hosts takes events: {reason}; events wait"));
+                self.report.trouble(format!("none of {all} hosts takes events: {reason}; events wait"));
             }
-        }
-    }
-
-    fn message(&self) -> String {
-        let counters = &self.context.counters;
-        match (counters.events_dead_lettered.get(), counters.events_lost.get()) {
-            (0, 0) => "connected".to_owned(),
-            (dead, 0) => format!(
-                "connected; {dead} events were refused for good: see logs-elastic_agent.dead_letter-*"
-            ),
-            (dead, lost) => format!(
-                "connected; {dead} events were refused for good: see logs-elastic_agent.dead_letter-*; {lost} could not be kept there: see the agent's log"
-            ),
         }
     }
 
