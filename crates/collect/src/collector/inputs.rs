@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::failures::Reasons;
 use super::outputs::OutputPart;
 use super::{Collector, Common, Running};
 use crate::config::{Config, Mistake, merge, nested};
@@ -54,7 +55,10 @@ impl Collector {
         }
         let name = Unit::Input(unit.id.clone());
         let board = &self.common.board;
-        let failed = |message: String| board.unit(&name, Status::new(UnitState::Failed, message));
+        let mut failed = |problem: String| {
+            board.unit(&name, Status::new(UnitState::Failed, problem.clone()));
+            running.failures.built(&name, Reasons::from([(String::new(), problem)]));
+        };
         let Some(definition) = input::definition(&unit.kind) else {
             failed(format!("type: {:?} is no input that this agent has", unit.kind));
             return;
@@ -68,6 +72,7 @@ impl Collector {
         let stop = self.stop.child_token();
         let tasks = TaskTracker::new();
         let processors = output.as_ref().and_then(|output| output.processors.clone());
+        let mut failures = Reasons::new();
         for (id, config) in streams(&unit) {
             let part = Part { unit: &unit, id: &id, config, processors: processors.as_ref(), definition };
             match part.build(&self.common, &link, &stop) {
@@ -77,9 +82,11 @@ impl Collector {
                 }
                 Err(mistake) => {
                     board.stream(&unit.id, &id, Status::new(UnitState::Failed, mistake.to_string()));
+                    failures.insert(id, mistake.to_string());
                 }
             }
         }
+        running.failures.built(&name, failures);
         running.inputs.insert(unit.id.clone(), RunningInput { unit, output, stop, tasks });
     }
 }

@@ -1,5 +1,6 @@
 //! A plan carried out.
 
+mod failures;
 mod inputs;
 mod outputs;
 
@@ -18,11 +19,15 @@ use crate::plan::{InputUnit, Plan, Settings};
 use crate::registry::{FLUSH_INTERVAL, Registry, RegistryError};
 use crate::state::{Board, States, Status, Unit, UnitState};
 use crate::{input, output};
+use failures::Failures;
 use inputs::RunningInput;
 use outputs::RunningOutput;
 
 /// How long a unit that is to stop may take, before the plan goes on without it.
 const STOP_UNIT: Duration = Duration::from_secs(5);
+
+/// How long the end waits for an output that is in trouble and acknowledges nothing.
+const UNREACHABLE: Duration = Duration::from_secs(2);
 
 /// A collector cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +95,7 @@ struct Running {
     links: BTreeMap<String, Arc<Link>>,
     outputs: BTreeMap<String, RunningOutput>,
     inputs: BTreeMap<String, RunningInput>,
+    failures: Failures,
 }
 
 impl Collector {
@@ -133,6 +139,7 @@ impl Collector {
     /// *Failed* with its reason, and stops no other.
     pub async fn apply(&self, plan: Plan) {
         let mut running = self.running.lock().await;
+        running.failures.keep(&plan);
         self.stop_inputs(&mut running, &plan).await;
         self.apply_outputs(&mut running, &plan).await;
         let streams = plan.inputs.iter().flat_map(inputs::stream_ids).collect();
@@ -167,19 +174,17 @@ impl Collector {
         self.common.counters.snapshot()
     }
 
-    /// Stops the inputs, gives outputs this long for what is on its way, and writes the positions.
+    /// Stops the inputs, gives outputs this long for what is on its way, and writes the positions. An output that is
+    /// known to be in trouble, and acknowledges nothing, is not waited for that long: its events are on the disk, or
+    /// are read again.
     pub async fn stop(&self, grace: Duration) {
         let mut running = self.running.lock().await;
         self.stop_inputs(&mut running, &Plan::default()).await;
         for link in running.links.values() {
             link.outlet().flush();
         }
-        let idle = async {
-            while !running.links.values().all(|link| link.outlet().is_idle()) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(grace, idle).await.is_err() {
+        let sent = tokio::time::timeout(grace, self.all_sent(&running)).await;
+        if !sent.unwrap_or_default() {
             tracing::warn!("events were on their way at the end: they are sent after the next start");
         }
         self.apply_outputs(&mut running, &Plan::default()).await;
@@ -189,6 +194,31 @@ impl Collector {
         self.tasks.wait().await;
         write_positions(&self.common).await;
         self.common.board.publish_now();
+    }
+
+    /// Waits until outputs have settled all that is on its way. False: those that have not cannot now.
+    async fn all_sent(&self, running: &Running) -> bool {
+        let settled = || {
+            let counts = self.common.counters.snapshot();
+            counts.events_acknowledged + counts.events_dead_lettered + counts.events_lost
+        };
+        let in_trouble = |name: &String| {
+            matches!(self.common.board.output(name), Some(UnitState::Degraded | UnitState::Failed))
+        };
+        let (mut progress, mut since) = (settled(), tokio::time::Instant::now());
+        loop {
+            let mut waiting = running.links.iter().filter(|(_, link)| !link.outlet().is_idle()).peekable();
+            if waiting.peek().is_none() {
+                return true;
+            }
+            let now = settled();
+            if now != progress || !waiting.all(|(name, _)| in_trouble(name)) {
+                (progress, since) = (now, tokio::time::Instant::now());
+            } else if since.elapsed() >= UNREACHABLE {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Ends at once, without finishing anything: no event is waited for, no position is written. What a killed process

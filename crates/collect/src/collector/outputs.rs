@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::failures::Reasons;
 use super::{Collector, Running, STOP_UNIT};
 use crate::link::Link;
 use crate::outlet::Outlet;
@@ -73,7 +74,7 @@ impl Collector {
                 continue;
             }
             let outlet = self.link(running, unit).await;
-            let started = self.start_output(&outlet, unit);
+            let started = self.start_output(running, &outlet, unit);
             running.outputs.insert(unit.name.clone(), started);
         }
     }
@@ -90,12 +91,13 @@ impl Collector {
         outlet
     }
 
-    fn start_output(&self, outlet: &Arc<Outlet>, unit: &OutputUnit) -> RunningOutput {
+    fn start_output(&self, running: &mut Running, outlet: &Arc<Outlet>, unit: &OutputUnit) -> RunningOutput {
         let common = &self.common;
         let name = Unit::Output(unit.name.clone());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         match output::build(unit) {
             Ok((output, unknown)) => {
+                running.failures.built(&name, Reasons::new());
                 common.board.unit(&name, Status::new(UnitState::Starting, "starting"));
                 let note = if unknown.is_empty() {
                     String::new()
@@ -119,6 +121,7 @@ impl Collector {
             }
             Err(mistake) => {
                 common.board.unit(&name, Status::new(UnitState::Failed, mistake.to_string()));
+                running.failures.built(&name, Reasons::from([(String::new(), mistake.to_string())]));
             }
         }
         RunningOutput { unit: unit.clone(), stop, tasks }

@@ -200,3 +200,25 @@ async fn after_a_crash_what_the_engine_has_is_not_there_twice() {
     assert!(engine.messages(INDEX).into_iter().eq(numbered(0..10_000)), "each line once, in order");
     assert!(engine.requests().iter().sum::<usize>() > 10_000, "some were sent twice");
 }
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_an_engine_that_is_away() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Status(503));
+    world.write("a.log", numbered(0..5));
+    let collector = world.start().await;
+    let plan = world.plan(&[format!("http://{}", engine.address)], &json!({}));
+    collector.apply(plan.clone()).await;
+    until(&collector, "it is known to be away", |states| {
+        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Degraded)
+    })
+    .await;
+    let end = collector.stop(Duration::from_secs(600));
+    tokio::time::timeout(Duration::from_secs(20), end).await.expect("the end does not wait the whole grace");
+    // What was on its way is read again.
+    engine.mood(Mood::Well);
+    let collector = world.start().await;
+    collector.apply(plan).await;
+    engine.has(INDEX, 5).await;
+    collector.stop(Duration::from_secs(5)).await;
+}

@@ -1,9 +1,13 @@
 //! Changes of the plan.
 
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_collect::{Plan, UnitState};
 use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::engine::{Engine, Mood};
 use crate::world::{INDEX, World, numbered, output, until};
@@ -66,5 +70,66 @@ async fn what_did_not_change_goes_on_and_what_waits_goes_to_the_new_host() {
     let states =
         until(&collector, "all gone", |states| states.inputs.is_empty() && states.outputs.is_empty()).await;
     assert!(states.storage.is_empty());
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+/// Keeps the warnings of this thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn what_cannot_be_built_is_logged_once() {
+    let (warnings, world) = (Warnings::default(), World::new());
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let collector = world.start().await;
+    let logged = || std::mem::take(&mut *warnings.0.lock().unwrap());
+    let mut plan = world.plan(&[], &json!({"paths": ["relative/*.log"]}));
+    let mut unknown = world.input(&json!({}));
+    (unknown.id, unknown.kind) = ("other".into(), "telepathy".into());
+    plan.inputs.push(unknown);
+    collector.apply(plan.clone()).await;
+    let first = logged();
+    for words in [
+        ["output=\"default\"", "hosts: "],
+        ["stream=\"stream-1\"", "absolute"],
+        ["input=\"other\"", "telepathy"],
+    ] {
+        let found = first.iter().filter(|line| words.iter().all(|word| line.contains(word))).count();
+        assert_eq!(found, 1, "{words:?}: {first:#?}");
+    }
+    collector.apply(plan.clone()).await;
+    assert_eq!(logged(), Vec::<String>::new());
+    plan.inputs[1].kind = "clairvoyance".into();
+    collector.apply(plan).await;
+    assert!(matches!(&logged()[..], [line] if line.contains("clairvoyance")));
     collector.stop(Duration::from_secs(5)).await;
 }

@@ -59,6 +59,7 @@ impl Output for Elasticsearch {
             let client = match prepare.await {
                 Ok(Ok(client)) => client,
                 Ok(Err(mistake)) => {
+                    tracing::warn!(unit = ?context.unit, reason = %mistake, "an output of the policy cannot be run");
                     let status =
                         crate::state::Status::new(crate::state::UnitState::Failed, mistake.to_string());
                     context.board.unit(&context.unit, status);
