@@ -207,12 +207,16 @@ impl Collector {
         };
         let (mut progress, mut since) = (settled(), tokio::time::Instant::now());
         loop {
-            let mut waiting = running.links.iter().filter(|(_, link)| !link.outlet().is_idle()).peekable();
-            if waiting.peek().is_none() {
+            let waiting: Vec<&String> = running
+                .links
+                .iter()
+                .filter_map(|(name, link)| (!link.outlet().is_idle()).then_some(name))
+                .collect();
+            if waiting.is_empty() {
                 return true;
             }
             let now = settled();
-            if now != progress || !waiting.all(|(name, _)| in_trouble(name)) {
+            if now != progress || !waiting.into_iter().all(in_trouble) {
                 (progress, since) = (now, tokio::time::Instant::now());
             } else if since.elapsed() >= UNREACHABLE {
                 return false;
