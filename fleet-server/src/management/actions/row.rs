@@ -44,7 +44,7 @@ pub(super) struct ActionRow {
     pub(super) nb_agents_failed: u64,
     pub(super) has_rollout_period: bool,
     /// Whether nobody asked for it: a policy did.
-    #[serde(rename = "is_automatic", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "is_automatic")]
     pub(super) is_automatic: bool,
     /// Of an upgrade.
     #[serde(skip_serializing_if = "Option::is_none")]
