@@ -75,7 +75,9 @@ fn make_dev_without_root() -> TestResult {
     on_cluster(Cluster::builder(), async |cluster| {
         let machine = cluster.machine(0)?;
         machine.exec(["systemctl", "stop", "fleet.service", "fleet.socket"]).await?.success()?;
-        std::fs::copy(program("fleet-server").await?, cluster.programs().join("fleet-server"))?;
+        for name in ["fleet-server", "fleet-agent"] {
+            std::fs::copy(program(name).await?, cluster.programs().join(name))?;
+        }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
         for path in ["scripts/dev", "examples/hello.service"] {
             let text = std::fs::read_to_string(root.join(path))?;
@@ -99,6 +101,12 @@ fn make_dev_without_root() -> TestResult {
             assert!(shown.contains("active\trunning"), "{shown}");
             assert_eq!(shown.contains("--enrollment-token"), is_first, "{shown}");
         }
+        let agent = ["/opt/fleet/fleet-agent", "status", "--path.home", "/home/core/fleet/.dev/fleet-agent"];
+        wait_for("the agent is connected", SOON, async || {
+            let status = machine.exec_as_core(agent).await?.stdout;
+            if status.contains("(HEALTHY) Connected") { Ok(()) } else { Err(NotYet::saw(status)) }
+        })
+        .await?;
         let ready = ["curl", "--silent", "--show-error", "http://127.0.0.1:5601/readyz"];
         assert_eq!(machine.exec_as_core(ready).await?.success()?.stdout, "ok\n");
         dev("down").await?.success()?;
