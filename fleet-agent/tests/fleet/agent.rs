@@ -24,6 +24,17 @@ impl Agent {
         Agent { home: tempfile::tempdir().expect("a directory"), child: None, program }
     }
 
+    /// One that runs, has enrolled and runs the first revision of its policy; and its id.
+    pub(crate) async fn online(server: &Server, key: &str) -> (Agent, String) {
+        let mut agent = Agent::new();
+        let id = agent.enroll(server, key, &[]);
+        agent.run();
+        server
+            .await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
+            .await;
+        (agent, id)
+    }
+
     /// Runs another program from now on.
     pub(crate) fn use_program(&mut self, program: PathBuf) {
         self.program = program;

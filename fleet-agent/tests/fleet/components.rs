@@ -109,12 +109,7 @@ async fn a_component_does_what_a_policy_says_whatever_another_one_does() {
 async fn what_is_scheduled_can_be_taken_back_and_an_agent_starts_again_when_it_is_told_to() {
     let server = Server::start();
     let (_, key) = server.policy("one", json!({})).await;
-    let mut agent = Agent::new();
-    let id = agent.enroll(&server, &key, &[]);
-    agent.run();
-    server
-        .await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
-        .await;
+    let (mut agent, id) = Agent::online(&server, &key).await;
 
     let in_seconds = |seconds: i64| {
         let time = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);

@@ -15,12 +15,7 @@ fn inputs(inputs: Value) -> Value {
 async fn a_revision_arrives_soon_and_what_is_broken_is_reported() {
     let server = Server::start();
     let (policy, key) = server.policy("one", json!({})).await;
-    let mut agent = Agent::new();
-    let id = agent.enroll(&server, &key, &[]);
-    agent.run();
-    server
-        .await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
-        .await;
+    let (agent, id) = Agent::online(&server, &key).await;
 
     let broken = inputs(json!([
         {"id": "no-such", "type": "no-such-kind", "streams": [{"id": "s"}]},
@@ -101,12 +96,7 @@ async fn a_policy_that_is_refused_leaves_the_one_before() {
 async fn very_many_inputs_that_cannot_run_are_each_reported() {
     let server = Server::start();
     let (policy, key) = server.policy("one", json!({})).await;
-    let mut agent = Agent::new();
-    let id = agent.enroll(&server, &key, &[]);
-    agent.run();
-    server
-        .await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
-        .await;
+    let (agent, _) = Agent::online(&server, &key).await;
     let many: Vec<Value> = (0..300)
         .map(|number| json!({"id": format!("i{number}"), "type": "no-such", "text": "x".repeat(200), "path": "${local.a}"}))
         .collect();

@@ -4,20 +4,15 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use fleet_service::tls::Acceptor;
 
+use super::accept::accept;
 use super::connection::{self, Ended, Reading};
 use super::shared::Shared;
-
-/// After an error of the system, such as no descriptors left, this much later comes the next try.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// A socket that takes connections.
 #[derive(Debug)]
@@ -60,44 +55,20 @@ impl fmt::Debug for Service {
     }
 }
 
-/// Accepts until the input is to stop. While there are as many connections as are allowed, others wait in the
-/// system's queue.
+/// Accepts until the input is to stop, and then waits for the connections: all of them see the same token.
 pub(super) async fn serve(listener: &Listener, service: Service, shared: &Arc<Shared>) {
-    let stop = shared.context.stop.clone();
-    let room = Arc::new(Semaphore::new(service.connections));
     let service = Arc::new(service);
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&room).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = accepted => accepted,
-            Some(_) = tasks.join_next() => continue,
-        };
-        let (Ok(permit), Ok((socket, source))) = (permit, accepted.inspect_err(tell)) else {
-            if shared.context.pause(PAUSE).await {
-                break;
-            }
-            continue;
-        };
+    let serving = |(socket, source): (Box<dyn Socket>, String)| {
         let (service, shared) = (Arc::clone(&service), Arc::clone(shared));
-        tasks.spawn(async move {
+        async move {
             shared.counts.connections.fetch_add(1, Ordering::Relaxed);
             one(socket, &source, &service, &shared).await;
             shared.counts.connections.fetch_sub(1, Ordering::Relaxed);
-            drop(permit);
-        });
-    }
-    // All of them see the same token.
-    while tasks.join_next().await.is_some() {}
-}
-
-fn tell(error: &io::Error) {
-    tracing::warn!(%error, "cannot accept a connection; trying again");
+        }
+    };
+    let stop = shared.context.stop.clone();
+    let mut left = accept(service.connections, &stop, || listener.accept(), serving).await;
+    while left.join_next().await.is_some() {}
 }
 
 async fn one(socket: Box<dyn Socket>, source: &str, service: &Service, shared: &Arc<Shared>) {

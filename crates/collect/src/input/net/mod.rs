@@ -14,6 +14,7 @@
 //! | [`tcp`], [`udp`], [`unix`] | the inputs |
 //! | [`address`], [`options`], [`ssl`] | their settings |
 
+mod accept;
 mod address;
 mod connection;
 mod datagram;
@@ -43,6 +44,7 @@ use tcp::Tcp;
 use udp::Udp;
 use unix::Unix;
 
+pub(in crate::input) use accept::accept;
 pub(in crate::input) use message::Ids;
 pub(in crate::input) use ssl::read as server_tls;
 pub(in crate::input) use tcp::chain;

@@ -1,6 +1,7 @@
 //! One address: connections, and requests on them.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,6 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,9 +23,7 @@ use super::reply::Reply;
 use super::route::Routes;
 use super::settings::{Endpoint, Protocol};
 use super::{grpc, web};
-
-/// After an error of the system, such as no descriptors left, this much later comes the next try.
-const PAUSE: Duration = Duration::from_secs(1);
+use crate::input::net::accept;
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 64;
@@ -114,37 +112,17 @@ async fn bind(endpoint: &Endpoint) -> Result<TcpListener, String> {
 /// Accepts until it is to stop. While there are as many connections as are allowed, others wait in the system's queue.
 pub(super) async fn serve(server: Server, stop: CancellationToken) {
     let Server { listener, tls, desk } = server;
-    let free = Arc::new(Semaphore::new(desk.endpoint.connections));
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&free).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = accepted => accepted,
-            Some(_) = tasks.join_next() => continue,
-        };
-        let tell =
-            |error: &std::io::Error| tracing::warn!(%error, "cannot accept a connection; trying again");
-        let (Ok(permit), Ok((socket, peer))) = (permit, accepted.inspect_err(tell)) else {
-            if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {
-                break;
-            }
-            continue;
-        };
+    let serving = |(socket, peer): (TcpStream, SocketAddr)| {
         let (tls, desk, stop) = (tls.clone(), Arc::clone(&desk), stop.clone());
-        tasks.spawn(async move {
+        async move {
             one(socket, tls, desk, &stop).await.unwrap_or_else(|error| {
                 tracing::debug!(%peer, error, "a connection ended");
             });
-            drop(permit);
-        });
-    }
+        }
+    };
+    let mut left = accept(desk.endpoint.connections, &stop, || listener.accept(), serving).await;
     drop(listener);
-    while tasks.join_next().await.is_some() {}
+    while left.join_next().await.is_some() {}
 }
 
 async fn one(
