@@ -26,6 +26,9 @@ const LARGEST_BODY: usize = 256 << 20;
 /// As many hits as an engine gives by itself at once.
 const HITS: u32 = 10_000;
 
+/// An index that is not there is an empty one.
+const LENIENT: &str = "ignore_unavailable=true&allow_no_indices=true";
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where an engine is and who asks it.
@@ -142,14 +145,19 @@ impl Client {
     /// # Errors
     /// As [`request`](Self::request), and when the engine refuses the query.
     pub async fn search(&self, index: &str, query: &Value) -> Result<Vec<Value>, EngineError> {
-        let lenient = "ignore_unavailable=true&allow_no_indices=true";
-        self.post(&format!("/{index}/_refresh?{lenient}"), &json!({})).await?.success()?;
+        self.refresh(index).await?;
         let body = json!({"query": query, "size": HITS, "track_total_hits": true});
-        let mut found = self.post(&format!("/{index}/_search?{lenient}"), &body).await?.success()?;
+        let mut found = self.post(&format!("/{index}/_search?{LENIENT}"), &body).await?.success()?;
         match found["hits"]["hits"].take() {
             Value::Array(hits) => Ok(hits),
             other => Err(EngineError::Refused { status: 200, body: other.to_string() }),
         }
+    }
+
+    /// Lets searches see what was acknowledged.
+    async fn refresh(&self, index: &str) -> Result<(), EngineError> {
+        let path = format!("/{index}/_refresh?{LENIENT}");
+        self.request(Method::POST, &path, None).await?.success().map(drop)
     }
 
     /// How many documents a query finds, without a limit; otherwise as [`search`](Self::search).
@@ -157,10 +165,9 @@ impl Client {
     /// # Errors
     /// As [`search`](Self::search).
     pub async fn count(&self, index: &str, query: &Value) -> Result<u64, EngineError> {
-        let lenient = "ignore_unavailable=true&allow_no_indices=true";
-        self.post(&format!("/{index}/_refresh?{lenient}"), &json!({})).await?.success()?;
+        self.refresh(index).await?;
         let found =
-            self.post(&format!("/{index}/_count?{lenient}"), &json!({"query": query})).await?.success()?;
+            self.post(&format!("/{index}/_count?{LENIENT}"), &json!({"query": query})).await?.success()?;
         found["count"].as_u64().ok_or(EngineError::Refused { status: 200, body: found.to_string() })
     }
 
