@@ -124,6 +124,7 @@ impl Part<'_> {
             host_name: &common.host_name,
             machine: &common.machine,
             hub: &common.hub,
+            notifier: &common.notifier,
             chain: Some(chain),
             counters: common.counters.clone(),
             stream: None,

@@ -78,6 +78,7 @@ struct Common {
     counters: Counters,
     machine: Arc<input::Machine>,
     hub: Arc<input::Hub>,
+    notifier: Arc<input::Notifier>,
 }
 
 impl Common {
@@ -127,6 +128,7 @@ impl Collector {
             counters: Counters::default(),
             machine: Arc::default(),
             hub: Arc::default(),
+            notifier: Arc::default(),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let board = common.board.clone();

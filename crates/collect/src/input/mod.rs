@@ -12,6 +12,7 @@ mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use file::Notifier;
 pub(crate) use otlp::Hub;
 pub(crate) use system::Machine;
 
@@ -87,6 +88,7 @@ pub struct Builder<'a> {
     pub(crate) host_name: &'a str,
     pub(crate) machine: &'a Arc<Machine>,
     pub(crate) hub: &'a Arc<Hub>,
+    pub(crate) notifier: &'a Arc<Notifier>,
     pub(crate) chain: Option<Chain>,
     pub(crate) counters: crate::metrics::Counters,
     pub(crate) stream: Option<Arc<Stream>>,

@@ -28,6 +28,7 @@ pub(crate) struct Rig {
     link: Arc<Link>,
     pub(crate) board: Board,
     hub: Arc<super::Hub>,
+    pub(crate) notifier: Arc<super::Notifier>,
 }
 
 /// A running input.
@@ -49,7 +50,7 @@ impl Rig {
         let counters = Counters::default();
         let parts = link::Parts { registry: Arc::clone(&registry), board: board.clone(), counters };
         let link = Arc::new(Link::small(directory.path(), &output, &parts, memory));
-        Rig { directory, registry, link, board, hub: Arc::default() }
+        Rig { directory, registry, link, board, hub: Arc::default(), notifier: Arc::default() }
     }
 
     /// Builds an input and runs it.
@@ -78,6 +79,7 @@ impl Rig {
             host_name: "here",
             machine: &Arc::default(),
             hub: &self.hub,
+            notifier: &self.notifier,
             chain: None,
             counters: counters.clone(),
             stream: None,

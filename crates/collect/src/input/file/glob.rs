@@ -49,50 +49,120 @@ impl Glob {
     }
 
     /// All paths that fit, each once. What cannot be read is left out: a directory without permission must not hide
-    /// the others.
-    pub(super) fn paths(&self, system: &dyn FileSystem, found: &mut BTreeSet<PathBuf>) {
-        walk(system, &self.parts, Path::new("/"), found);
+    /// the others. `watch` is called with each directory whose changes may change the answer, before it is read.
+    pub(super) fn paths(
+        &self,
+        system: &dyn FileSystem,
+        watch: &mut dyn FnMut(&Path),
+        found: &mut BTreeSet<PathBuf>,
+    ) {
+        Walk { system, watch, found }.walk(&self.parts, Path::new("/"));
+    }
+
+    /// Whether a file of this path would be found.
+    pub(super) fn fits(&self, path: &Path) -> bool {
+        names(path).is_some_and(|names| fits(&self.parts, &names))
+    }
+
+    /// Whether files in or below a directory of this path could be found.
+    pub(super) fn leads_through(&self, directory: &Path) -> bool {
+        names(directory).is_some_and(|names| leads_through(&self.parts, &names))
     }
 }
 
-fn walk(system: &dyn FileSystem, parts: &[Part], base: &Path, found: &mut BTreeSet<PathBuf>) {
-    let Some((first, rest)) = parts.split_first() else {
-        found.insert(base.to_owned());
-        return;
-    };
+/// The names of a path; `None` if one is no text, which no pattern fits.
+fn names(path: &Path) -> Option<Vec<&str>> {
+    path.iter().skip(1).map(|name| name.to_str()).collect()
+}
+
+fn fits(parts: &[Part], names: &[&str]) -> bool {
+    let Some((first, rest)) = parts.split_first() else { return names.is_empty() };
     match first {
-        Part::Name(name) => {
-            let path = base.join(name);
-            if rest.is_empty() && system.look(&path, false).is_err() {
-                return;
-            }
-            walk(system, rest, &path, found);
+        Part::Deep if rest.is_empty() => (1..=DEPTH + 1).contains(&names.len()),
+        Part::Deep => (0..=DEPTH.min(names.len())).any(|skipped| fits(rest, &names[skipped..])),
+        _ => names.split_first().is_some_and(|(name, names)| first.is(name) && fits(rest, names)),
+    }
+}
+
+fn leads_through(parts: &[Part], names: &[&str]) -> bool {
+    let Some((first, rest)) = parts.split_first() else { return false };
+    let Some((name, names)) = names.split_first() else { return true };
+    match first {
+        Part::Deep => true,
+        _ => first.is(name) && leads_through(rest, names),
+    }
+}
+
+impl Part {
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Part::Name(own) => own == name,
+            Part::Pattern(pattern) => matches(pattern, name),
+            Part::Deep => false,
         }
-        Part::Pattern(pattern) => {
-            for (path, kind) in system.list(base).unwrap_or_default() {
-                let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-                if (rest.is_empty() || kind != Kind::File) && matches(pattern, name) {
-                    walk(system, rest, &path, found);
+    }
+}
+
+/// A walk through the directories that a pattern leads to.
+struct Walk<'a> {
+    system: &'a dyn FileSystem,
+    watch: &'a mut dyn FnMut(&Path),
+    found: &'a mut BTreeSet<PathBuf>,
+}
+
+impl Walk<'_> {
+    fn walk(&mut self, parts: &[Part], base: &Path) {
+        let Some((first, rest)) = parts.split_first() else {
+            self.found.insert(base.to_owned());
+            return;
+        };
+        match first {
+            Part::Name(name) => {
+                let path = base.join(name);
+                if self.is_there(&path, base, rest.is_empty()) {
+                    self.walk(rest, &path);
                 }
             }
-        }
-        Part::Deep => deep(system, rest, base, DEPTH, found),
-    }
-}
-
-fn deep(system: &dyn FileSystem, rest: &[Part], base: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) {
-    if !rest.is_empty() {
-        walk(system, rest, base, found);
-    }
-    let entries = system.list(base).unwrap_or_default();
-    for (path, kind) in entries {
-        match kind {
-            // Links are not followed: they may lead in circles.
-            Kind::Directory if depth > 0 => deep(system, rest, &path, depth - 1, found),
-            Kind::File if rest.is_empty() => {
-                found.insert(path);
+            Part::Pattern(pattern) => {
+                for (path, kind) in self.list(base) {
+                    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+                    if (rest.is_empty() || kind != Kind::File) && matches(pattern, name) {
+                        self.walk(rest, &path);
+                    }
+                }
             }
-            _ => {}
+            Part::Deep => self.deep(rest, base, DEPTH),
+        }
+    }
+
+    /// Whether there is something at the path. A directory that is there need not be watched for that: when it goes
+    /// away, its own watch tells.
+    fn is_there(&mut self, path: &Path, base: &Path, is_last: bool) -> bool {
+        if !is_last && self.system.look(path, true).is_ok() {
+            return true;
+        }
+        (self.watch)(base);
+        self.system.look(path, !is_last).is_ok()
+    }
+
+    fn list(&mut self, directory: &Path) -> Vec<(PathBuf, Kind)> {
+        (self.watch)(directory);
+        self.system.list(directory).unwrap_or_default()
+    }
+
+    fn deep(&mut self, rest: &[Part], base: &Path, depth: usize) {
+        if !rest.is_empty() {
+            self.walk(rest, base);
+        }
+        for (path, kind) in self.list(base) {
+            match kind {
+                // Links are not followed: they may lead in circles.
+                Kind::Directory if depth > 0 => self.deep(rest, &path, depth - 1),
+                Kind::File if rest.is_empty() => {
+                    self.found.insert(path);
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -203,6 +273,46 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_judged_as_they_would_be_found() {
+        let glob = |text| Glob::parse(text, true).unwrap();
+        for (pattern, path, found) in [
+            ("/a/*.log", "/a/x.log", true),
+            ("/a/*.log", "/a/b/x.log", false),
+            ("/a/*.log", "/a", false),
+            ("/a/**/*.log", "/a/x.log", true),
+            ("/a/**/*.log", "/a/1/2/3/4/5/6/7/8/x.log", true),
+            ("/a/**/*.log", "/a/1/2/3/4/5/6/7/8/9/x.log", false),
+            ("/a/**", "/a/b/c", true),
+            ("/a/**", "/a", false),
+        ] {
+            assert_eq!(glob(pattern).fits(Path::new(path)), found, "{pattern} {path}");
+        }
+        for (pattern, path, leads) in [
+            ("/a/*/x.log", "/a/b", true),
+            ("/a/*/x.log", "/a/b/c", false),
+            ("/a/b/x.log", "/a/c", false),
+            ("/a/b/x.log", "/a/b/x.log", false),
+            ("/a/**/x.log", "/a/b/c/d", true),
+        ] {
+            assert_eq!(glob(pattern).leads_through(Path::new(path)), leads, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_waited_for_in_what_is() {
+        let root = tempfile::tempdir().unwrap();
+        let glob = Glob::parse(&format!("{}/new/deep/*.log", root.path().display()), true).unwrap();
+        let watched = || {
+            let mut watched = Vec::new();
+            glob.paths(&Local, &mut |path| watched.push(path.to_owned()), &mut BTreeSet::new());
+            watched
+        };
+        assert_eq!(watched(), [root.path()]);
+        std::fs::create_dir_all(root.path().join("new/deep")).unwrap();
+        assert_eq!(watched(), [root.path().join("new/deep")]);
+    }
+
+    #[test]
     fn trees_are_searched() {
         let root = tempfile::tempdir().unwrap();
         for path in ["a/x.log", "a/b/y.log", "a/b/c/z.log", "a/b/n.txt"] {
@@ -212,7 +322,19 @@ mod tests {
         let find = |pattern: &str, recursive| {
             let mut found = BTreeSet::new();
             let text = format!("{}/{pattern}", root.path().display());
-            Glob::parse(&text, recursive).unwrap().paths(&Local, &mut found);
+            let glob = Glob::parse(&text, recursive).unwrap();
+            let mut watched = BTreeSet::new();
+            let mut watch = |path: &Path| {
+                watched.insert(path.to_owned());
+            };
+            glob.paths(&Local, &mut watch, &mut found);
+            for path in &found {
+                assert!(glob.fits(path), "{}", path.display());
+                assert!(watched.contains(path.parent().unwrap()), "{}", path.display());
+            }
+            for path in &watched {
+                assert!(glob.leads_through(path), "{}", path.display());
+            }
             let short = |path: &PathBuf| path.strip_prefix(root.path()).unwrap().display().to_string();
             found.iter().map(short).collect::<Vec<_>>()
         };

@@ -1,5 +1,6 @@
 //! What the inputs `filestream`, `log` and `logfile` can be told, by the names that each of them has for it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use encoding_rs::Encoding;
@@ -82,6 +83,25 @@ impl Options {
     /// The first that cannot be used.
     pub(super) fn read(config: &Config, kind: &str) -> Result<Options, Mistake> {
         if kind == "filestream" { filestream(config) } else { log(config) }
+    }
+
+    /// Whether a file of this name is read.
+    pub(super) fn wants(&self, path: &Path) -> bool {
+        self.globs.iter().any(|glob| glob.fits(path)) && self.passes(path)
+    }
+
+    /// Whether files in or below a directory of this name may be read.
+    pub(super) fn leads_through(&self, directory: &Path) -> bool {
+        self.globs.iter().any(|glob| glob.leads_through(directory))
+    }
+
+    /// Whether a file that a pattern finds is read.
+    pub(super) fn passes(&self, path: &Path) -> bool {
+        let text = path.to_string_lossy();
+        let excluded = self.exclude_files.iter().any(|pattern| pattern.is_match(&text));
+        let included =
+            self.include_files.is_empty() || self.include_files.iter().any(|pattern| pattern.is_match(&text));
+        included && !excluded
     }
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 
 use super::emit::Emitter;
+use super::options::Identity;
 use super::parser::Record;
-use super::scan::read_head;
+use super::scan::{TELLING, read_head};
 use super::system::OpenFile;
 use super::tail::{Reached, Tail};
 use super::tracked::{Head, Tracked};
@@ -27,6 +28,8 @@ pub(super) struct Turn {
     pub(super) scan: bool,
     /// When a parser will give out what it holds.
     pub(super) due: Option<u64>,
+    /// The growth of all files that are open will be told.
+    pub(super) told: bool,
 }
 
 /// How much a batch may hold.
@@ -61,6 +64,11 @@ impl Tail {
             if self.files[index].handle.is_none() {
                 continue;
             }
+            if self.is_copy(index) {
+                self.detach(index, now);
+                turn.scan = true;
+                continue;
+            }
             let full = |batch: &Batch| batch.len() >= room.events || batch.size() >= room.bytes;
             if full(batch) {
                 turn.more = true;
@@ -89,6 +97,20 @@ impl Tail {
         }
         self.count_open(open);
         turn
+    }
+
+    /// Whether a file that was empty when it was found now begins as another one does: it was met while somebody
+    /// copied into it, and the next scan decides what it is.
+    fn is_copy(&mut self, index: usize) -> bool {
+        let fresh = |file: &Tracked| file.about.head.length == 0 && file.offset == 0 && !file.compressed;
+        if !fresh(&self.files[index]) || self.options.identity == Identity::Path {
+            return false;
+        }
+        let (start, length) = (self.options.fingerprint_offset, self.options.fingerprint_length);
+        let Some(handle) = &mut self.files[index].handle else { return false };
+        let Ok(bytes) = read_head(&mut **handle, start, length) else { return false };
+        let mut others = self.files.iter().enumerate().filter(|(other, _)| *other != index);
+        others.any(|(_, file)| file.about.head.length >= TELLING && file.about.head.begins(&bytes))
     }
 
     fn settle_file(&mut self, index: usize, now: u64, end: io::Result<End>, turn: &mut Turn) {

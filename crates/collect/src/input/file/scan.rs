@@ -11,9 +11,9 @@ use super::tail::Tail;
 use super::tracked::{About, Head, Tracked};
 
 /// A head that is shorter than this proves little.
-const TELLING: usize = 64;
+pub(super) const TELLING: usize = 64;
 
-/// Scans for which a file that looks like a copy of another is left alone: who copies and truncates is done by then.
+/// Scans, each a `check_interval` after the one before, for which a file that looks like a copy of another is left alone: who copies and truncates is done by then.
 const PATIENCE: u8 = 2;
 
 /// For this long a file that is gone may come back and go on: a file system that was unmounted, a slow rotation.
@@ -25,10 +25,15 @@ const DETACHED_MS: u64 = 120_000;
 /// Entries of a directory that are looked at for a file that was renamed out of the patterns.
 const SIBLINGS: usize = 4096;
 
+/// How often a scan looks at files that are renamed while it does; what goes on after that is for the next scan.
+const STRAY_LOOKS: usize = 4;
+
 /// A file that a pattern found.
 struct Candidate {
     path: PathBuf,
     look: Look,
+    /// It was renamed to here from a name that fits; this one does not.
+    stray: bool,
 }
 
 /// What a candidate begins with.
@@ -41,14 +46,15 @@ impl Tail {
     /// Looks for files, and opens those that have something new.
     pub(super) fn scan(&mut self, now: u64) {
         let open = self.open_files();
+        let regular = self.next_regular <= now;
         self.complaint = None;
         let candidates = self.candidates();
         for file in &mut self.files {
             file.seen = false;
         }
         let unresolved = self.match_known(candidates, now);
-        self.match_heads(&unresolved, now);
-        self.after_missing(now);
+        self.match_heads(&unresolved, now, regular);
+        self.after_missing(now, regular);
         self.open_unread(now);
         if std::mem::take(&mut self.added) {
             // On the disk before the first line is sent: after a crash its documents have the same ids. If that
@@ -57,12 +63,26 @@ impl Tail {
         }
         self.scanned = true;
         self.next_scan = now + u64::try_from(self.options.check_interval.as_millis()).unwrap_or(u64::MAX);
+        if regular {
+            self.next_regular = self.next_scan;
+        }
         self.count_open(open);
     }
 
-    /// Looks for files when that is due, or when another file has come to the path of an open one: busy programs
-    /// rotate faster than their directories are searched.
+    /// Looks for files when that is due, when something is told, or when another file has come to the path of an open
+    /// one: busy programs rotate faster than directories are searched that do not tell.
     pub(super) fn look(&mut self, now: u64) {
+        let news = self.notices.news();
+        if news.lost {
+            tracing::warn!(
+                stream = self.stream.id(),
+                "more has changed than the system tells: files are looked for"
+            );
+            self.lost = Some(now);
+        }
+        if news.changed {
+            self.next_scan = self.next_scan.min(self.rest.max(now));
+        }
         if self.next_scan <= now || (self.next_look <= now && self.is_rotated()) {
             self.scan(now);
         }
@@ -88,29 +108,48 @@ impl Tail {
         counters.files_open.sub(before as u64);
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
-        let options = &self.options;
+    fn candidates(&mut self) -> Vec<Candidate> {
         let mut paths = BTreeSet::new();
-        for glob in &options.globs {
-            glob.paths(&*self.system, &mut paths);
+        self.notices.begin();
+        for glob in &self.options.globs {
+            let notices = &mut self.notices;
+            glob.paths(&*self.system, &mut |directory| notices.watch(directory), &mut paths);
         }
+        self.notices.end();
         let mut nodes = BTreeSet::new();
         let mut candidates = Vec::with_capacity(paths.len());
-        for path in paths {
-            let text = path.to_string_lossy();
-            let excluded = options.exclude_files.iter().any(|pattern| pattern.is_match(&text));
-            let included = options.include_files.is_empty()
-                || options.include_files.iter().any(|pattern| pattern.is_match(&text));
-            if excluded || !included {
-                continue;
-            }
-            let Ok(look) = self.system.look(&path, options.symlinks) else { continue };
+        for path in paths.into_iter().filter(|path| self.options.passes(path)) {
+            let Ok(look) = self.system.look(&path, self.options.symlinks) else { continue };
             // A file under two names is read once.
             if look.kind == Kind::File && nodes.insert(look.node) {
-                candidates.push(Candidate { path, look });
+                candidates.push(Candidate { path, look, stray: false });
             }
         }
+        // By path, a renamed file is another one, which no pattern finds.
+        if self.options.identity != Identity::Path {
+            let strays = self.strays();
+            candidates.extend(strays.into_iter().filter(|stray| nodes.insert(stray.look.node)));
+        }
         candidates
+    }
+
+    /// Files that were renamed out of the patterns, where they are now: one that is renamed again while it is looked
+    /// at is looked at once more.
+    fn strays(&mut self) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        for _ in 0..STRAY_LOOKS {
+            let paths = self.notices.strays();
+            if paths.is_empty() {
+                break;
+            }
+            for path in paths {
+                let Ok(look) = self.system.look(&path, false) else { continue };
+                if look.kind == Kind::File && self.notices.is_settled(&path) {
+                    found.push(Candidate { path, look, stray: true });
+                }
+            }
+        }
+        found
     }
 
     /// Finds candidates whose node (or path, if that is what identifies a file) is known and still holds the same
@@ -125,7 +164,12 @@ impl Tail {
         for candidate in candidates {
             let key = (candidate.look.node, by_path.then(|| candidate.path.clone()));
             match nodes.get(&key) {
-                Some(index) if self.is_same(*index, &candidate) => self.attach(*index, &candidate),
+                Some(index) if self.is_same(*index, &candidate) => {
+                    // An open file is read on wherever it is.
+                    if !candidate.stray || self.files[*index].handle.is_none() {
+                        self.attach(*index, &candidate);
+                    }
+                }
                 Some(index) => {
                     self.detach(*index, now);
                     unresolved.push(candidate);
@@ -187,14 +231,14 @@ impl Tail {
     }
 
     /// Finds candidates by what they begin with; what is left is new.
-    fn match_heads(&mut self, candidates: &[Candidate], now: u64) {
+    fn match_heads(&mut self, candidates: &[Candidate], now: u64, regular: bool) {
         let mut unclear = HashMap::new();
         for candidate in candidates {
             let length = self.options.fingerprint_length;
             let found = self.beginning(&candidate.path, length);
             let beginning = match found {
                 // Too short to have what it is known by, or compressed and not written out yet.
-                Ok(beginning) if beginning.bytes.is_empty() && candidate.look.size > 0 => continue,
+                Ok(beginning) if beginning.bytes.is_empty() && self.is_unfinished(candidate) => continue,
                 Ok(beginning) => beginning,
                 Err(error) => {
                     self.complaint = Some(format!("cannot read {}: {error}", candidate.path.display()));
@@ -210,12 +254,20 @@ impl Tail {
                 }
                 Resolved::Duplicate => {}
                 Resolved::Unclear if waited < PATIENCE => {
-                    unclear.insert(candidate.look.node, waited + 1);
+                    unclear.insert(candidate.look.node, waited + u8::from(regular));
+                    if candidate.stray {
+                        self.notices.keep_stray(&candidate.path);
+                    }
                 }
                 Resolved::Unclear | Resolved::New => self.add(candidate, &beginning, now),
             }
         }
         self.unclear = unclear;
+    }
+
+    /// Of a file that has nothing to be known by: whether that is still to come.
+    fn is_unfinished(&self, candidate: &Candidate) -> bool {
+        candidate.look.size > 0 || (self.options.gzip && is_gz(&candidate.path))
     }
 
     fn resolve(&self, candidate: &Candidate, beginning: &Beginning) -> Resolved {
@@ -283,7 +335,7 @@ impl Tail {
     }
 
     /// Files that no pattern finds any more.
-    fn after_missing(&mut self, now: u64) {
+    fn after_missing(&mut self, now: u64, regular: bool) {
         let mut index = 0;
         while index < self.files.len() {
             let file = &mut self.files[index];
@@ -291,16 +343,21 @@ impl Tail {
                 index += 1;
                 continue;
             }
-            if file.missed == 0 && !file.detached {
+            let first = file.missed == 0;
+            if first && !file.detached {
                 file.missing_since = now;
             }
-            file.missed += 1;
+            file.missed += u32::from(first || regular);
             let limit = if file.detached { DETACHED_MS } else { GONE_MS };
             if now.saturating_sub(file.missing_since) > limit {
                 self.forget(index);
                 continue;
             }
-            if !file.detached && file.missed <= 3 && self.options.identity != Identity::Path {
+            if !file.detached
+                && (first || regular)
+                && file.missed <= 3
+                && self.options.identity != Identity::Path
+            {
                 self.find_sibling(index, now);
             }
             index += 1;
@@ -332,7 +389,7 @@ impl Tail {
         }
         let head = self.beginning(&path, file.about.head.length);
         if head.is_ok_and(|head| file.about.head.begins(&head.bytes)) {
-            let candidate = Candidate { path, look };
+            let candidate = Candidate { path, look, stray: true };
             self.attach(index, &candidate);
             self.files[index].wanted = wanted;
         }

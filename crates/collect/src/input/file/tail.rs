@@ -21,7 +21,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::notify::Notices;
 use super::options::Options;
+use super::read::Turn;
 use super::system::{FileSystem, Node};
 use super::tracked::{Shared, Tracked};
 use crate::batch::Tracker;
@@ -37,12 +39,19 @@ pub(super) struct Tail {
     pub(super) system: Arc<dyn FileSystem>,
     pub(super) stream: Arc<Stream>,
     pub(super) positions: Positions,
+    pub(super) notices: Box<dyn Notices>,
     pub(super) tracker: Tracker<Reached>,
     pub(super) files: Vec<Tracked>,
     /// Files that look like a copy of another one: for how many scans they have been left to become clear.
     pub(super) unclear: HashMap<Node, u8>,
-    /// When the next scan is due.
+    /// When the next scan is due, whatever is told.
     pub(super) next_scan: u64,
+    /// When the next scan is due that counts for those that wait for some scans: what is told makes others between.
+    pub(super) next_regular: u64,
+    /// Until then nothing that is told makes a scan: so large trees in which much happens do not take all time.
+    pub(super) rest: u64,
+    /// More happened than was told: when that was last.
+    pub(super) lost: Option<u64>,
     /// When the paths of open files are looked at next.
     pub(super) next_look: u64,
     /// When the reader was started, and when it was for the first time.
@@ -68,6 +77,7 @@ impl Tail {
         system: Arc<dyn FileSystem>,
         stream: Arc<Stream>,
         positions: Positions,
+        notices: Box<dyn Notices>,
         now: u64,
     ) -> Tail {
         let mut files = Vec::new();
@@ -96,10 +106,14 @@ impl Tail {
             system,
             stream,
             positions,
+            notices,
             tracker: Tracker::new(apply),
             files,
             unclear: HashMap::new(),
             next_scan: 0,
+            next_regular: 0,
+            rest: 0,
+            lost: None,
             next_look: 0,
             started: now,
             first_started,
@@ -114,6 +128,23 @@ impl Tail {
     /// How many files are open.
     pub(super) fn open_files(&self) -> usize {
         self.files.iter().filter(|file| file.handle.is_some()).count()
+    }
+
+    /// Asks to be told when a file grows that is open; says whether that will be told of all of them. A file that has
+    /// grown since it was read makes `turn` go on.
+    pub(super) fn arm(&mut self, turn: &mut Turn) {
+        let open = self.files.iter().filter_map(|file| Some((file, file.handle.as_ref()?)));
+        let mut watched = Vec::new();
+        turn.told = true;
+        for (file, handle) in open.clone() {
+            match handle.descriptor() {
+                Some(descriptor) => watched.push((file.about.node.device, descriptor)),
+                None => turn.told = false,
+            }
+        }
+        turn.told &= self.notices.arm(&watched);
+        let mut grown = open.filter(|(file, handle)| handle.look().is_ok_and(|look| look.size != file.size));
+        turn.more = turn.told && grown.next().is_some();
     }
 
     /// Forgets the file, and that it was ever read.

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::super::notify::{Change, Changes, News, Notices};
+use super::super::options::Options;
 use super::super::system::{FileSystem, Kind, Look, Node, OpenFile};
+
+/// The one directory that there is.
+const DIRECTORY: &str = "/logs";
 
 #[derive(Clone, Default)]
 pub(super) struct Disk(Arc<Mutex<Inner>>);
@@ -15,6 +21,9 @@ struct Inner {
     names: BTreeMap<PathBuf, u64>,
     nodes: BTreeMap<u64, Content>,
     now: u64,
+    /// Whoever is told of what happens; the numbers tie the halves of renames.
+    changes: Option<Changes>,
+    renames: u32,
 }
 
 #[derive(Default)]
@@ -54,6 +63,7 @@ impl Disk {
             let content = Content { modified: inner.now, links: 1, ..Content::default() };
             inner.nodes.insert(inode, content);
             inner.names.insert(path.to_owned(), inode);
+            inner.tell(Change::File(path.to_owned()));
             inode
         })
     }
@@ -89,6 +99,10 @@ impl Disk {
         self.with(|inner| {
             let inode = inner.names.remove(from).unwrap();
             inner.names.insert(to.to_owned(), inode);
+            inner.renames += 1;
+            let cookie = inner.renames;
+            inner.tell(Change::From(from.to_owned(), cookie));
+            inner.tell(Change::To(to.to_owned(), cookie));
         });
     }
 
@@ -98,15 +112,31 @@ impl Disk {
                 let node = inner.nodes.get_mut(&inode).unwrap();
                 node.links -= 1;
                 inner.free(inode);
+                inner.tell(Change::File(path.to_owned()));
             }
         });
     }
 
-    pub(super) fn copy(&self, from: &Path, to: &Path) {
-        let bytes = self.read(from);
+    /// Begins to copy: the copy is there, and empty.
+    pub(super) fn begin_copy(&self, to: &Path) -> u64 {
         self.remove(to);
-        let inode = self.create(to);
-        self.append(inode, &bytes);
+        self.create(to)
+    }
+
+    /// From now on a reader is told what happens.
+    pub(super) fn tell(&self, options: &Arc<Options>) -> Bell {
+        self.with(|inner| inner.changes = Some(Changes::new(Arc::clone(options))));
+        Bell(self.clone())
+    }
+
+    /// More happened than is told.
+    pub(super) fn overflow(&self) {
+        self.with(|inner| {
+            if let Some(changes) = &mut inner.changes {
+                // What was kept by the reader stays; what the kernel had is gone.
+                changes.tell(Change::Lost);
+            }
+        });
     }
 
     pub(super) fn compress(&self, from: &Path, to: &Path) {
@@ -132,7 +162,89 @@ impl Disk {
     }
 }
 
+/// Tells a reader what happens on the disk.
+pub(super) struct Bell(Disk);
+
+impl Bell {
+    fn with<T: Default>(&self, work: impl FnOnce(&mut Changes) -> T) -> T {
+        self.0.with(|inner| inner.changes.as_mut().map(work).unwrap_or_default())
+    }
+}
+
+impl Notices for Bell {
+    fn begin(&mut self) {
+        self.with(Changes::begin);
+    }
+
+    fn watch(&mut self, _: &Path) {}
+
+    fn end(&mut self) {}
+
+    fn news(&mut self) -> News {
+        self.with(Changes::news)
+    }
+
+    fn strays(&mut self) -> Vec<PathBuf> {
+        self.with(Changes::strays)
+    }
+
+    fn is_settled(&mut self, stray: &Path) -> bool {
+        self.with(|changes| changes.is_settled(stray))
+    }
+
+    fn keep_stray(&mut self, path: &Path) {
+        self.with(|changes| changes.keep_stray(path));
+    }
+
+    fn arm(&mut self, _: &[(u64, BorrowedFd<'_>)]) -> bool {
+        false
+    }
+
+    fn lacking(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Where nothing is told, as on a file system of the network.
+pub(super) struct Silence;
+
+impl Notices for Silence {
+    fn begin(&mut self) {}
+
+    fn watch(&mut self, _: &Path) {}
+
+    fn end(&mut self) {}
+
+    fn news(&mut self) -> News {
+        News::default()
+    }
+
+    fn strays(&mut self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn is_settled(&mut self, _: &Path) -> bool {
+        false
+    }
+
+    fn keep_stray(&mut self, _: &Path) {}
+
+    fn arm(&mut self, _: &[(u64, BorrowedFd<'_>)]) -> bool {
+        false
+    }
+
+    fn lacking(&self) -> Option<String> {
+        None
+    }
+}
+
 impl Inner {
+    fn tell(&mut self, change: Change) {
+        if let Some(changes) = &mut self.changes {
+            changes.tell(change);
+        }
+    }
+
     fn free(&mut self, inode: u64) {
         if self.nodes.get(&inode).is_some_and(|node| node.links == 0 && node.open == 0) {
             self.nodes.remove(&inode);
@@ -159,7 +271,18 @@ impl FileSystem for Disk {
     }
 
     fn look(&self, path: &Path, _: bool) -> io::Result<Look> {
-        self.with(|inner| inner.look(*inner.names.get(path).ok_or(io::ErrorKind::NotFound)?))
+        let root = Look {
+            kind: Kind::Directory,
+            node: Node { device: 1, inode: 0 },
+            size: 0,
+            modified: 0,
+            links: 1,
+        };
+        self.with(|inner| match inner.names.get(path) {
+            Some(inode) => inner.look(*inode),
+            None if path == Path::new(DIRECTORY) => Ok(root),
+            None => Err(io::ErrorKind::NotFound.into()),
+        })
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {

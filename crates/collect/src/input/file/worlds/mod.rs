@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::notify::Notices;
 use super::options::Options;
 use super::read::Room;
 use super::tail::Tail;
@@ -21,7 +22,7 @@ use crate::plan::AgentFacts;
 use crate::processor::Chain;
 use crate::registry::Registry;
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
-use disk::Disk;
+use disk::{Disk, Silence};
 
 /// What happens in a world.
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ enum Step {
     Begin,
     /// The file is renamed, and the program writes into a new one: at once, or only with its next line but one.
     Rename { late: bool },
-    /// The file is copied and truncated.
-    CopyTruncate,
+    /// The file is copied and truncated; the reader looks while the copy is still empty, or is written.
+    CopyTruncate { watched: bool },
     /// The oldest file but one is compressed.
     Compress,
     /// The oldest file is deleted, if the reader has it open or knows all of it.
@@ -44,13 +45,15 @@ enum Step {
     Acknowledge(u8),
     /// Positions are written to the disk.
     Flush,
+    /// The system has lost count of what happened.
+    Overflow,
     /// The reader is killed; the first so many batches that were on their way arrive all the same.
     Kill(u8),
 }
 
 fn step(copy: bool) -> impl Strategy<Value = Step> {
     let rotate = if copy {
-        Just(Step::CopyTruncate).boxed()
+        any::<bool>().prop_map(|watched| Step::CopyTruncate { watched }).boxed()
     } else {
         any::<bool>().prop_map(|late| Step::Rename { late }).boxed()
     };
@@ -63,6 +66,7 @@ fn step(copy: bool) -> impl Strategy<Value = Step> {
         6 => (1..30u8).prop_map(Step::Read),
         4 => (0..4u8).prop_map(Step::Acknowledge),
         2 => Just(Step::Flush),
+        1 => Just(Step::Overflow),
         1 => (0..3u8).prop_map(Step::Kill),
     ]
 }
@@ -88,6 +92,8 @@ struct World {
     repeats: bool,
     /// The pattern finds a file under its first name alone.
     narrow: bool,
+    /// The reader is told what happens.
+    told: bool,
 }
 
 const LOG: &str = "/logs/app.log";
@@ -102,10 +108,10 @@ fn compressed(number: usize) -> PathBuf {
 
 impl World {
     fn new(identity: &str) -> World {
-        World::over(identity, &format!("{LOG}*"))
+        World::over(identity, &format!("{LOG}*"), true)
     }
 
-    fn over(identity: &str, pattern: &str) -> World {
+    fn over(identity: &str, pattern: &str, told: bool) -> World {
         let config = json!({
             "paths": [pattern],
             "file_identity": {identity: null},
@@ -137,6 +143,7 @@ impl World {
             flying: VecDeque::new(),
             repeats: false,
             narrow: pattern == LOG,
+            told,
         };
         world.revive();
         world
@@ -145,8 +152,10 @@ impl World {
     fn revive(&mut self) {
         let positions = self.registry.positions("stream");
         let system = Arc::new(self.disk.clone());
-        self.tail =
-            Some(Tail::new(Arc::clone(&self.options), system, Arc::clone(&self.stream), positions, self.now));
+        let notices: Box<dyn Notices> =
+            if self.told { Box::new(self.disk.tell(&self.options)) } else { Box::new(Silence) };
+        let (options, stream) = (Arc::clone(&self.options), Arc::clone(&self.stream));
+        self.tail = Some(Tail::new(options, system, stream, positions, notices, self.now));
     }
 
     fn run(&mut self, step: &Step) {
@@ -156,7 +165,7 @@ impl World {
             Step::Write(count) => self.write(*count),
             Step::Begin => self.begin(),
             Step::Rename { late } => self.rename(*late),
-            Step::CopyTruncate => self.copy_truncate(),
+            Step::CopyTruncate { watched } => self.copy_truncate(*watched),
             Step::Compress => {
                 // Who compresses waits until nobody writes into the file any more.
                 if self.disk.exists(&path(2)) && self.disk.inode(&path(2)) != Some(self.writer) {
@@ -168,6 +177,7 @@ impl World {
             Step::Read(events) => self.read(usize::from(*events)),
             Step::Acknowledge(count) => self.acknowledge(*count),
             Step::Flush => self.registry.flush().unwrap(),
+            Step::Overflow => self.overflow(),
             Step::Kill(count) => self.kill(*count),
         }
     }
@@ -222,11 +232,10 @@ impl World {
         if self.late > 0 || self.disk.exists(&path(3)) || self.disk.exists(&compressed(3)) {
             return;
         }
-        if self.narrow {
+        if self.narrow && !self.told {
             // Between two rotations the reader looks once: what it has never seen under that name it cannot know.
             self.now += 600;
-            let now = self.now;
-            self.tail.iter_mut().for_each(|tail| tail.look(now));
+            self.look();
         }
         for number in [2, 1, 0] {
             self.disk.rename(&path(number), &path(number + 1));
@@ -240,7 +249,20 @@ impl World {
         }
     }
 
-    fn copy_truncate(&mut self) {
+    fn overflow(&mut self) {
+        if self.narrow {
+            // What a file was called in between is lost for ever then: the reader must have seen it.
+            self.look();
+        }
+        self.disk.overflow();
+    }
+
+    fn look(&mut self) {
+        let now = self.now;
+        self.tail.iter_mut().for_each(|tail| tail.look(now));
+    }
+
+    fn copy_truncate(&mut self, watched: bool) {
         if self.begun.is_some() {
             self.write(1);
         }
@@ -251,7 +273,15 @@ impl World {
             self.disk.rename(&path(number), &path(number + 1));
             self.disk.rename(&compressed(number), &compressed(number + 1));
         }
-        self.disk.copy(Path::new(LOG), &path(1));
+        let content = self.disk.read(Path::new(LOG));
+        let copy = self.disk.begin_copy(&path(1));
+        if watched {
+            self.look();
+        }
+        self.disk.append(copy, &content);
+        if watched {
+            self.read(10);
+        }
         self.disk.truncate(self.writer);
     }
 
@@ -297,6 +327,10 @@ impl World {
 
     fn kill(&mut self, count: u8) {
         self.repeats = true;
+        if self.narrow {
+            // What it is told, it forgets.
+            self.look();
+        }
         for batch in std::mem::take(&mut self.flying).into_iter().take(usize::from(count)) {
             self.arrive(&batch);
         }
@@ -368,8 +402,24 @@ proptest! {
     }
 
     #[test]
+    fn lines_survive_rotation_that_nothing_tells(steps in proptest::collection::vec(step(false), 1..80)) {
+        let mut world = World::over("fingerprint", &format!("{LOG}*"), false);
+        steps.iter().for_each(|step| world.run(step));
+        world.judge(true)?;
+    }
+
+    /// However often the file is renamed before the reader comes to look.
+    #[test]
+    fn lines_survive_quick_rotation_out_of_sight(steps in proptest::collection::vec(step(false), 1..80)) {
+        let mut world = World::over("fingerprint", LOG, true);
+        let visible = steps.iter().filter(|step| !matches!(step, Step::Compress));
+        visible.for_each(|step| world.run(step));
+        world.judge(true)?;
+    }
+
+    #[test]
     fn lines_survive_rotation_out_of_sight(steps in proptest::collection::vec(step(false), 1..80)) {
-        let mut world = World::over("fingerprint", LOG);
+        let mut world = World::over("fingerprint", LOG, false);
         let visible = steps.iter().filter(|step| !matches!(step, Step::Compress));
         visible.for_each(|step| world.run(step));
         world.judge(true)?;
