@@ -45,6 +45,7 @@ pub mod batch;
 pub mod clock;
 pub mod collector;
 pub mod config;
+mod disk;
 pub mod event;
 pub mod host;
 pub mod input;

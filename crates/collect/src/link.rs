@@ -117,15 +117,20 @@ impl Link {
     }
 }
 
-/// A directory of its own for each output: names may have any character.
+/// A directory of its own for each output.
 fn directory(data: &Path, name: &str) -> PathBuf {
-    let mut text = String::from("queue-");
-    for byte in name.bytes() {
+    data.join(format!("queue-{}", file_name(name)))
+}
+
+/// The name of an output, which may have any character, as part of a file's name.
+pub(crate) fn file_name(output: &str) -> String {
+    let mut text = String::new();
+    for byte in output.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
             text.push(char::from(byte));
         } else {
             text.push_str(&format!("%{byte:02x}"));
         }
     }
-    data.join(text)
+    text
 }

@@ -43,19 +43,31 @@ pub struct Outlet {
 pub(crate) struct Losses {
     /// Those that were kept as dead letters.
     pub(crate) dead_lettered: Count,
-    /// Those that could not be kept.
+    /// Those that are in a file, since the engine refused their dead letters too.
+    pub(crate) kept: Count,
+    /// Those that are nowhere.
     pub(crate) lost: Count,
     last: Mutex<Option<Instant>>,
 }
 
 impl Losses {
+    /// Events are in the file, from now on.
+    pub(crate) fn keep(&self, count: u64) {
+        self.kept.add(count);
+        self.missed();
+    }
+
     /// Events are gone, now.
     pub(crate) fn lose(&self, count: u64) {
         self.lost.add(count);
+        self.missed();
+    }
+
+    fn missed(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// When an event was lost last.
+    /// When the engine missed an event last, as itself and as a dead letter.
     pub(crate) fn last(&self) -> Option<Instant> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }

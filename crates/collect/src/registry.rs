@@ -86,7 +86,7 @@ impl Registry {
     pub fn open(directory: &Path) -> Result<(Registry, Option<String>), RegistryError> {
         let path = directory.join("positions.log");
         let failed = |source| RegistryError::Open { path: path.clone(), source };
-        fs::create_dir_all(directory).map_err(failed)?;
+        crate::disk::make_private_directory(directory).map_err(failed)?;
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

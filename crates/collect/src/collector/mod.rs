@@ -202,7 +202,8 @@ impl Collector {
     async fn all_sent(&self, running: &Running) -> bool {
         let settled = || {
             let counts = self.common.counters.snapshot();
-            counts.events_acknowledged + counts.events_dead_lettered + counts.events_lost
+            let dead = counts.events_dead_lettered + counts.events_kept + counts.events_lost;
+            counts.events_acknowledged + dead
         };
         let in_trouble = |name: &String| {
             matches!(self.common.board.output(name), Some(UnitState::Degraded | UnitState::Failed))

@@ -114,6 +114,7 @@ impl Collector {
                     counters: common.counters.clone(),
                     board: common.board.clone(),
                     unit: name,
+                    data: common.settings.data.clone(),
                     note,
                     stop: stop.clone(),
                     tasks: tasks.clone(),

@@ -135,7 +135,7 @@ fn stats(counts: &Metrics) -> Value {
             "events": {
                 "acked": counts.events_acknowledged,
                 "batches": counts.requests,
-                "dead_letter": counts.events_dead_lettered,
+                "dead_letter": counts.events_dead_lettered + counts.events_kept,
                 "dropped": counts.events_lost,
                 "failed": counts.events_retried,
             },

@@ -1,12 +1,10 @@
 //! `file`: events in files, one JSON document per line, rotated by size.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rolling::{Target, Writer};
 use super::{Context, Output};
 use crate::batch::Batch;
 use crate::config::{Config, Mistake};
@@ -16,21 +14,6 @@ const LIMITS: Limits = Limits { events: 4096, bytes: 1 << 20, linger: Duration::
 
 pub(super) struct FileOutput {
     target: Target,
-}
-
-#[derive(Clone)]
-struct Target {
-    directory: PathBuf,
-    name: String,
-    rotate_bytes: u64,
-    files: usize,
-    mode: u32,
-}
-
-/// The file that is being written.
-struct Writer {
-    target: Target,
-    file: Option<(File, u64)>,
 }
 
 impl FileOutput {
@@ -84,7 +67,7 @@ async fn run(target: Target, context: Context) {
             batches = context.outlet.take(&LIMITS) => batches,
         };
         let work = tokio::task::spawn_blocking(move || {
-            let written = writer.write(&batches);
+            let written = writer.write(&lines(&batches));
             (writer, batches, written)
         });
         let Ok((back, batches, written)) = work.await else { return };
@@ -112,10 +95,10 @@ async fn run(target: Target, context: Context) {
 
 /// Opens the file, before there is anything to write: that it cannot be is known at once. None: it is to stop.
 async fn open(target: Target, place: &str, context: &Context) -> Option<Writer> {
-    let mut writer = Writer { target, file: None };
+    let mut writer = Writer::new(target);
     loop {
         let work = tokio::task::spawn_blocking(move || {
-            let opened = writer.open().map(|_| ());
+            let opened = writer.open();
             (writer, opened)
         });
         let opened;
@@ -127,102 +110,23 @@ async fn open(target: Target, place: &str, context: &Context) -> Option<Writer> 
     }
 }
 
-impl Writer {
-    fn open(&mut self) -> io::Result<&mut (File, u64)> {
-        match &mut self.file {
-            Some(open) => Ok(open),
-            none => Ok(none.insert(self.target.open()?)),
+/// The documents, one in each line.
+fn lines(batches: &[Arc<Batch>]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(batches.iter().map(|batch| batch.size() + batch.len()).sum());
+    for batch in batches {
+        for index in 0..batch.len() {
+            text.extend_from_slice(batch.document(index));
+            text.push(b'\n');
         }
     }
-
-    /// Writes the batches and waits for the disk. After an error the file is cut back to what was there before.
-    fn write(&mut self, batches: &[Arc<Batch>]) -> io::Result<()> {
-        let mut text = Vec::with_capacity(batches.iter().map(|batch| batch.size() + batch.len()).sum());
-        for batch in batches {
-            for index in 0..batch.len() {
-                text.extend_from_slice(batch.document(index));
-                text.push(b'\n');
-            }
-        }
-        if self.file.as_ref().is_some_and(|(_, size)| *size >= self.target.rotate_bytes) {
-            self.file = None;
-            self.target.rotate()?;
-        }
-        let (file, size) = self.open()?;
-        if let Err(error) = file.write_all(&text).and_then(|()| file.sync_data()) {
-            let _ = file.set_len(*size);
-            self.file = None;
-            return Err(error);
-        }
-        *size += text.len() as u64;
-        Ok(())
-    }
-}
-
-impl Target {
-    fn path(&self, number: usize) -> PathBuf {
-        match number {
-            0 => self.directory.join(format!("{}.ndjson", self.name)),
-            _ => self.directory.join(format!("{}-{number}.ndjson", self.name)),
-        }
-    }
-
-    fn open(&self) -> io::Result<(File, u64)> {
-        fs::create_dir_all(&self.directory)?;
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).read(true).mode(self.mode).open(self.path(0))?;
-        let mut size = file.metadata()?.len();
-        let mut last = [b'\n'];
-        if size > 0 {
-            file.read_exact_at(&mut last, size - 1)?;
-        }
-        // A crash left half a line: it stays alone on its own, and is written whole again.
-        if last != [b'\n'] {
-            file.write_all(b"\n")?;
-            size += 1;
-        }
-        Ok((file, size))
-    }
-
-    fn rotate(&self) -> io::Result<()> {
-        for number in (0..self.files - 1).rev() {
-            rename_if_there(&self.path(number), &self.path(number + 1))?;
-        }
-        Ok(())
-    }
-}
-
-fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::batch::DocumentId;
-    use crate::stream::{DataStream, Stream};
     use serde_json::json;
 
-    fn batch(text: &str) -> Arc<Batch> {
-        let parts = DataStream { kind: "logs".into(), dataset: "a".into(), namespace: "b".into() };
-        let mut batch = Batch::new(Arc::new(Stream::of_queue("i".into(), "s".into(), parts, None)));
-        batch.push(DocumentId::Any, None, |out| {
-            out.extend_from_slice(text.as_bytes());
-            true
-        });
-        Arc::new(batch)
-    }
-
-    fn writer(directory: &Path) -> Writer {
-        let config = json!({"path": directory, "filename": "out", "rotate_every_kb": 1, "number_of_files": 3, "permissions": "0640"});
-        let output = FileOutput::read(&Config::new(config.as_object().unwrap())).unwrap();
-        Writer { target: output.target, file: None }
-    }
+    use super::*;
 
     #[test]
     fn a_relative_path_is_refused() {
@@ -230,29 +134,5 @@ mod tests {
         let mistake = FileOutput::read(&Config::new(config.as_object().unwrap())).err().unwrap();
         assert_eq!(mistake.field, "path");
         assert!(mistake.problem.contains("\"var/log/events\" is relative"), "{mistake}");
-    }
-
-    #[test]
-    fn files_are_rotated_and_the_oldest_goes() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut writer = writer(directory.path());
-        for number in 0..5 {
-            writer.write(&[batch(&format!("{number}{}", "x".repeat(1100)))]).unwrap();
-        }
-        let first =
-            |name: &str| fs::read_to_string(directory.path().join(name)).unwrap().chars().next().unwrap();
-        let names = ["out.ndjson", "out-1.ndjson", "out-2.ndjson"];
-        assert_eq!(names.map(first), ['4', '3', '2']);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
-        let mode = fs::metadata(directory.path().join("out.ndjson")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777 & !0o022, 0o640 & !0o022);
-    }
-
-    #[test]
-    fn half_a_line_of_an_earlier_run_stays_on_its_own() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("out.ndjson"), "whole\nhal").unwrap();
-        writer(directory.path()).write(&[batch("next")]).unwrap();
-        assert_eq!(fs::read_to_string(directory.path().join("out.ndjson")).unwrap(), "whole\nhal\nnext\n");
     }
 }

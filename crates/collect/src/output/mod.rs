@@ -3,9 +3,11 @@
 mod console;
 mod elasticsearch;
 mod file;
+mod rolling;
 
 pub(crate) use elasticsearch::ClientTls;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     pub(crate) board: Board,
     pub(crate) unit: Unit,
+    /// Where the output may keep files.
+    pub(crate) data: PathBuf,
     /// What to add to the message while all is well.
     pub(crate) note: String,
     pub(crate) stop: CancellationToken,
@@ -65,6 +69,8 @@ pub(crate) fn build(unit: &OutputUnit) -> Result<(Box<dyn Output>, Vec<String>),
         "is_default",
         "is_default_monitoring",
     ]);
+    // The queue is the same for all kinds; it reads its size itself.
+    config.size("queue.disk.max_size", 0)?;
     let output: Box<dyn Output> = match unit.kind.as_str() {
         "elasticsearch" | "remote_elasticsearch" => Box::new(elasticsearch::Elasticsearch::read(&config)?),
         "file" => Box::new(file::FileOutput::read(&config)?),
@@ -98,6 +104,7 @@ mod tests {
             counters: Counters::default(),
             board: Board::new(),
             unit: Unit::Output(unit.name.clone()),
+            data: PathBuf::new(),
             note: String::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -126,6 +133,23 @@ mod tests {
         state("file", &json!({"path": directory.path().join("new")}), UnitState::Healthy).await;
         assert!(directory.path().join("new/fleet-agent.ndjson").exists());
         state("console", &json!({}), UnitState::Healthy).await;
+    }
+
+    #[test]
+    fn the_size_of_the_queue_is_known_to_all_kinds() {
+        for (kind, config) in [
+            ("file", json!({"path": "/x", "queue": {"disk": {"max_size": "10MiB"}}})),
+            ("console", json!({"queue.disk.max_size": "10MiB"})),
+            ("elasticsearch", json!({"hosts": ["x"], "queue.disk.max_size": "10MiB"})),
+        ] {
+            let mut config = config.as_object().unwrap().clone();
+            let unit = |config| OutputUnit { name: "x".to_owned(), kind: kind.to_owned(), config };
+            assert!(build(&unit(config.clone())).unwrap().1.is_empty(), "{kind}");
+            config.insert("queue.disk.max_size".to_owned(), json!("much"));
+            config.remove("queue");
+            let mistake = build(&unit(config)).err().unwrap();
+            assert_eq!(mistake.field, "queue.disk.max_size");
+        }
     }
 
     #[tokio::test]

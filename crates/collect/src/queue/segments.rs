@@ -27,7 +27,7 @@ pub(super) struct Segments {
 impl Segments {
     /// Opens a queue, or makes it. The torn end of the last file is cut off.
     pub(super) fn open(directory: &Path, roll_at: u64) -> io::Result<Segments> {
-        fs::create_dir_all(directory)?;
+        crate::disk::make_private_directory(directory)?;
         let mut sizes = BTreeMap::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;

@@ -25,6 +25,8 @@ pub(crate) enum Mood {
     Status(u16),
     /// Takes each document or not.
     Each(Rule),
+    /// Takes requests, and never answers.
+    Silent,
 }
 
 #[derive(Clone)]
@@ -112,6 +114,9 @@ async fn bulk(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
         text = String::from_utf8(body.to_vec()).unwrap();
     }
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    if matches!(&*shared.mood.lock().unwrap(), Mood::Silent) {
+        return std::future::pending().await;
+    }
     let answer = answer(&shared, &lines);
     shared.requests.send_modify(|requests| requests.push(lines.len() / 2));
     answer

@@ -1,5 +1,7 @@
 //! An engine in trouble: nothing is lost, nothing is sent for ever, and the state says why.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +14,16 @@ use crate::world::{INDEX, World, die, numbered, until};
 
 fn message(document: &Value) -> &str {
     document["document"]["message"].as_str().unwrap()
+}
+
+/// Nobody else may read what is there.
+fn assert_private(path: &Path) {
+    let metadata = std::fs::metadata(path).unwrap();
+    let mode = if metadata.is_dir() { 0o700 } else { 0o600 };
+    assert_eq!(metadata.permissions().mode() & 0o777, mode, "{}", path.display());
+    if metadata.is_dir() {
+        std::fs::read_dir(path).unwrap().for_each(|entry| assert_private(&entry.unwrap().path()));
+    }
 }
 
 #[tokio::test]
@@ -99,7 +111,7 @@ async fn what_is_refused_for_good_is_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_kept_even_as_a_dead_letter_stops_nothing() {
+async fn a_dead_letter_that_is_refused_too_is_kept_in_a_file() {
     let (engine, world) = (Engine::start().await, World::new());
     engine.mood(Mood::Each(Box::new(|document| match document["index"].as_str() {
         Some(INDEX) if message(document) == "line 3" => (400, "mapper_parsing_exception"),
@@ -113,7 +125,7 @@ async fn what_may_not_be_kept_even_as_a_dead_letter_stops_nothing() {
         states
             .outputs
             .get("default")
-            .is_some_and(|output| output.status.message.contains("1 could not be kept"))
+            .is_some_and(|output| output.status.message.contains("1 refused there, too, and kept in "))
     })
     .await;
     assert_eq!(engine.documents(INDEX).len(), 4);
@@ -129,6 +141,65 @@ async fn what_may_not_be_kept_even_as_a_dead_letter_stops_nothing() {
     let output = &collector.states().borrow().outputs["default"].status.clone();
     assert_eq!(output.state, UnitState::Degraded, "{}", output.message);
     collector.stop(Duration::from_secs(5)).await;
+    let path = world.directory.path().join("data/dead-letters/default.ndjson");
+    assert!(output.message.contains(&path.display().to_string()), "{}", output.message);
+    let letter: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert!(letter["message"].as_str().unwrap().contains("line 3"), "{letter}");
+    assert_eq!(letter["error"]["type"], "mapper_parsing_exception");
+    assert_private(&world.directory.path().join("data"));
+    assert_eq!((collector.metrics().events_kept, collector.metrics().events_lost), (1, 0));
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_nothing_takes_is_counted_as_lost() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Each(Box::new(|document| match document["index"].as_str() {
+        Some(INDEX) if message(document) == "line 3" => (400, "mapper_parsing_exception"),
+        Some(INDEX) => (201, ""),
+        _ => (403, "security_exception"),
+    })));
+    world.write("a.log", numbered(0..5));
+    let collector = world.start().await;
+    std::fs::write(world.directory.path().join("data/dead-letters"), "no directory").unwrap();
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    until(&collector, "the state tells it", |states| {
+        states
+            .outputs
+            .get("default")
+            .is_some_and(|output| output.status.message.contains("1 lost, since they could not be kept"))
+    })
+    .await;
+    assert_eq!(engine.documents(INDEX).len(), 4);
+    world.write("a.log", ["line 5".to_owned()]);
+    engine.has(INDEX, 5).await;
+    // Nothing is on its way any more, and that an event is gone is still told.
+    let acknowledged = async {
+        while collector.metrics().events_acknowledged < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
+    let output = &collector.states().borrow().outputs["default"].status.clone();
+    assert_eq!(output.state, UnitState::Degraded, "{}", output.message);
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_never_answers_is_told_long_before_the_request_is_given_up() {
+    let (engine, world) = (Engine::start().await, World::new());
+    engine.mood(Mood::Silent);
+    world.write("a.log", numbered(0..5));
+    let collector = world.start().await;
+    collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
+    let words = format!("http://{} has not answered for 10s; events wait", engine.address);
+    until(&collector, &words, |states| {
+        states.outputs.get("default").is_some_and(|output| {
+            output.status.state == UnitState::Degraded && output.status.message == words
+        })
+    })
+    .await;
+    let end = collector.stop(Duration::from_secs(600));
+    tokio::time::timeout(Duration::from_secs(20), end).await.expect("the end does not wait for an answer");
 }
 
 #[tokio::test]

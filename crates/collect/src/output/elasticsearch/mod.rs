@@ -7,13 +7,15 @@
 //! * Of a request that fails in part, the items refused for now (429, 5xx) are sent again; 401, 403 and 404 too, slowly,
 //!   since an operator can mend them: the output is *Degraded* and says what is missing, and other batches go on. What
 //!   is refused for good
-//!   (a document that does not fit its mapping) goes to the dead-letter data stream, with the reason. While that goes on, and for some time after an event that
-//!   even that stream refused, the output is *Degraded*.
+//!   (a document that does not fit its mapping) goes to the dead-letter data stream, with the reason, and if that is
+//!   refused as well, to a file. While that goes on, and for some time after the last event that is in no data stream,
+//!   the output is *Degraded*.
 //! * The media type is plain `application/json`, the one that all engines take for `_bulk`.
 
 mod bulk;
 mod dead_letter;
 mod hosts;
+mod keep;
 mod report;
 mod request;
 mod settings;

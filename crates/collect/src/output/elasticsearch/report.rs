@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::keep::Keep;
 use crate::output::Context;
+use crate::state::Unit;
 
 /// Events that are gone are told for this long after the last one: an operator who looks once in a while sees it.
 const LOST_FOR: Duration = Duration::from_secs(600);
@@ -11,13 +13,23 @@ const LOST_FOR: Duration = Duration::from_secs(600);
 /// The state of an output, told by its workers.
 pub(super) struct Report {
     context: Context,
+    keep: Keep,
     /// The state tells of refused events: whoever is done with a request looks whether it still has to.
     refusals: AtomicBool,
 }
 
 impl Report {
     pub(super) fn new(context: Context) -> Report {
-        Report { context, refusals: AtomicBool::new(false) }
+        let name = match &context.unit {
+            Unit::Input(name) | Unit::Output(name) => name,
+        };
+        let keep = Keep::new(&context.data, name);
+        Report { context, keep, refusals: AtomicBool::new(false) }
+    }
+
+    /// Where dead letters are kept that the engine refuses.
+    pub(super) fn keep(&self) -> &Keep {
+        &self.keep
     }
 
     /// The output can begin. Events that it lost before its settings were changed are still told.
@@ -43,16 +55,19 @@ impl Report {
         let was_lost = losses.last().is_some_and(|at| at.elapsed() < LOST_FOR);
         let is_degraded = was_lost || dead_letters > 0;
         self.refusals.store(is_degraded, Ordering::Relaxed);
-        let message = match (losses.dead_lettered.get(), losses.lost.get()) {
-            (0, 0) => well.to_owned(),
-            (dead, 0) => {
-                format!("{well}; {dead} events were refused for good: see logs-elastic_agent.dead_letter-*")
-            }
-            (dead, lost) => format!(
-                "{well}; {} events were refused for good: {dead} are in logs-elastic_agent.dead_letter-*, {lost} could not be kept there and are lost: see the agent's log",
-                dead + lost
-            ),
-        };
+        let (dead, kept, lost) = (losses.dead_lettered.get(), losses.kept.get(), losses.lost.get());
+        let mut message = well.to_owned();
+        if dead + kept + lost > 0 {
+            message = format!("{message}; {} events were refused for good:", dead + kept + lost);
+            let places = [
+                (dead, "in logs-elastic_agent.dead_letter-*".to_owned()),
+                (kept, format!("refused there, too, and kept in {}", self.keep.path().display())),
+                (lost, "lost, since they could not be kept: see the agent's log".to_owned()),
+            ];
+            let parts = places.iter().filter(|(count, _)| *count > 0);
+            let parts: Vec<String> = parts.map(|(count, place)| format!("{count} {place}")).collect();
+            message = format!("{message} {}", parts.join(", "));
+        }
         if is_degraded {
             self.context.degraded(message);
         } else {
@@ -68,7 +83,7 @@ mod tests {
     use super::*;
     use crate::metrics::Counters;
     use crate::outlet::Outlet;
-    use crate::state::{Board, Unit, UnitState};
+    use crate::state::{Board, UnitState};
 
     fn report() -> Report {
         Report::new(Context {
@@ -76,6 +91,7 @@ mod tests {
             counters: Counters::default(),
             board: Board::new(),
             unit: Unit::Output("default".to_owned()),
+            data: std::path::PathBuf::new(),
             note: String::new(),
             stop: tokio_util::sync::CancellationToken::new(),
             tasks: tokio_util::task::TaskTracker::new(),

@@ -33,9 +33,10 @@ pub(super) struct Refused {
     pub(super) forbidden: Option<(String, Refusal)>,
     pub(super) dead: Option<(String, Refusal)>,
     pub(super) dead_count: u64,
-    /// Refused as dead letters too.
-    pub(super) lost: Option<(String, Refusal)>,
-    pub(super) lost_count: u64,
+    /// Refused as dead letters too; not settled.
+    pub(super) homeless: Vec<Pending>,
+    /// Why the last of them was.
+    pub(super) unwelcome: Option<(String, Refusal)>,
     /// The batches with events that are forbidden.
     pub(super) owners: BTreeSet<usize>,
 }
@@ -110,18 +111,25 @@ impl Request {
                     dead.push((pending, refusal));
                 }
                 Outcome::Forbidden(refusal) | Outcome::Refused(refusal) => {
-                    refused.lost_count += 1;
-                    refused.lost = Some((index(), refusal));
-                    self.done(pending.owner);
+                    refused.unwelcome = Some((index(), refusal));
+                    refused.homeless.push(pending);
                 }
             }
         }
-        if refused.lost_count > 0 {
-            context.counters.events_lost.add(refused.lost_count);
-            context.outlet.losses.lose(refused.lost_count);
-        }
         self.bury(&dead);
         refused
+    }
+
+    /// The documents of dead letters, each in a line.
+    pub(super) fn lines(&self, letters: &[Pending]) -> Vec<u8> {
+        let documents =
+            letters.iter().map(|letter| self.batches[letter.place.batch].document(letter.place.item));
+        documents.flat_map(|document| [document, b"\n"].concat()).collect()
+    }
+
+    /// Settles dead letters that the engine does not have.
+    pub(super) fn give_up(&mut self, letters: &[Pending]) {
+        letters.iter().for_each(|letter| self.done(letter.owner));
     }
 
     /// Puts dead letters in place of what was refused for good.

@@ -11,8 +11,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::bulk::{self, Outcome, Place, Refusal};
 use super::hosts::{Choice, Hosts, delay};
+use super::keep::Keep;
 use super::report::Report;
-use super::request::{Lacking, Refused, Request};
+use super::request::{Lacking, Pending, Refused, Request};
 use super::settings::Settings;
 use super::streams::Streams;
 use crate::batch::Batch;
@@ -25,6 +26,10 @@ const MOST_ANSWER: usize = 32 << 20;
 /// Refusals that an operator has to mend are tried again with this pause and longer ones.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// A request without an answer for so long is told: engines answer within a second as a rule, and the time after which
+/// a request is given up is much longer, so as not to repeat work that the engine is still doing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The first pause for a data stream that is not there: a server may just be about to install its template.
 const NOT_YET: Duration = Duration::from_millis(300);
 
@@ -34,6 +39,7 @@ pub(super) struct Worker {
     hosts: Arc<Hosts>,
     streams: Arc<Streams>,
     report: Arc<Report>,
+    keep: Keep,
     context: Context,
     /// Something went wrong since the output was reported healthy.
     trouble: bool,
@@ -60,7 +66,8 @@ impl Worker {
         report: Arc<Report>,
         context: Context,
     ) -> Worker {
-        Worker { settings, client, hosts, streams, report, context, trouble: false, is_aside: false }
+        let keep = report.keep().clone();
+        Worker { settings, client, hosts, streams, report, keep, context, trouble: false, is_aside: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -104,6 +111,7 @@ impl Worker {
             hosts: Arc::clone(&self.hosts),
             streams: Arc::clone(&self.streams),
             report: Arc::clone(&self.report),
+            keep: self.keep.clone(),
             context: self.context.clone(),
             trouble: true,
             is_aside: true,
@@ -139,6 +147,17 @@ impl Worker {
         Ok(lacking)
     }
 
+    /// Waits for an answer; one that takes long is told before it comes, or is given up. Says whether it was.
+    async fn patiently<T>(&self, url: &reqwest::Url, answer: impl Future<Output = T>) -> (T, bool) {
+        tokio::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut answer).await {
+            return (answer, false);
+        }
+        let message = format!("{} has not answered for {PATIENCE:?}; events wait", address(url));
+        self.report.trouble(message);
+        (answer.await, true)
+    }
+
     /// Sends until every event is settled.
     async fn deliver(&mut self, request: &mut Request) {
         let mut most = usize::MAX;
@@ -151,7 +170,10 @@ impl Worker {
                     continue;
                 }
             };
-            match self.lacking(&url, request).await {
+            let lacking = self.lacking(&url, request);
+            let (lacking, slow) = self.patiently(&url, lacking).await;
+            self.trouble |= slow;
+            match lacking {
                 Ok(Lacking { owners, .. }) if owners.is_empty() => {}
                 Ok(Lacking { owners, .. }) if !self.is_aside => {
                     self.set_aside(request, &owners);
@@ -175,10 +197,15 @@ impl Worker {
                 self.context.counters.events_retried.add(count as u64);
             }
             attempts += 1;
-            match self.send(url.clone(), &request.batches, places).await {
+            let sending = self.send(url.clone(), &request.batches, places);
+            let (attempt, slow) = self.patiently(&url, sending).await;
+            self.trouble |= slow;
+            match attempt {
                 Attempt::Answered(outcomes) => {
                     self.hosts.succeeded(host);
                     let mut refused = request.apply(count, outcomes, &self.context);
+                    let letters = std::mem::take(&mut refused.homeless);
+                    self.keep(request, &letters, refused.unwelcome.take()).await;
                     let owners = std::mem::take(&mut refused.owners);
                     if !self.is_aside && !owners.is_empty() {
                         refused.forbidden = None;
@@ -202,6 +229,29 @@ impl Worker {
         self.report.settled(std::mem::take(&mut self.trouble), request.dead_lettered);
     }
 
+    /// Puts dead letters that the engine refused, too, where they can be seen.
+    async fn keep(&mut self, request: &mut Request, letters: &[Pending], why: Option<(String, Refusal)>) {
+        let Some((index, refusal)) = why else { return };
+        self.trouble = true;
+        let count = letters.len() as u64;
+        let Refusal { status, kind, reason } = refusal;
+        let path = self.keep.path().display();
+        let losses = &self.context.outlet.losses;
+        match self.keep.write(request.lines(letters)).await {
+            Ok(()) => {
+                self.context.counters.events_kept.add(count);
+                losses.keep(count);
+                tracing::warn!(events = count, index, status, kind, reason, %path, "the engine refused dead letters; they are kept in a file");
+            }
+            Err(error) => {
+                self.context.counters.events_lost.add(count);
+                losses.lose(count);
+                tracing::error!(events = count, index, status, kind, reason, %path, %error, "the engine refused dead letters, which cannot be kept in a file either: they are lost");
+            }
+        }
+        request.give_up(letters);
+    }
+
     /// Tells what was refused, in a line of the log for each request, and pauses for what was refused for now.
     async fn after(&mut self, refused: Refused, attempts: u32) {
         if let Some((index, refusal)) = refused.dead {
@@ -213,17 +263,6 @@ impl Worker {
                 kind = refusal.kind,
                 reason = refusal.reason,
                 "the engine refused events for good; they are sent to the dead-letter stream"
-            );
-        }
-        if let Some((index, refusal)) = refused.lost {
-            self.trouble = true;
-            tracing::error!(
-                events = refused.lost_count,
-                index,
-                status = refusal.status,
-                kind = refusal.kind,
-                reason = refusal.reason,
-                "events that were refused for good cannot be kept in the dead-letter stream either, and are dropped"
             );
         }
         if refused.forbidden.is_some() {
