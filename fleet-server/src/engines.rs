@@ -13,17 +13,23 @@
 //! | `plan` | what is to be done: a function of what is wanted and what is there |
 //! | `install` | does it |
 //! | `reconciler` | when |
+//! | `looks` | looking into several engines for people |
+//! | `streams` | the data streams that there are |
+//! | `arrivals` | whether data of agents has arrived |
 //! | [`keys`] | keys of agents for the engines that they write to |
 //! | [`record`] | what was done, for people and for its removal |
 
+mod arrivals;
 mod connection;
 mod install;
 pub mod keys;
+mod looks;
 mod plan;
 mod probe;
 mod reconciler;
 pub mod record;
 mod settings;
+mod streams;
 mod wanted;
 
 use std::collections::HashMap;
@@ -35,11 +41,14 @@ use fleet_store::Store;
 use tokio::time::Instant;
 
 use crate::fleet::Fleet;
+pub(crate) use arrivals::Looked;
 pub(crate) use connection::Connection;
+pub(crate) use looks::NotSeen;
 pub(crate) use probe::Probe;
 pub use reconciler::Installer;
 pub use record::{EnginePackage, EngineRecord};
 pub use settings::ServerLogin;
+pub(crate) use streams::DataStream;
 
 /// What is known of an engine is looked at again after so long.
 const KNOWN_FOR: Duration = Duration::from_mins(5);
@@ -91,6 +100,14 @@ pub enum EngineProblem {
         status: u16,
         /// In its words.
         reason: String,
+    },
+    /// It takes too long.
+    #[error("the engine of output {output} takes longer than {seconds} s: see whether it is well")]
+    Slow {
+        /// The output's id.
+        output: String,
+        /// How long it was waited for.
+        seconds: u64,
     },
     /// The server's own store does not answer.
     #[error("the store does not answer")]

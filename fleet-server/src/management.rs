@@ -23,6 +23,7 @@ mod artifacts;
 mod auth;
 mod caller;
 mod catalogue;
+mod data_streams;
 mod docs_page;
 mod download_sources;
 pub(crate) mod enrollment_keys;
@@ -134,6 +135,7 @@ impl Management {
             .group(agent_policies::routes)
             .group(package_policies::routes)
             .group(epm::routes)
+            .group(data_streams::routes)
             .group(enrollment_keys::routes)
             .group(service_tokens::routes)
             .group(people::routes)

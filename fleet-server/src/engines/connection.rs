@@ -88,6 +88,16 @@ impl Connection {
         body: Option<&Value>,
     ) -> Result<Answer, EngineProblem> {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        self.send(method, path, body).await
+    }
+
+    /// The same, with a body that need not be one value: `_msearch` takes lines of them.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, EngineProblem> {
         let mut last = None;
         for host in &self.hosts {
             let unreachable = |error: &dyn std::error::Error| {

@@ -15,6 +15,7 @@ use super::record::{
     ENGINE_PACKAGES, ENGINES, EnginePackage, EngineRecord, EngineStatus, InstalledAsset, MOST_NOTES,
     package_id,
 };
+use super::streams::in_one_path;
 use super::wanted::{WantedPackage, WantedPackages, targets};
 use super::{Access, EngineProblem};
 use crate::deployment::Deployer;
@@ -295,7 +296,7 @@ async fn apply(connection: &Connection, plan: &Plan<'_>, all: &[Asset]) -> Resul
 
 /// Data streams that are there begin a new index, so that what comes next is mapped by what was put there now.
 async fn roll_over(connection: &Connection, template: &str, pattern: &str) -> Result<(), EngineProblem> {
-    let found = connection.get(&format!("/_data_stream/{}", pattern_in_path(pattern))).await?;
+    let found = connection.get(&format!("/_data_stream/{}", in_one_path([pattern]))).await?;
     if !found.is_good() {
         return Ok(());
     }
@@ -309,10 +310,6 @@ async fn roll_over(connection: &Connection, template: &str, pattern: &str) -> Re
         }
     }
     Ok(())
-}
-
-fn pattern_in_path(pattern: &str) -> String {
-    pattern.split('*').map(in_path).collect::<Vec<_>>().join("*")
 }
 
 /// Removes what it can. Answers what the engine keeps because something uses it.
@@ -331,14 +328,4 @@ async fn remove(
         }
     }
     Ok(left)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stars_stay_in_patterns() {
-        assert_eq!(pattern_in_path("logs-a/b.*-*"), "logs-a%2Fb.*-*");
-    }
 }

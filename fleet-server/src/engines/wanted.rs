@@ -38,14 +38,10 @@ pub(super) struct Wanted(pub(super) BTreeMap<String, WantedPackages>);
 impl Wanted {
     /// As far as this server knows now.
     pub(super) fn now(fleet: &Fleet) -> Wanted {
+        let installed = fleet.packages.all_installed().into_iter();
         let mut making = Making {
             settings: fleet.settings.snapshot(),
-            installed: fleet
-                .packages
-                .all_installed()
-                .into_iter()
-                .map(|found| (found.name, found.version))
-                .collect(),
+            installed: installed.map(|found| (found.name, found.version)).collect(),
             wanted: Wanted::default(),
         };
         if let Some(default) = making.settings.default_output().map(|output| output.id.clone()) {
@@ -125,6 +121,27 @@ impl Making {
         wanted.version = version;
         Some(wanted)
     }
+}
+
+/// The engines that agents of these policies send data to, by their outputs' ids: of integrations, and of themselves.
+pub(super) fn data_outputs(fleet: &Fleet, policy_ids: &BTreeSet<&str>) -> BTreeSet<String> {
+    let mut making =
+        Making { settings: fleet.settings.snapshot(), installed: BTreeMap::new(), wanted: Wanted::default() };
+    let policies = fleet.agent_policies.all();
+    let policies: Vec<&AgentPolicy> =
+        policy_ids.iter().filter_map(|id| policies.get(*id)).map(|policy| &policy.value).collect();
+    let mut outputs = BTreeSet::new();
+    for policy in &policies {
+        outputs.extend(making.output(policy.data_output_id.as_deref()));
+        outputs.extend(making.monitoring(policy));
+    }
+    for row in fleet.integrations.rows.all().values().map(|row| &row.value) {
+        if row.policy_ids.iter().any(|id| policy_ids.contains(&**id)) {
+            outputs.extend(row.output_id.as_deref().and_then(|id| making.output(Some(id))));
+        }
+    }
+    outputs.retain(|id| making.look_at(id).is_some());
+    outputs
 }
 
 /// Where the data of integrations goes that name datasets of their own. One that cannot be read has none.

@@ -10,7 +10,7 @@ use crate::server::Server;
 use crate::{eventually, server_with};
 
 /// With what the server logs in.
-fn login(elastic: &Elastic) -> String {
+pub(super) fn login(elastic: &Elastic) -> String {
     format!("username: {}\npassword: {}\n", elastic.user(), elastic.password())
 }
 

@@ -11,6 +11,7 @@
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod agent;
 mod assets;
+mod data;
 mod keys;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]

@@ -11,6 +11,10 @@ use crate::timestamp::Timestamp;
 /// An agent that tells nothing new is written this often, so that it is known to be there.
 pub const BEAT: Duration = Duration::from_secs(120);
 
+/// An upgrade in this state has not begun. When nothing more is told of it, it was taken back: one that begins is
+/// told of until it is done.
+const SCHEDULED: &str = "UPG_SCHEDULED";
+
 /// What an agent says of itself.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -54,7 +58,8 @@ pub fn apply(
     }
     // A token of long ago must not bring back what was received since.
     after.action_seq_no = before.action_seq_no.max(report.received.unwrap_or(0));
-    if before.upgrade_details.is_some() && report.upgrade_details.is_none() {
+    let was_upgrading = before.upgrade_details.as_ref().is_some_and(|details| details.state != SCHEDULED);
+    if was_upgrading && report.upgrade_details.is_none() {
         after.upgraded_at = Some(now);
     }
     after.upgrade_details = report.upgrade_details;
@@ -71,4 +76,35 @@ pub fn apply(
     after.acked_actions.retain(|acked| !is_over(acked.seq_no));
     after.last_checkin = Some(now);
     Some(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When an agent was upgraded that told of an upgrade in this state, and tells of none now.
+    fn upgraded_after(state: &str) -> Option<Timestamp> {
+        let details = UpgradeDetails { state: state.to_owned(), ..UpgradeDetails::default() };
+        let before = AgentState { upgrade_details: Some(Box::new(details)), ..AgentState::default() };
+        let report = Report {
+            status: CheckinStatus::Online,
+            message: "".into(),
+            unhealthy_reason: Vec::new(),
+            running: None,
+            received: None,
+            upgrade_details: None,
+            rollbacks: Vec::new(),
+            details_digest: "".into(),
+        };
+        let after = apply(&before, report, |_| false, Timestamp::from_unix(1000)).unwrap();
+        assert_eq!(after.upgrade_details, None);
+        after.upgraded_at
+    }
+
+    #[test]
+    fn an_upgrade_of_which_nothing_more_is_told_is_done_unless_it_had_not_begun() {
+        assert_eq!(upgraded_after("UPG_WATCHING"), Some(Timestamp::from_unix(1000)));
+        assert_eq!(upgraded_after("UPG_DOWNLOADING"), Some(Timestamp::from_unix(1000)));
+        assert_eq!(upgraded_after("UPG_SCHEDULED"), None, "it was cancelled");
+    }
 }

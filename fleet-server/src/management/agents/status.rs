@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
+use fleet_access::rights::Right;
 use fleet_policy::agents::{Counts, Filter};
 use fleet_policy::status::Status;
 use schemars::JsonSchema;
@@ -11,10 +12,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::narrowed;
+use crate::engines::{Looked, NotSeen};
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
 use crate::management::input::Params;
+use crate::packages::summary::DataStreamSummary;
+
+/// The most agents whose data is asked about at a time.
+const MOST_WITH_DATA: usize = 1000;
 
 /// Which agents.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -118,26 +124,70 @@ pub(in crate::management) struct DataQuery {
     preview_data: Option<bool>,
 }
 
-/// The agents whose data was seen.
+/// Whose data is there.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::management) struct DataAnswer {
-    items: Vec<BTreeMap<String, Value>>,
+    /// Of each agent, by its id.
+    items: Vec<BTreeMap<String, HasData>>,
+    /// Some of the newest documents, if that was asked for.
     data_preview: Vec<Value>,
+    /// The outputs whose engines could not be asked, and why.
+    #[serde(rename = "not_seen", skip_serializing_if = "Vec::is_empty")]
+    not_seen: Vec<NotSeen>,
 }
 
-/// `GET /agent_status/data`. Agents' data goes to their outputs, past this server: of none of them has it seen
-/// any.
+#[derive(Debug, Serialize, JsonSchema)]
+struct HasData {
+    data: bool,
+}
+
+/// `GET /agent_status/data`. Agents' data goes to their outputs, past this server: these are asked.
 pub(super) async fn data(
     State(management): State<Management>,
     caller: Caller,
     Params(asked): Params<DataQuery>,
 ) -> Result<Json<DataAnswer>, ApiError> {
+    let wrong = |text: &str| Err(ApiError::BadRequest(format!("[request query.agentsIds]: {text}")));
     if asked.agents_ids.is_empty() {
-        return Err(ApiError::BadRequest("[request query.agentsIds]: ids of agents are needed".to_owned()));
+        return wrong("ids of agents are needed");
     }
+    if asked.agents_ids.len() > MOST_WITH_DATA {
+        return wrong(&format!("at most {MOST_WITH_DATA} ids at a time"));
+    }
+    let mut agents = BTreeMap::new();
     for id in &asked.agents_ids {
-        management.find_agent(id, &caller, fleet_access::rights::Right::ReadAgents).await?;
+        let agent = management.find_agent(id, &caller, Right::ReadAgents).await?;
+        agents.insert(id.clone(), agent.agent.policy_id.to_string());
     }
-    Ok(Json(DataAnswer { items: Vec::new(), data_preview: Vec::new() }))
+    let patterns = patterns(&management, &asked).await?;
+    let looked = Looked { agents, patterns, preview: asked.preview_data == Some(true) };
+    let (fleet, ids) = (&management.fleet, looked.agents.keys().cloned().collect::<Vec<_>>());
+    let seen = fleet.engines.arrived(fleet, looked).await;
+    let has = |id: &str| seen.found.iter().any(|(_, arrived)| arrived.agents.contains(id));
+    let items = ids.into_iter().map(|id| {
+        let data = has(&id);
+        BTreeMap::from([(id, HasData { data })])
+    });
+    let items = items.collect();
+    let data_preview = seen.found.into_iter().flat_map(|(_, arrived)| arrived.preview).collect();
+    Ok(Json(DataAnswer { items, data_preview, not_seen: seen.not_seen }))
+}
+
+/// Where the data of a package lies; nothing: anywhere.
+async fn patterns(management: &Management, asked: &DataQuery) -> Result<Vec<String>, ApiError> {
+    let Some(name) = asked.pkg_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(Vec::new()) };
+    let packages = &management.fleet.packages;
+    let version = match asked.pkg_version.clone().filter(|version| !version.is_empty()) {
+        Some(version) => Some(version),
+        None => packages.installed(name).await?.map(|record| record.version),
+    };
+    let summary = version.and_then(|version| packages.summary(name, &version));
+    let summary = summary.ok_or_else(|| ApiError::not_found("Package", name))?;
+    // The second: where a dataset is the beginning of others.
+    let of = |stream: &DataStreamSummary| {
+        let name = format!("{}-{}", stream.kind, stream.dataset);
+        [format!("{name}-*"), format!("{name}.*-*")]
+    };
+    Ok(summary.data_streams.iter().flat_map(of).collect())
 }

@@ -29,7 +29,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let streams = "/api/fleet/epm/packages/{name}/{version}/datastream_assets";
     let transforms = "/api/fleet/epm/packages/{name}/{version}/transforms/authorize";
     let key = "/api/fleet/epm/verification_key_id";
-    let of_engine = "Lists data streams of the engine";
     let routes = routes
         .add(put(kibana).body::<Spaces>().answers::<Success>(), install)
         .add(drop(kibana).answers::<Success>(), remove)
@@ -54,8 +53,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
             bulk,
         )
         .add(look(key, "The key that packages are checked with").answers::<KeyId>(), key_id)
-        .add(look("/api/fleet/epm/data_streams", of_engine).answers::<Assets>(), data_streams)
-        .add(look("/api/fleet/data_streams", of_engine).answers::<DataStreams>(), all_data_streams)
 }
 
 /// The most spaces that may be named at once.
@@ -194,19 +191,4 @@ pub(in crate::management) struct KeyId {
 /// Packages are not checked against a signature.
 pub(super) async fn key_id() -> Json<KeyId> {
     Json(KeyId { id: None })
-}
-
-/// No engine, no data streams.
-pub(super) async fn data_streams() -> Json<Assets> {
-    Json(Assets::default())
-}
-
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub(in crate::management) struct DataStreams {
-    data_streams: Vec<BTreeMap<String, Value>>,
-}
-
-/// No engine, no data streams.
-pub(super) async fn all_data_streams() -> Json<DataStreams> {
-    Json(DataStreams::default())
 }

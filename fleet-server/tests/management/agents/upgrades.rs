@@ -104,6 +104,32 @@ async fn a_rolling_upgrade_spreads_its_agents_and_tells_who_is_left_out() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_taken_back_in_time_was_none() {
+    let crowd = Crowd::new().await;
+    let mut agent = crowd.enrol_many(1).await.remove(0);
+    let mut body = agent.checkin_body();
+    let answer = crowd.way.send(request("POST", &agent.path("checkin"), &agent.key, &body)).await;
+    agent.apply(&crowd.way, &answer).await;
+    let asked = json!({"agents": [agent.id], "version": "9.6.0", "force": true, "start_time": "2126-01-01T00:00:00Z"});
+    let action = crowd.manager.post(BULK, &asked).await;
+    let id = action["actionId"].as_str().unwrap();
+    crowd.manager.await_agent(&agent.id, "marked", |one| one["upgrade_started_at"].is_string()).await;
+    body["upgrade_details"] = json!({"target_version": "9.6.0", "action_id": id, "state": "UPG_SCHEDULED",
+        "metadata": {"scheduled_at": "2126-01-01T00:00:00Z"}});
+    crowd.way.send(request("POST", &agent.path("checkin"), &agent.key, &body)).await;
+    crowd.manager.await_agent(&agent.id, "scheduled", |one| one["upgrade_details"].is_object()).await;
+
+    crowd.manager.post(&format!("/api/fleet/agents/actions/{id}/cancel"), &json!({})).await;
+    crowd.manager.await_agent(&agent.id, "not marked", |one| !one["upgrade_started_at"].is_string()).await;
+    body.as_object_mut().unwrap().remove("upgrade_details");
+    crowd.way.send(request("POST", &agent.path("checkin"), &agent.key, &body)).await;
+    let told = crowd.manager.await_agent(&agent.id, "over", |one| !one["upgrade_details"].is_object()).await;
+    assert_eq!(told.get("upgraded_at"), None, "{told}");
+    // So that it need not rest.
+    crowd.post(&agent, "upgrade", &json!({"version": "9.6.0", "force": true})).await;
+}
+
+#[tokio::test]
 async fn agents_go_back_to_the_version_that_they_kept() {
     let crowd = Crowd::new().await;
     let mut agents = crowd.enrol_many(2).await;
