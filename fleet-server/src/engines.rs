@@ -16,6 +16,7 @@
 //! | `looks` | looking into several engines for people |
 //! | `streams` | the data streams that there are |
 //! | `arrivals` | whether data of agents has arrived |
+//! | `ways` | how to log in to engines that no output names any more, as long as agents have keys there |
 //! | [`keys`] | keys of agents for the engines that they write to |
 //! | [`record`] | what was done, for people and for its removal |
 
@@ -31,6 +32,7 @@ pub mod record;
 mod settings;
 mod streams;
 mod wanted;
+mod ways;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -145,6 +147,8 @@ pub struct Engines {
     login: OnceLock<ServerLogin>,
     /// Bounded by the number of outputs.
     known: Mutex<HashMap<String, Cell>>,
+    /// The same of clusters that outputs have named. Bounded by the number of ways that are kept.
+    former: Mutex<HashMap<String, Cell>>,
 }
 
 impl Engines {
@@ -159,6 +163,7 @@ impl Engines {
             packages: Table::new(store, &record::ENGINE_PACKAGES),
             login: OnceLock::new(),
             known: Mutex::default(),
+            former: Mutex::default(),
         }
     }
 
@@ -209,8 +214,12 @@ impl Engines {
     }
 
     async fn look(&self, fleet: &Fleet, output_id: &str) -> Outcome {
-        let connection = settings::connection(fleet, output_id, self.login.get()).await?;
+        let whole = settings::whole(fleet, output_id).await?;
+        let connection = settings::connection(&whole, self.login.get()).await?;
         let probe = probe::probe(&connection).await?;
+        if probe.makes_keys {
+            ways::keep(fleet, &probe.cluster, &whole).await?;
+        }
         Ok(Arc::new(Access { connection, probe }))
     }
 }

@@ -218,6 +218,7 @@ impl Setup {
         if let Some(access) = access {
             record.family = Some(access.probe.engine.family);
             record.version = Some(access.probe.engine.version);
+            record.cluster = Some(access.probe.cluster.clone());
             record.makes_keys = access.probe.makes_keys;
         }
         if known.is_some_and(|known| known == record) {

@@ -20,10 +20,11 @@ mod document;
 mod ensure;
 mod keeper;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_policy::settings::Table;
-use fleet_store::{Store, Typed, WriteError};
+use fleet_store::{Error, ListRequest, Store, Typed, WriteError};
 use tokio::sync::Semaphore;
 
 use super::EngineProblem;
@@ -32,6 +33,9 @@ pub use keeper::KeyKeeper;
 
 /// Engines are asked for so many agents at a time.
 const MOST_AT_A_TIME: usize = 64;
+
+/// So many agents' keys are read at a time when all of them are.
+const PAGE: usize = 500;
 
 /// Why an agent has no keys now. Its policy waits.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,28 @@ impl OutputKeys {
     /// Whether an agent has keys, as far as is known here.
     pub(crate) fn has_any(&self, agent_id: &str) -> bool {
         self.rows.get(agent_id).is_some()
+    }
+
+    /// The clusters that know keys of agents. `None`: what is kept of some agent cannot be read.
+    async fn clusters(&self) -> Result<Option<BTreeSet<String>>, Error> {
+        let (mut clusters, mut request) =
+            (BTreeSet::new(), ListRequest { limit: Some(PAGE), ..ListRequest::all() });
+        loop {
+            let (page, next) = self.documents.page(request).await?;
+            if !page.malformed.is_empty() {
+                return Ok(None);
+            }
+            for keys in page.values.into_iter().map(|found| found.value) {
+                clusters.extend(keys.outputs.into_values().map(|key| key.cluster));
+                clusters.extend(keys.to_retire_api_key_ids.into_iter().map(|key| key.cluster));
+            }
+            match next {
+                Some(page) => {
+                    request = ListRequest { limit: Some(PAGE), page: Some(page), ..ListRequest::all() }
+                }
+                None => return Ok(Some(clusters)),
+            }
+        }
     }
 
     /// Follows which agents have keys, for ever.

@@ -24,6 +24,9 @@ pub struct EngineRecord {
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<(u32, u32)>,
+    /// The cluster's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Whether agents get keys of their own.
     pub makes_keys: bool,
     /// Why it cannot be administered: for people.

@@ -1,6 +1,7 @@
 //! An output, with its secrets, as something to connect with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,7 @@ use fleet_service::config::value::Secret;
 use fleet_service::tls::Pem;
 use fleet_service::tls::client::{ClientTls, Identity, Verification};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::EngineProblem;
@@ -76,23 +78,47 @@ pub(super) fn revisions(fleet: &Fleet, output_id: &str) -> Option<Vec<u64>> {
     )
 }
 
-/// The way to an output's engine.
-pub(super) async fn connection(
-    fleet: &Fleet,
-    output_id: &str,
-    server: Option<&ServerLogin>,
-) -> Result<Connection, EngineProblem> {
+/// All that it takes to connect to an output's engine, with its secrets in their places.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Whole {
+    /// The output.
+    pub(super) output_id: String,
+    /// As agents get it.
+    rendered: Value,
+    /// The token that agents do not get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// Without what it logs in with.
+impl fmt::Debug for Whole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Whole").field("output_id", &self.output_id).finish_non_exhaustive()
+    }
+}
+
+/// An output as it is now.
+pub(super) async fn whole(fleet: &Fleet, output_id: &str) -> Result<Whole, EngineProblem> {
     let output = fleet.settings.outputs.get(output_id).filter(|output| output.value.kind.is_engine());
     let output = output.ok_or_else(|| EngineProblem::Gone(output_id.to_owned()))?;
     let (rendered, token) = resolved(fleet, &output.value).await?;
-    let settings = |reason: String| EngineProblem::Settings { output: output_id.to_owned(), reason };
+    Ok(Whole { output_id: output_id.to_owned(), rendered, token })
+}
+
+/// The way to an output's engine.
+pub(super) async fn connection(
+    whole: &Whole,
+    server: Option<&ServerLogin>,
+) -> Result<Connection, EngineProblem> {
+    let Whole { output_id, rendered, token } = whole;
+    let settings = |reason: String| EngineProblem::Settings { output: output_id.clone(), reason };
     let texts = rendered["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let hosts: Vec<String> = texts.filter_map(normal).collect();
     if hosts.is_empty() {
         return Err(settings("hosts: there must be one, as https://engine.example:9200".to_owned()));
     }
     let server = server.filter(|server| server.is_for(&hosts));
-    let own = token.map(|token| format!("Bearer {token}")).or_else(|| own_login(&rendered));
+    let own = token.as_ref().map(|token| format!("Bearer {token}")).or_else(|| own_login(rendered));
     let authorization = server
         .and_then(|server| server.authorization.as_ref())
         .map(|header| header.reveal().to_owned())

@@ -50,7 +50,7 @@ impl Server {
     /// Another server with this one's master key.
     pub(crate) fn start_beside(&self) -> Server {
         let directory = tempfile::tempdir().expect("a directory");
-        let key = fs::read(self.directory.path().join("master.key")).expect("the master key");
+        let key = fs::read(self.data().join("master.key")).expect("the master key");
         write_secret(&directory.path().join("master.key"), &key);
         Server::start_in(Arc::new(directory), &self.settings, self.environment.clone(), None)
     }
@@ -139,7 +139,12 @@ impl Server {
 
     /// The certificate of the authority that its own is made by.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.directory.path().join("ca.pem")
+        self.data().join("ca.pem")
+    }
+
+    /// Where its files are.
+    pub(crate) fn data(&self) -> &Path {
+        self.directory.path()
     }
 
     /// As if the power failed.

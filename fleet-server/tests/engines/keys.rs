@@ -15,7 +15,7 @@ pub(super) fn login(elastic: &Elastic) -> String {
 }
 
 /// A server that may administer the engine, and an agent of it that runs its policy.
-async fn with_agent(elastic: &Elastic) -> (Server, Manager, String, Agent, Value) {
+pub(super) async fn with_agent(elastic: &Elastic) -> (Server, Manager, String, Agent, Value) {
     let (server, manager) = server_with(elastic.url(), &login(elastic), &[]).await;
     let (policy, key) = manager.make_policy("web").await;
     let way = Way::to(&server);
@@ -24,13 +24,13 @@ async fn with_agent(elastic: &Elastic) -> (Server, Manager, String, Agent, Value
     (server, manager, policy, agent, output)
 }
 
-fn policy_of(answer: &Answer) -> Option<&Value> {
+pub(super) fn policy_of(answer: &Answer) -> Option<&Value> {
     let actions = answer.body["actions"].as_array()?;
     actions.iter().find(|action| action["type"] == "POLICY_CHANGE").map(|action| &action["data"]["policy"])
 }
 
 /// Checks in until the policy comes with a key for the default output, takes it, and answers that output.
-async fn keyed(agent: &mut Agent, way: &Way) -> Value {
+pub(super) async fn keyed(agent: &mut Agent, way: &Way) -> Value {
     eventually("a key in the policy", async || {
         let answer = agent.checkin(way).await;
         let output =
@@ -43,7 +43,7 @@ async fn keyed(agent: &mut Agent, way: &Way) -> Value {
     .await
 }
 
-fn by_key(elastic: &Elastic, output: &Value) -> Client {
+pub(super) fn by_key(elastic: &Elastic, output: &Value) -> Client {
     use base64::Engine as _;
     let key = output["api_key"].as_str().unwrap();
     elastic.authorized(format!("ApiKey {}", base64::prelude::BASE64_STANDARD.encode(key)))
@@ -67,7 +67,7 @@ async fn roles(elastic: &Elastic, id: &str) -> Value {
     found["api_keys"][0]["role_descriptors"].clone()
 }
 
-async fn dead(elastic: &Elastic, output: &Value) {
+pub(super) async fn dead(elastic: &Elastic, output: &Value) {
     let client = by_key(elastic, output);
     eventually("the key is dead", async || {
         let reply = client.get("/_security/_authenticate").await.unwrap();

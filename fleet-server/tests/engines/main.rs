@@ -12,6 +12,7 @@
 mod agent;
 mod assets;
 mod data;
+mod endings;
 mod keys;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]

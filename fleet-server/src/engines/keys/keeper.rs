@@ -1,6 +1,6 @@
 //! What is over: keys of agents that have left, keys that no policy needs, rights of older revisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ use crate::fleet::Fleet;
 const ROUND: Duration = Duration::from_secs(2);
 /// What could not be done is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
+/// How often it is looked whether some way to an engine is of no use any more.
+const TIDY: Duration = Duration::from_mins(10);
 /// Keys of an agent that is not known here are looked at when that is so for so long: it may be new.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
@@ -97,10 +99,11 @@ impl KeyKeeper {
     async fn settle(&self, keys: &mut AgentKeys) -> Result<(), EngineProblem> {
         self.invalidate(keys, false).await?;
         for key in keys.outputs.values_mut().filter(|key| key.is_stale) {
-            let access = match self.0.engines.open(&self.0, &key.output_id).await {
-                Ok(access) if access.probe.cluster == key.cluster => access,
+            let opened = self.0.engines.open_cluster(&self.0, &key.output_id, &key.cluster).await;
+            let access = match opened {
+                Ok(access) => access,
                 // Nobody can do anything there any more.
-                Ok(_) | Err(EngineProblem::Gone(_)) => continue,
+                Err(EngineProblem::Gone(_)) => continue,
                 Err(problem) => return Err(problem),
             };
             api::update(&access.connection, &key.api_key_id, &roles(&key.permissions)).await?;
@@ -141,20 +144,46 @@ impl KeyKeeper {
             over.entry((output, cluster)).or_default().push(id.clone());
         }
         for ((output, cluster), ids) in over {
-            match self.0.engines.open(&self.0, output).await {
-                Ok(access) if access.probe.cluster == *cluster => {
+            match self.0.engines.open_cluster(&self.0, output, cluster).await {
+                Ok(access) => {
                     if let Err(problem) = api::invalidate(&access.connection, &ids).await {
-                        self.0.engines.forget(output).await;
+                        self.0.engines.forget_cluster(output, cluster).await;
                         return Err(problem);
                     }
                 }
-                Ok(_) | Err(EngineProblem::Gone(_)) => {
-                    warn!(output, keys = ids.len(), "keys stay good: their engine is no output any more");
+                Err(EngineProblem::Gone(_)) => {
+                    warn!(
+                        output,
+                        keys = ids.len(),
+                        "keys stay good: nobody can log in to their engine any more"
+                    );
                 }
                 Err(problem) => return Err(problem),
             }
         }
         Ok(())
+    }
+}
+
+impl KeyKeeper {
+    /// Forgets the ways to engines that no output names and in which no agent has a key, if that was so already the
+    /// last time (`idle`): a key may be on its way into the store. Answers those of which it is so now.
+    async fn forget_ways(
+        &self,
+        idle: &BTreeSet<String>,
+        lease: LeaseId,
+    ) -> Result<BTreeSet<String>, WriteError> {
+        let fleet = &self.0;
+        let without = fleet.engines.without_output(fleet).await?;
+        if without.is_empty() {
+            return Ok(without);
+        }
+        let used = fleet.output_keys.clusters().await.map_err(WriteError::NotDone)?;
+        // Who cannot read what an agent has must not forget how to end it.
+        let Some(used) = used else { return Ok(BTreeSet::new()) };
+        let now_idle: BTreeSet<String> = without.difference(&used).cloned().collect();
+        fleet.engines.forget_ways(fleet, &(&now_idle & idle), lease).await?;
+        Ok(&now_idle - idle)
     }
 }
 
@@ -180,6 +209,7 @@ impl Duty for KeyKeeper {
         // What could not be done, and when it is tried again. Bounded by the number of agents with keys.
         let mut later: BTreeMap<String, Instant> = BTreeMap::new();
         let mut unknown: BTreeMap<String, Instant> = BTreeMap::new();
+        let (mut idle, mut tidied) = (BTreeSet::new(), Instant::now());
         loop {
             let rows = self.0.output_keys.rows.all();
             later.retain(|id, until| rows.contains_key(id) && Instant::now() < *until);
@@ -207,6 +237,9 @@ impl Duty for KeyKeeper {
                 if !done? {
                     later.insert(agent_id, Instant::now() + TRY_AGAIN);
                 }
+            }
+            if tidied.elapsed() >= TIDY {
+                (idle, tidied) = (self.forget_ways(&idle, lease).await?, Instant::now());
             }
             sleep(ROUND).await;
         }
