@@ -11,6 +11,8 @@ use prost_types::Timestamp;
 
 use crate::wire::{Expected, Observed};
 
+/// What comes in pieces takes no more than this in all, in bytes: each piece has a bound of its own.
+pub const LARGEST_WHOLE: usize = 2 * crate::MAX_MESSAGE_SIZE;
 /// Room for what is not units, in bytes, in each piece.
 const OVERHEAD: usize = 1024;
 

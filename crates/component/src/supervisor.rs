@@ -42,7 +42,6 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::stream::unfold;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -62,7 +61,6 @@ pub use states::{ComponentState, ComponentVersion, States, UnitStatus};
 use crate::tls::{self, TlsError};
 use crate::unit::{State, UnitKey, UnitKind};
 use crate::wire;
-use crate::wire::elastic_agent_server::ElasticAgentServer;
 use actions::Asked;
 use authority::{Authority, Registry};
 use endpoint::Endpoint;
@@ -73,8 +71,6 @@ use shared::Shared;
 
 /// So many commands may wait for a component's runner.
 const MOST_COMMANDS: usize = 64;
-/// Connections that may wait to be served.
-const MOST_ACCEPTED: usize = 16;
 /// Components that leave are waited for so long before others are started.
 const LEAVE_MAX: Duration = Duration::from_secs(15);
 /// How long components may take for their files.
@@ -208,7 +204,7 @@ impl Supervisor {
         let tls =
             tls::server(authority.certificate(), Arc::clone(&registry) as _).map_err(StartError::Tls)?;
         let end = CancellationToken::new();
-        serve(listener, Arc::new(tls), &registry, &settings, &end);
+        server::serve(listener, Arc::new(tls), &registry, &settings, &end);
         let shared = Shared {
             spawner: Spawner::start().map_err(StartError::Thread)?,
             prefix: settings.launcher.prefix().await,
@@ -391,8 +387,7 @@ impl Supervisor {
         let most = if metrics.contains(&CPU) { CPU_DIAGNOSTICS_MAX } else { DIAGNOSTICS_MAX };
         let metrics = metrics.iter().map(|metric| (*metric).to_owned()).collect();
         let response = self.ask(component, Asked::ComponentDiagnostics { metrics }, most).await?;
-        actions::result(component, &response)?;
-        Ok(actions::diagnostics(response))
+        actions::diagnostics(component, response)
     }
 
     /// The files of a unit.
@@ -405,8 +400,7 @@ impl Supervisor {
         unit: UnitKey,
     ) -> Result<Vec<Diagnostic>, ActionError> {
         let response = self.ask(component, Asked::UnitDiagnostics { unit }, DIAGNOSTICS_MAX).await?;
-        actions::result(component, &response)?;
-        Ok(actions::diagnostics(response))
+        actions::diagnostics(component, response)
     }
 
     async fn ask(
@@ -460,33 +454,4 @@ fn failed(component: &Component, problem: &str) -> ComponentState {
         message,
         ..ComponentState::default()
     }
-}
-
-/// Serves components until the end.
-fn serve(
-    listener: Listener,
-    tls: Arc<rustls::ServerConfig>,
-    registry: &Arc<Registry>,
-    settings: &Settings,
-    end: &CancellationToken,
-) {
-    let (accepted, connections) = mpsc::channel(MOST_ACCEPTED);
-    tokio::spawn(listener::accept(listener, tls, Arc::clone(registry), accepted, end.clone()));
-    let max = settings.max_message_size;
-    let service =
-        server::Service { chunks_above: settings.sends_chunks.then_some(max), max_message_size: max };
-    let service =
-        ElasticAgentServer::new(service).max_decoding_message_size(max).max_encoding_message_size(max);
-    let connections = unfold(connections, async |mut connections| {
-        let connection: io::Result<listener::Connection> = connections.recv().await?;
-        Some((connection, connections))
-    });
-    let serving = tonic::transport::Server::builder()
-        .add_service(service)
-        .serve_with_incoming_shutdown(connections, end.clone().cancelled_owned());
-    tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            error!(error = &error as &dyn std::error::Error, "components are not served any more");
-        }
-    });
 }

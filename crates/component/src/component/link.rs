@@ -18,7 +18,7 @@ use super::connection::{ConnectError, Connector};
 use super::handler::{About, Handler, News, Reporter};
 use super::session::Session;
 use super::start_up::StartUp;
-use crate::chunks::{Assembler, split};
+use crate::chunks::{Assembler, LARGEST_WHOLE, split};
 use crate::wire;
 use crate::wire::elastic_agent_client::ElasticAgentClient;
 
@@ -51,7 +51,6 @@ pub async fn run(
     let telling = tokio::spawn(tell(Arc::clone(&handler), reporter.clone(), told, stop.clone()));
     let link = Link {
         token: start_up.token,
-        max_message_size: start_up.max_message_size,
         split_above: if start_up.takes_chunks { start_up.max_message_size } else { usize::MAX },
         handler,
         reporter,
@@ -78,7 +77,6 @@ async fn tell(
 
 struct Link {
     token: String,
-    max_message_size: usize,
     /// Messages above this size are sent in pieces.
     split_above: usize,
     handler: Arc<dyn Handler>,
@@ -169,7 +167,7 @@ impl Link {
             Ok(response) => response.into_inner(),
             Err(status) => return status,
         };
-        let mut assembler = Assembler::new(self.max_message_size);
+        let mut assembler = Assembler::new(LARGEST_WHOLE);
         loop {
             let expected = match stream.message().await {
                 Ok(Some(expected)) => expected,

@@ -206,17 +206,24 @@ impl Held {
         self.unit.level = level;
         let was_stopping = std::mem::take(&mut self.is_stopping);
         // Without one, what this side has is meant; another index would say that it has something else.
-        if let Some(config) = config.filter(|_| idx != self.config_idx) {
+        let config = config.filter(|_| idx != self.config_idx || was_stopping);
+        let is_configured = config.is_some();
+        if let Some(config) = config {
             self.config_idx = idx;
             self.unit = to_unit(self.unit.key.clone(), level, &config);
-            (self.state, self.message) = (State::Configuring, "Configuring".to_owned());
-            return Some(if was_stopping {
-                Change::Added(self.unit.clone())
-            } else {
-                Change::Changed(self.unit.clone())
-            });
         }
-        (was != self.unit).then(|| Change::Changed(self.unit.clone()))
+        if is_configured || was_stopping {
+            let (state, message) = if was_stopping {
+                (State::Starting, "Starting")
+            } else {
+                (State::Configuring, "Configuring")
+            };
+            (self.state, self.message, self.payload) = (state, message.to_owned(), None);
+        }
+        if was_stopping {
+            return Some(Change::Added(self.unit.clone()));
+        }
+        (is_configured || was != self.unit).then(|| Change::Changed(self.unit.clone()))
     }
 }
 

@@ -178,25 +178,40 @@ pub(super) fn result(
     component: &str,
     response: &wire::ActionResponse,
 ) -> Result<Map<String, Value>, ActionError> {
-    let result: Option<Map<String, Value>> = match response.result.as_slice() {
-        [] => Some(Map::new()),
-        bytes => serde_json::from_slice(bytes).ok(),
-    };
+    succeeded(component, response)?;
+    json_object(&response.result).ok_or_else(|| ActionError::Answer { component: component.to_owned() })
+}
+
+fn succeeded(component: &str, response: &wire::ActionResponse) -> Result<(), ActionError> {
     if response.status == i32::from(wire::ActionStatus::Success) {
-        return result.ok_or_else(|| ActionError::Answer { component: component.to_owned() });
+        return Ok(());
     }
-    let reason = result.as_ref().and_then(|result| result.get("error")?.as_str());
-    let reason = reason.unwrap_or("it does not say why");
+    let result = json_object(&response.result).unwrap_or_default();
+    let reason = result.get("error").and_then(Value::as_str).unwrap_or("it does not say why");
     Err(ActionError::Failed {
         component: component.to_owned(),
         reason: super::tracker::shorten(reason, 4096),
     })
 }
 
-/// The files that a component has answered with.
-pub(super) fn diagnostics(response: wire::ActionResponse) -> Vec<Diagnostic> {
+/// Nothing is an object without fields: `null` is what a map that nobody has made becomes in Go.
+fn json_object(bytes: &[u8]) -> Option<Map<String, Value>> {
+    match bytes {
+        [] => Some(Map::new()),
+        bytes => {
+            serde_json::from_slice::<Option<Map<String, Value>>>(bytes).ok().map(Option::unwrap_or_default)
+        }
+    }
+}
+
+/// The files that a component has answered with, whatever its result is.
+pub(super) fn diagnostics(
+    component: &str,
+    response: wire::ActionResponse,
+) -> Result<Vec<Diagnostic>, ActionError> {
+    succeeded(component, &response)?;
     let files = response.diagnostics.into_iter().enumerate();
-    files
+    let files = files
         .map(|(index, file)| Diagnostic {
             filename: plain_name(&file.filename, index),
             generated: file
@@ -208,7 +223,8 @@ pub(super) fn diagnostics(response: wire::ActionResponse) -> Vec<Diagnostic> {
             content_type: file.content_type,
             content: file.content,
         })
-        .collect()
+        .collect();
+    Ok(files)
 }
 
 /// The name of a file in a folder, whatever the component has said.
@@ -286,8 +302,13 @@ mod tests {
         };
         assert_eq!(reason(br#"{"error":"action undefined"}"#), "action undefined");
         assert_eq!(reason(b"garbage"), "it does not say why");
-        let done = wire::ActionResponse { result: b"[]".to_vec(), ..wire::ActionResponse::default() };
-        assert!(matches!(result("c", &done), Err(ActionError::Answer { .. })));
+        let done = |result: &[u8]| wire::ActionResponse { result: result.to_vec(), ..Default::default() };
+        assert!(matches!(result("c", &done(b"[]")), Err(ActionError::Answer { .. })));
+        for nothing in ["", "null", "{}"] {
+            assert_eq!(result("c", &done(nothing.as_bytes())), Ok(Map::new()), "{nothing:?}");
+        }
+        assert_eq!(diagnostics("c", done(b"anything")), Ok(Vec::new()));
+        assert!(diagnostics("c", failed(b"{}")).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::authority::Identity;
 use crate::wire;
 
 /// So many events of its streams may wait for a component's runner; then the component waits.
-const MOST_EVENTS: usize = 16;
+const MOST_EVENTS: usize = 4;
 
 /// What a component's streams tell its runner.
 #[derive(Debug)]

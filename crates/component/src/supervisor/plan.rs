@@ -53,7 +53,7 @@ pub struct Component {
 /// What is run for a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The name of its file.
+    /// What it is called: as its file, unless its spec file says otherwise.
     pub name: String,
     /// Its file.
     pub binary: std::path::PathBuf,
@@ -145,9 +145,14 @@ impl Group<'_> {
         }
         let mut seen = BTreeSet::new();
         let isolated = inputs.iter().map(|input| {
-            let id = unique(format!("{id}-{}", input_id(input)), &mut seen).0;
-            let unit = self.unit(UnitKey::input(format!("{id}-unit")), input, None);
-            self.component(id, program.clone(), vec![unit])
+            let (id, is_first) = unique(format!("{id}-{}", input_id(input)), &mut seen);
+            let problem = (!is_first).then(|| twice(input));
+            let program = match &problem {
+                Some(problem) => Err(problem.clone()),
+                None => program.clone(),
+            };
+            let unit = self.unit(UnitKey::input(format!("{id}-unit")), input, problem);
+            self.component(id, program, vec![unit])
         });
         isolated.collect()
     }
@@ -197,7 +202,7 @@ impl Group<'_> {
             ));
         };
         Ok(Arc::new(Program {
-            name: spec.name.clone(),
+            name: if command.name.is_empty() { spec.name.clone() } else { command.name.clone() },
             binary: spec.binary.clone(),
             command: command.clone(),
             proxied_actions: input.proxied_actions.clone(),
@@ -206,7 +211,7 @@ impl Group<'_> {
 
     fn input_unit(&self, component: &str, input: &Map<String, Value>, seen: &mut BTreeSet<String>) -> Unit {
         let (id, is_first) = unique(format!("{component}-{}", input_id(input)), seen);
-        let problem = (!is_first).then(|| format!("the policy has two inputs of the id {}", input_id(input)));
+        let problem = (!is_first).then(|| twice(input));
         self.unit(UnitKey::input(id), input, problem)
     }
 
@@ -228,6 +233,10 @@ fn input_id(input: &Map<String, Value>) -> &str {
         "" => text(input, "type"),
         id => id,
     }
+}
+
+fn twice(input: &Map<String, Value>) -> String {
+    format!("the policy has two inputs of the id {}", input_id(input))
 }
 
 /// The id, with a number behind it if there is one of it already; and whether it is the first.

@@ -61,7 +61,7 @@ impl Runner {
         shared: Arc<Shared>,
         endpoint: Arc<Endpoint>,
     ) -> Runner {
-        let mut tracker = Tracker::new(shared.agent());
+        let mut tracker = Tracker::new(shared.agent(), shared.settings.max_message_size);
         tracker.want(&component);
         let levels = Levels::default();
         levels.set(tracker.levels());

@@ -1,6 +1,7 @@
 //! The gRPC server that components connect to.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::debug;
+use tracing::{debug, error, warn};
 
+use super::Settings;
+use super::authority::Registry;
 use super::endpoint::{Endpoint, Event, OpenStream, StreamKind};
-use super::listener::Peer;
-use crate::chunks::{Assembler, split};
-use crate::wire::elastic_agent_server::ElasticAgent;
+use super::listener::{Connection, Listener, Peer};
+use crate::chunks::{Assembler, LARGEST_WHOLE, split};
+use crate::wire::elastic_agent_server::{ElasticAgent, ElasticAgentServer};
 use crate::wire::{ActionRequest, ActionResponse, Expected, Observed};
 
 /// A stream without a first message in this time is closed.
@@ -29,13 +32,51 @@ const PER_SECOND: u32 = 50;
 /// So many requests may wait for a component to take them.
 const MOST_REQUESTS: usize = 32;
 
+/// Connections that may wait to be served.
+const MOST_ACCEPTED: usize = 16;
+/// What a component may send ahead on a stream and on its connection, in bytes: what waits here of one that talks
+/// without end is old when its turn comes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Streams of a connection. A component has two, and for a moment those that it has left.
+const MOST_STREAMS: u32 = 16;
+
+/// Serves components until the end.
+pub(super) fn serve(
+    listener: Listener,
+    tls: Arc<rustls::ServerConfig>,
+    registry: &Arc<Registry>,
+    settings: &Settings,
+    end: &CancellationToken,
+) {
+    let (accepted, connections) = mpsc::channel(MOST_ACCEPTED);
+    tokio::spawn(super::listener::accept(listener, tls, Arc::clone(registry), accepted, end.clone()));
+    let max = settings.max_message_size;
+    let service = Service { chunks_above: settings.sends_chunks.then_some(max) };
+    let service =
+        ElasticAgentServer::new(service).max_decoding_message_size(max).max_encoding_message_size(max);
+    let connections = unfold(connections, async |mut connections| {
+        let connection: io::Result<Connection> = connections.recv().await?;
+        Some((connection, connections))
+    });
+    let serving = tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MOST_STREAMS)
+        .add_service(service)
+        .serve_with_incoming_shutdown(connections, end.clone().cancelled_owned());
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            error!(error = &error as &dyn std::error::Error, "components are not served any more");
+        }
+    });
+}
+
 /// The service.
 #[derive(Debug)]
-pub(super) struct Service {
+struct Service {
     /// Messages are sent in pieces above this size, in bytes; `None`: never.
-    pub(super) chunks_above: Option<usize>,
-    /// What of a component's pieces is kept, in bytes.
-    pub(super) max_message_size: usize,
+    chunks_above: Option<usize>,
 }
 
 type Outgoing<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -57,7 +98,7 @@ impl ElasticAgent for Service {
         let (latest, expected) = watch::channel(None);
         send(&endpoint, Event::CheckinOpened { stream: stream.id, latest }).await?;
         let ended = stream.ended.clone();
-        tokio::spawn(read_checkins(stream, first, inbound, self.max_message_size));
+        tokio::spawn(read_checkins(stream, first, inbound));
         let max = self.chunks_above.filter(|_| takes_chunks).unwrap_or(usize::MAX);
         Ok(Response::new(Box::pin(expected_stream(expected, ended, max))))
     }
@@ -114,9 +155,9 @@ async fn send(endpoint: &Endpoint, event: Event) -> Result<(), Status> {
 }
 
 /// Reads a component's check-ins until one side ends the stream.
-async fn read_checkins(stream: OpenStream, first: Observed, mut inbound: Streaming<Observed>, max: usize) {
+async fn read_checkins(stream: OpenStream, first: Observed, mut inbound: Streaming<Observed>) {
     let endpoint = Arc::clone(&stream.endpoint);
-    let mut assembler = Assembler::new(max);
+    let mut assembler = Assembler::new(LARGEST_WHOLE);
     let mut pace = Pace::new();
     let mut next = Some(first);
     while let Some(observed) = next {
@@ -132,7 +173,7 @@ async fn read_checkins(stream: OpenStream, first: Observed, mut inbound: Streami
             }
             Ok(None) => {}
             Err(error) => {
-                debug!(%error, "a component says too much: its stream is closed");
+                warn!(%error, "a component says too much: its stream is closed");
                 break;
             }
         }

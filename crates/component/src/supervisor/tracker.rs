@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost::Message;
+use ring::digest::{Digest, SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::plan::{Component, Unit};
@@ -39,10 +40,15 @@ pub(super) struct Tracker {
     component: wire::ComponentConfig,
     component_idx: u64,
     version: Option<ComponentVersion>,
-    /// What it said last on this stream.
-    last: Option<wire::Observed>,
+    /// What it said last on this stream: a hash, as it may have been much.
+    last: Option<Digest>,
     /// Whether the next message is the first of its stream.
     is_first: bool,
+    /// The largest configuration of a unit, in bytes.
+    max_config: usize,
+    /// The highest index of a unit that is gone. One that comes again begins above it: the component may have the old
+    /// one still, and would take its new configuration for that.
+    used_idx: u64,
 }
 
 #[derive(Debug)]
@@ -60,7 +66,8 @@ struct Tracked {
 }
 
 impl Tracker {
-    pub(super) fn new(agent: wire::AgentInfo) -> Tracker {
+    /// `max_message_size`: of the messages that the component is sent.
+    pub(super) fn new(agent: wire::AgentInfo, max_message_size: usize) -> Tracker {
         Tracker {
             units: BTreeMap::new(),
             unknown: BTreeMap::new(),
@@ -72,6 +79,9 @@ impl Tracker {
             version: None,
             last: None,
             is_first: false,
+            // The rest is for what else a message has.
+            max_config: max_message_size - max_message_size / 8,
+            used_idx: 0,
         }
     }
 
@@ -118,12 +128,13 @@ impl Tracker {
     }
 
     fn want_unit(&mut self, wanted: &Unit) -> bool {
-        let config = match &wanted.config {
-            Ok(config) => Arc::clone(config),
+        let config = match wanted.config.clone().and_then(|config| self.sendable(config)) {
+            Ok(config) => config,
             Err(problem) => {
-                let changed = self.units.get(&wanted.key).is_some_and(|unit| unit.problem.is_none());
-                self.units.insert(wanted.key.clone(), Tracked::broken(wanted, problem));
-                return changed;
+                let before = self.units.insert(wanted.key.clone(), Tracked::broken(wanted, &problem));
+                let before = before.filter(|unit| unit.problem.is_none());
+                self.used_idx = before.as_ref().map_or(0, |unit| unit.config_idx).max(self.used_idx);
+                return before.is_some();
             }
         };
         match self.units.get_mut(&wanted.key) {
@@ -139,10 +150,20 @@ impl Tracker {
                 !is_same || is_level_new
             }
             _ => {
-                self.units.insert(wanted.key.clone(), Tracked::new(wanted, config));
+                let unit = Tracked { config_idx: self.used_idx + 1, ..Tracked::new(wanted, config) };
+                self.units.insert(wanted.key.clone(), unit);
                 true
             }
         }
+    }
+
+    /// One that fits no message would keep the component from hearing of all the others.
+    fn sendable(&self, config: Arc<wire::UnitConfig>) -> Result<Arc<wire::UnitConfig>, String> {
+        let size = config.encoded_len();
+        if size <= self.max_config {
+            return Ok(config);
+        }
+        Err(format!("its configuration takes {size} bytes, of which there may be {}", self.max_config))
     }
 
     /// Takes what the agent is now. Returns whether the component must be told.
@@ -180,16 +201,19 @@ impl Tracker {
     }
 
     /// Takes what the component says. Returns whether it must be told what it should have.
-    pub(super) fn observed(&mut self, observed: wire::Observed) -> bool {
+    pub(super) fn observed(&mut self, mut observed: wire::Observed) -> bool {
         let is_first = std::mem::take(&mut self.is_first);
         if let Some(version) = &observed.version {
             self.version = Some(to_version(version));
         }
-        let is_new = self.last.as_ref() != Some(&observed);
+        // Some list their units in another order each time.
+        observed.units.sort_by(|one, other| (one.r#type, &one.id).cmp(&(other.r#type, &other.id)));
+        let said = digest(&SHA256, &observed.encode_to_vec());
+        let is_new = self.last.as_ref().map(Digest::as_ref) != Some(said.as_ref());
         let is_settled = self.take_units(&observed)
             && observed.features_idx == self.features_idx
             && observed.component_idx == self.component_idx;
-        self.last = Some(observed);
+        self.last = Some(said);
         is_first || (is_new && !is_settled)
     }
 
@@ -218,7 +242,11 @@ impl Tracker {
             }
         }
         self.units.retain(|key, unit| {
-            unit.is_wanted || (listed.contains(key) && unit.status.state != State::Stopped)
+            let stays = unit.is_wanted || (listed.contains(key) && unit.status.state != State::Stopped);
+            if !stays {
+                self.used_idx = self.used_idx.max(unit.config_idx);
+            }
+            stays
         });
         for (key, unit) in &mut self.units {
             if unit.problem.is_none() && !listed.contains(key) {
@@ -369,5 +397,7 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
     format!("{}…", &text[..end])
 }
 
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod tests;

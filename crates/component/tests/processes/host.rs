@@ -34,6 +34,14 @@ impl Written {
         self.0.lock().unwrap().clone()
     }
 
+    /// The last ones, for whoever looks for the reason of something.
+    fn last(&self) -> String {
+        let all = self.0.lock().unwrap();
+        let lines =
+            all.iter().rev().take(20).rev().map(|record| &record.message[..record.message.len().min(300)]);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Waits for a line that `holds`.
     pub(crate) async fn until(&self, holds: impl Fn(&LogRecord) -> bool) -> LogRecord {
         let looking = async {
@@ -104,7 +112,7 @@ impl Host {
         let reached = states.wait_for(|states| component(states).is_some_and(|component| holds(&component)));
         match tokio::time::timeout(LONGEST, reached).await {
             Ok(states) => component(&states.unwrap()).unwrap(),
-            Err(_) => panic!("{:#?}", self.supervisor.states().borrow()),
+            Err(_) => panic!("{}\n{:#?}", self.written.last(), self.supervisor.states().borrow()),
         }
     }
 }

@@ -7,6 +7,9 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod foreign;
 mod host;
 mod life;
+#[path = "../go/programs.rs"]
+mod programs;
 mod speech;

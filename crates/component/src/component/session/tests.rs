@@ -169,3 +169,15 @@ fn the_agent_is_news_when_it_has_changed() {
     assert_eq!(session.expected(wire::Expected::default()).agent, None);
     assert_eq!(session.agent().id, "a");
 }
+
+#[test]
+fn a_unit_that_is_wanted_again_is_added_again() {
+    let (mut session, key) = settled();
+    session.expected(expected(vec![unit(&key, State::Stopped, 1, None)]));
+    session.report(&key, State::Stopped, "Stopped".to_owned(), None);
+    // The configuration is the one that it had: an agent need not send it again.
+    let news = session.expected(expected(vec![unit(&key, State::Healthy, 1, None)]));
+    let [Change::Added(added)] = &news.changes[..] else { panic!("{news:?}") };
+    assert_eq!(added.config["greet"], "you");
+    assert_eq!(session.observed().units[0].state, State::Starting.to_wire());
+}

@@ -73,6 +73,22 @@ fn isolated_inputs_have_components_of_their_own() {
     let ids: Vec<&str> = components.iter().map(|component| component.id.as_str()).collect();
     assert_eq!(ids, ["real-default-a", "real-default-b"]);
     assert_eq!(keys(&components[0]), ["input real-default-a-unit", "output real-default-a"]);
+    let components =
+        specs.components(&wanted(&json!([{"id": "a", "type": "real"}, {"id": "a", "type": "real"}])));
+    assert!(components[0].program.is_ok());
+    assert!(components[1].program.as_ref().is_err_and(|problem| problem.contains("two inputs of the id a")));
+}
+
+#[test]
+fn a_program_is_called_as_its_spec_file_says() {
+    let (_folder, specs) = specs(
+        "  - name: named\n    platforms: [linux/amd64]\n    outputs: [elasticsearch]\n    command: {name: other}\n",
+    );
+    let components =
+        specs.components(&wanted(&json!([{"id": "a", "type": "named"}, {"id": "b", "type": "real"}])));
+    let names =
+        components.iter().filter_map(|component| Some(component.program.as_ref().ok()?.name.as_str()));
+    assert_eq!(names.collect::<Vec<_>>(), ["other", "x"]);
 }
 
 #[test]

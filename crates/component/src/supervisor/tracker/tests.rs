@@ -26,7 +26,7 @@ fn two() -> Component {
 
 /// A tracker whose component has connected, and was told.
 fn connected() -> Tracker {
-    let mut tracker = Tracker::new(wire::AgentInfo::default());
+    let mut tracker = Tracker::new(wire::AgentInfo::default(), crate::MAX_MESSAGE_SIZE);
     tracker.want(&two());
     tracker.process_started("Starting");
     tracker.stream_opened();
@@ -276,4 +276,28 @@ fn what_a_component_says_has_bounds() {
     let status = &units[&UnitKey::input("i")];
     assert!(status.message.len() <= LONGEST_MESSAGE + 3);
     assert_eq!(status.payload, None);
+}
+
+#[test]
+fn a_unit_that_comes_again_is_not_taken_for_the_one_that_was_there() {
+    let mut tracker = connected();
+    tracker.observed(settled(State::Healthy));
+    let key = UnitKey::input("i");
+    let output = unit(UnitKey::output("o"), "1");
+    let idx = |tracker: &Tracker| {
+        let expected = tracker.expected();
+        let unit = expected.units.iter().find(|unit| unit.id == key.id).expect("a unit");
+        (unit.config_idx, unit.config.is_some())
+    };
+    // It stops, and comes again before the component has heard that it is gone.
+    tracker.want(&component(vec![output.clone()]));
+    tracker
+        .observed(observed(&[(key.clone(), 1, State::Stopped), (UnitKey::output("o"), 1, State::Healthy)]));
+    assert!(tracker.want(&component(vec![unit(key.clone(), "2"), output.clone()])));
+    assert_eq!(idx(&tracker), (2, true));
+    // It cannot be configured, and then it can again.
+    let broken = Unit { config: Err("no".to_owned()), ..unit(key.clone(), "2") };
+    assert!(tracker.want(&component(vec![broken, output.clone()])));
+    assert!(tracker.want(&component(vec![unit(key.clone(), "3"), output])));
+    assert_eq!(idx(&tracker), (3, true));
 }
