@@ -26,7 +26,7 @@ type Outcome = Result<ExitCode, Failure>;
 
 /// Enrols this machine with a fleet, obeys its policy, collects and ships data, and says how it is.
 #[derive(Debug, Parser)]
-#[command(name = "fleet-agent", disable_version_flag = true, arg_required_else_help = true)]
+#[command(name = "fleet-agent", version = crate::version::current(), arg_required_else_help = true)]
 struct Arguments {
     #[command(flatten)]
     globals: Globals,
@@ -45,6 +45,10 @@ enum Verb {
     Install(Box<install::Install>),
     /// Remove the agent from this machine
     Uninstall(install::Uninstall),
+    /// Make the installed agent run as root
+    Privileged(install::Privileged),
+    /// Make the installed agent run as a user without privileges
+    Unprivileged(install::Unprivileged),
     /// Enrol as the environment says, and run: for containers
     Container(container::Container),
     /// Say how the agent and all its parts are
@@ -115,6 +119,8 @@ async fn short(globals: &Globals, verb: Verb) -> Outcome {
         Verb::Version(version) => look::version(globals, &version).await,
         Verb::Install(asked) => install::install(globals, &asked).await,
         Verb::Uninstall(asked) => install::uninstall(globals, &asked).await,
+        Verb::Privileged(asked) => install::privileged(globals, &asked).await,
+        Verb::Unprivileged(asked) => install::unprivileged(globals, &asked).await,
         Verb::Upgrade(asked) => upgrade::upgrade(globals, &asked).await,
         Verb::Watch => upgrade::watch(globals),
         Verb::Run(_) | Verb::Container(_) => Ok(ExitCode::SUCCESS),

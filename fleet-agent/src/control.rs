@@ -1,6 +1,7 @@
 //! The socket by which people ask and tell the running agent: a line of JSON there, a line of JSON back.
 //!
-//! It lies in the agent's data directory with mode 0600: who may open it may do with the agent what root may.
+//! It lies in the agent's data directory with mode 0600: who may open it may do with the agent what root may. The group
+//! of an agent that was installed without privileges may open it, too, and look.
 
 mod client;
 mod server;
@@ -47,6 +48,14 @@ pub enum Ask {
         /// The token; empty: none was given.
         token: String,
     },
+}
+
+impl Ask {
+    /// Whether nothing is changed by it, and nothing told that is a secret.
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Ask::Status | Ask::Inspect | Ask::Components)
+    }
 }
 
 /// What is answered.

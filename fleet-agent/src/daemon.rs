@@ -2,7 +2,7 @@
 
 mod late;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_service::drain::{Drain, Drained};
@@ -15,6 +15,7 @@ use crate::agent::{Agent, Context, Ended};
 use crate::config::Config;
 use crate::control::{Ask, Control, Question, Questions, ServeError, Told};
 use crate::health::Status;
+use crate::install::secure_data;
 use crate::logs::LogLevel;
 use crate::paths::Paths;
 use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
@@ -86,13 +87,13 @@ struct Loaded {
 /// # Errors
 /// [`DaemonError`].
 pub async fn run(options: Options) -> Result<After, DaemonError> {
-    let data = options.paths.data.clone();
-    secure_directory(&data).map_err(|source| DaemonError::Data { path: data, source })?;
-    let store = StateStore::open(&options.paths.state(), options.credentials.as_deref())
-        .map_err(DaemonError::State)?;
+    let paths = &options.paths;
+    let is_for_group = make_directories(paths)?;
+    let store =
+        StateStore::open(&paths.state(), options.credentials.as_deref()).map_err(DaemonError::State)?;
     let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
     let (control, mut questions) =
-        Control::open(&options.paths.socket()).await.map_err(DaemonError::Control)?;
+        Control::open(&paths.socket(), is_for_group).await.map_err(DaemonError::Control)?;
     let drain = Drain::new();
     drain.spawn("control socket", control.run(drain.token().clone()));
     drain.spawn("watchdog", notify::keep_watchdog(drain.token().clone()));
@@ -121,6 +122,22 @@ pub async fn run(options: Options) -> Result<After, DaemonError> {
         }
     }
     outcome
+}
+
+/// Makes the directories of what the agent keeps, for its user alone; whether its group may reach the socket.
+fn make_directories(paths: &Paths) -> Result<bool, DaemonError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DaemonError::Data { path, source }
+    };
+    let is_for_group = secure_data(paths).map_err(failed(&paths.data))?;
+    // One that was made by an agent before this one, or by a component, may be open to others.
+    for path in [paths.collector(), paths.components(), paths.downloads()] {
+        if path.is_dir() {
+            secure_directory(&path).map_err(failed(&path))?;
+        }
+    }
+    Ok(is_for_group)
 }
 
 async fn turn(

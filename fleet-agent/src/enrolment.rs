@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{
-    ClientError, ConnectionSettings, EnrolError, Enrolment, FleetClient, Told, enrol, log_attempt,
+    ClientError, ConnectionSettings, EnrolError, Enrolment, FleetClient, SettingsError, Told, enrol,
+    log_attempt,
 };
 use crate::fleet_server::FleetServer;
 use crate::machine::Machine;
 use crate::paths::Paths;
-use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
+use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore};
 
 /// What an enrolment is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,21 @@ pub struct Wanted {
     /// The server to bring up first, and to enrol with.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
+}
+
+impl Wanted {
+    /// Puts the content of the files that it names in their place: an agent without privileges may not read them.
+    /// Returns their names.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn take_in_files(&mut self) -> Result<Vec<String>, SettingsError> {
+        let mut taken = self.connection.take_in_files()?;
+        if let Some(bootstrap) = &mut self.bootstrap {
+            taken.extend(bootstrap.server.take_in_files()?);
+        }
+        Ok(taken)
+    }
 }
 
 /// A server that is brought up for the enrolment.
@@ -90,7 +106,7 @@ pub enum EnrolmentError {
 /// # Errors
 /// It cannot be opened.
 pub fn open_state(paths: &Paths, credentials: Option<&Path>) -> Result<StateStore, EnrolmentError> {
-    secure_directory(&paths.data)
+    crate::install::secure_data(paths)
         .map_err(|source| EnrolmentError::Data { path: paths.data.clone(), source })?;
     StateStore::open(&paths.state(), credentials).map_err(EnrolmentError::State)
 }

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `settings` | what was said of it at the enrolment; the input and the output that come of that |
 //! | `certificate` | what it proves itself with when it was given nothing for that |
+//! | `documents` | where it keeps what it must not forget |
 //! | `bootstrap` | from nothing to an enrolled agent |
 
 mod bootstrap;
 mod certificate;
+pub mod documents;
 mod settings;
 
 pub use bootstrap::{BootstrapError, enroll};

@@ -11,7 +11,7 @@ mod unit;
 use std::io;
 use std::path::PathBuf;
 
-pub use files::{add_components, add_version, give, remove_all, turn_link};
+pub use files::{add_components, add_version, give, owns, remove_all, secure_data, turn_link};
 pub use layout::{Layout, Record};
 pub use service::{Account, Systemctl};
 pub use unit::unit_file;

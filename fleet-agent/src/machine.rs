@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
@@ -51,6 +52,16 @@ impl Machine {
             mac,
             os: os_release(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
         }
+    }
+
+    /// The addresses at which other machines may reach it: neither those of the machine alone nor of one link.
+    pub fn reachable_at(&self) -> impl Iterator<Item = String> {
+        let addresses = self.ip.iter().filter_map(|ip| ip.split('/').next()?.parse::<IpAddr>().ok());
+        let reachable = addresses.filter(|ip| match ip {
+            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+        });
+        reachable.map(|ip| ip.to_string())
     }
 
     fn os(&self, key: &str) -> &str {

@@ -82,6 +82,12 @@ impl Paths {
         self.data.join("components")
     }
 
+    /// What a Fleet Server of this agent keeps, where it may not use its own directory.
+    #[must_use]
+    pub fn fleet_server(&self) -> PathBuf {
+        self.data.join("fleet-server")
+    }
+
     /// Where downloads for upgrades lie.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {

@@ -135,7 +135,6 @@ fn privilege(action: &Action) -> Result<(), String> {
     if wanted == is_unprivileged {
         return Ok(());
     }
-    let way =
-        if wanted { "fleet-agent install --unprivileged --force" } else { "fleet-agent install --force" };
+    let way = if wanted { "sudo fleet-agent unprivileged" } else { "sudo fleet-agent privileged" };
     Err(format!("the agent cannot change the user that its service runs as: run {way} on the machine"))
 }

@@ -11,10 +11,10 @@ use super::flags::{EnrollFlags, OwnServer};
 use super::{Failure, Outcome, failure, say};
 use crate::control::{Ask, ControlError, ask};
 use crate::enrolment::{self, Bootstrap, Wanted};
-use crate::fleet_server;
+use crate::fleet_server::{self, KIND};
 use crate::health::Status;
 use crate::paths::Paths;
-use crate::workload::State;
+use crate::workload::{self, State};
 
 /// How often the running agent is asked how far it is.
 const LOOK: Duration = Duration::from_millis(250);
@@ -41,6 +41,11 @@ pub(super) fn wanted(paths: &Paths, flags: &EnrollFlags) -> Result<Option<(Wante
         bootstrap: Some(bootstrap.clone()),
     };
     Ok(Some((wanted, bootstrap)))
+}
+
+/// Whether there is a program for the server.
+pub(super) fn has_component(paths: &Paths) -> bool {
+    workload::components(paths, "").is_some_and(|components| components.takes(KIND))
 }
 
 /// Writes the enrolment down for the agent that starts.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 
 use crate::fleet::{ConnectionSettings, SettingsError, Ssl, normal_host};
+use crate::install::Layout;
 use crate::paths::{Given, Paths};
 
 pub(super) use server::OwnServer;
@@ -56,15 +57,21 @@ impl Globals {
     #[must_use]
     pub fn paths(&self) -> Paths {
         // What an image's `container` was told by its environment, whoever looks into that container is told too.
-        let pick = |given: &Option<std::path::PathBuf>, name: &str| {
+        // And an agent that was installed knows where its own files are.
+        let installed = match &self.path_home {
+            Some(home) => Layout::installed(home).map(|(layout, _)| layout),
+            None => Layout::of_program(),
+        };
+        let of = |path: fn(&Paths) -> &PathBuf| Some(path(&installed.as_ref()?.paths).clone());
+        let pick = |given: &Option<PathBuf>, name: &str, installed: Option<PathBuf>| {
             let told = std::env::var_os(name).filter(|told| !told.is_empty() && self.path_home.is_none());
-            given.clone().or_else(|| told.map(Into::into))
+            given.clone().or_else(|| told.map(Into::into)).or(installed)
         };
         Paths::of(&Given {
-            home: self.path_home.clone(),
-            config: pick(&self.path_config, "CONFIG_PATH"),
-            data: pick(&self.path_data, "STATE_PATH"),
-            logs: pick(&self.path_logs, "LOGS_PATH"),
+            home: self.path_home.clone().or_else(|| of(|paths| &paths.home)),
+            config: pick(&self.path_config, "CONFIG_PATH", of(|paths| &paths.config)),
+            data: pick(&self.path_data, "STATE_PATH", of(|paths| &paths.data)),
+            logs: pick(&self.path_logs, "LOGS_PATH", of(|paths| &paths.logs)),
             config_file: self.config.clone(),
         })
     }

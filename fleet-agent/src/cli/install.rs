@@ -1,8 +1,10 @@
-//! `fleet-agent install` and `fleet-agent uninstall`
+//! `fleet-agent install`, and what changes an agent that is installed: `uninstall`, `privileged`, `unprivileged`.
+
+mod place;
+mod privilege;
+mod uninstall;
 
 use std::fs;
-use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,42 +12,17 @@ use clap::Args;
 use super::enroll;
 use super::flags::{EnrollFlags, Globals};
 use super::{Failure, Outcome, bootstrap, failure, say};
-use crate::agent::{audit, is_token};
-use crate::control::{Ask, ControlError, ask};
 use crate::enrolment;
-use crate::fleet::FleetClient;
+use crate::fleet_server::BootstrapError;
 use crate::install::{self, Account, InstallError, Layout, Record, Systemctl};
-use crate::state::{Identity, SavedPolicy, StateKey, secure_directory};
 use crate::version;
+use place::{Place, agreed, must_be_root};
 
-/// Where an agent is installed without another word.
-const BASE: &str = "/opt";
+pub(super) use privilege::{Privileged, Unprivileged, privileged, unprivileged};
+pub(super) use uninstall::{Uninstall, uninstall};
+
 /// The user of an unprivileged agent, and its group.
 const USER: &str = "fleet-agent";
-
-/// Where an agent is, or is to be.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Place {
-    /// The directory below which the programs lie
-    #[arg(long, value_name = "DIR", default_value = BASE)]
-    base_path: PathBuf,
-    /// One of several agents of this machine, by this name
-    #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
-    /// The same as --namespace=Development
-    #[arg(long)]
-    develop: bool,
-    /// Ask nothing
-    #[arg(short = 'n', long)]
-    non_interactive: bool,
-}
-
-impl Place {
-    fn layout(&self) -> Result<Layout, InstallError> {
-        let namespace = self.namespace.as_deref().or(self.develop.then_some("Development"));
-        Layout::new(&self.base_path, namespace)
-    }
-}
 
 /// Installs.
 #[derive(Clone, Debug, Args)]
@@ -57,30 +34,26 @@ pub(super) struct Install {
     /// Run the service as a user without privileges
     #[arg(long)]
     unprivileged: bool,
-    /// That user; it is made if it is not there
-    #[arg(long, value_name = "USER")]
-    user: Option<String>,
-    /// Its group
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
-    /// Accepted for scripts: accounts of this system need none
-    #[arg(long, hide = true)]
-    password: Option<String>,
+    #[command(flatten)]
+    as_whom: AsWhom,
     /// Accepted for scripts: there is one form of this agent
     #[arg(long, hide = true)]
     install_servers: bool,
 }
 
-pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
+pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
     must_be_root("install")?;
-    let layout = asked.place.layout()?;
-    if Record::read(&layout.paths.home).is_some() && !asked.flags.force {
+    let layout = asked.place.layout(globals)?;
+    let before = Record::read(&layout.paths.home);
+    if before.is_some() && !asked.flags.force {
         return Err(InstallError::Installed { home: layout.paths.home }.into());
     }
+    asked.as_whom.check(asked.unprivileged)?;
     let is_enrolling = !asked.flags.url.is_empty() || asked.flags.enrollment_token.is_some();
-    let own_server = bootstrap::wanted(&layout.paths, &asked.flags)?;
-    let wanted = match own_server {
+    let mut own_server = bootstrap::wanted(&layout.paths, &asked.flags)?;
+    let mut wanted = match own_server {
         None if is_enrolling => Some(enroll::wanted(&asked.flags)?),
+        Some(_) if !bootstrap::has_component(&layout.paths) => return Err(BootstrapError::NoComponent.into()),
         _ => None,
     };
     let question = format!(
@@ -93,6 +66,12 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
     if asked.flags.force && layout.unit.exists() {
         // It may not run.
         let _ = Systemctl.stop(&layout.service);
+    }
+    let is_enrolled = wanted.is_some() || own_server.is_some();
+    let is_unprivileged = asked.unprivileged || asked.as_whom.user.is_some();
+    if is_unprivileged && let Some(wanted) = wanted.as_mut().or(own_server.as_mut().map(|(wanted, _)| wanted))
+    {
+        tell_taken(&wanted.take_in_files()?);
     }
     // Before anything else is written: without an enrolment, nothing is installed.
     if let Some(wanted) = wanted {
@@ -107,187 +86,126 @@ pub(super) async fn install(_globals: &Globals, asked: &Install) -> Outcome {
         // The service does it: the server belongs to its user.
         bootstrap::prepare(&layout.paths, None, wanted)?;
     }
-    let account = account(asked)?;
-    put_files(&layout, account.as_ref())?;
-    if let Some((_, _, account)) = &account {
-        for path in [&layout.paths.home, &layout.paths.data, &layout.paths.logs] {
-            install::give(path, account.uid, account.gid)?;
-        }
-    }
-    Systemctl.reload()?;
+    put_files(&layout)?;
+    let account = is_unprivileged.then(|| asked.as_whom.account()).transpose()?;
+    belong_to(&layout, account, before.as_ref())?;
     Systemctl.enable(&layout.service)?;
     say(&format!("The agent is installed as service {}.", layout.service));
+    if !is_enrolled && before.is_none() {
+        say("It is not enrolled yet: run fleet-agent enroll.");
+    }
     if let Some((wanted, server)) = own_server.filter(|_| !asked.flags.delay_enroll) {
         bootstrap::follow(&layout.paths.socket(), &wanted, &server).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The user and the group of the service, made if they are not there; `None`: root.
-fn account(asked: &Install) -> Result<Option<(String, String, Account)>, InstallError> {
-    if !asked.unprivileged && asked.user.is_none() {
-        return Ok(None);
+/// Says that files were taken in.
+fn tell_taken(files: &[String]) {
+    if !files.is_empty() {
+        let files = files.join(", ");
+        say(&format!(
+            "The agent keeps the content of {files}, which its user may not be able to read. When they change, enroll it again."
+        ));
     }
-    let user = asked.user.clone().unwrap_or_else(|| USER.to_owned());
-    let group = asked.group.clone().unwrap_or_else(|| user.clone());
-    let account = Account::ensure(&user, &group)?;
-    Ok(Some((user, group, account)))
 }
 
-fn put_files(layout: &Layout, account: Option<&(String, String, Account)>) -> Result<(), Failure> {
+/// As whom an unprivileged agent runs.
+#[derive(Clone, Debug, Args)]
+struct AsWhom {
+    /// The user of an unprivileged agent; it is made if it is not there [default: fleet-agent]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Its group, whose members may look at the agent [default: called as the user]
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Accepted for scripts: accounts of this system need none
+    #[arg(long, hide = true)]
+    password: Option<String>,
+}
+
+impl AsWhom {
+    fn check(&self, is_unprivileged: bool) -> Result<(), Failure> {
+        if self.group.is_some() && self.user.is_none() && !is_unprivileged {
+            return Err(failure("--group is the group of an unprivileged agent: give --unprivileged, too"));
+        }
+        if self.user.as_deref() == Some("root") {
+            return Err(failure(
+                "--user root is an agent with privileges: leave --user and --unprivileged out",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The names of the user and the group.
+    fn names(&self) -> (String, String) {
+        let user = self.user.clone().unwrap_or_else(|| USER.to_owned());
+        let group = self.group.clone().unwrap_or_else(|| user.clone());
+        (user, group)
+    }
+
+    /// The user and the group, made if they are not there.
+    fn account(&self) -> Result<(String, String, Account), InstallError> {
+        let (user, group) = self.names();
+        let account = Account::ensure(&user, &group)?;
+        Ok((user, group, account))
+    }
+}
+
+/// Puts the programs in, and the link that people call.
+fn put_files(layout: &Layout) -> Result<(), Failure> {
     let paths = &layout.paths;
     let program = std::env::current_exe()?;
     let directory = install::add_version(paths, &program, version::current())?;
     install::turn_link(&paths.program(), &directory.join("fleet-agent"))?;
-    secure_directory(&paths.data).map_err(InstallError::file("making", &paths.data))?;
     for path in [&paths.config, &paths.logs] {
         fs::create_dir_all(path).map_err(InstallError::file("making", path))?;
     }
-    let record = match account {
-        None => Record { service: layout.service.clone(), ..Record::default() },
-        Some((user, group, account)) => Record {
-            service: layout.service.clone(),
-            user: user.clone(),
-            group: group.clone(),
-            made_user: account.is_new,
-        },
-    };
     for path in [&layout.unit, &layout.command] {
         let parent = path.parent().unwrap_or(path);
         fs::create_dir_all(parent).map_err(InstallError::file("making", parent))?;
     }
     install::turn_link(&layout.command, &paths.program())?;
+    Ok(())
+}
+
+/// Makes an agent that does not run belong to a user (`None`: root): its files, its unit, and what is known of it.
+/// `before`: to whom it did.
+fn belong_to(
+    layout: &Layout,
+    account: Option<(String, String, Account)>,
+    before: Option<&Record>,
+) -> Result<(), Failure> {
+    let paths = &layout.paths;
+    let before = before.filter(|before| before.is_unprivileged());
+    let service = layout.service.clone();
+    let (record, uid, gid) = match account {
+        None => (Record { service, ..Record::default() }, 0, 0),
+        Some((user, group, account)) => {
+            // What was made for the agent before is still its own.
+            let made_user =
+                account.is_new || before.is_some_and(|before| before.made_user && before.user == user);
+            let made_group = account.is_new_group
+                || before.is_some_and(|before| before.made_group && before.group == group);
+            (Record { service, user, group, made_user, made_group }, account.uid, account.gid)
+        }
+    };
+    let leaving = before.filter(|before| before.user != record.user && install::owns(before, &paths.home));
     fs::write(&layout.unit, install::unit_file(layout, &record))
         .map_err(InstallError::file("writing", &layout.unit))?;
-    // The record is last: with it, all is there.
     let file = paths.home.join(Record::FILE);
     fs::write(&file, serde_json::to_vec_pretty(&record)?).map_err(InstallError::file("writing", &file))?;
-    Ok(())
-}
-
-/// Uninstalls.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Uninstall {
-    #[command(flatten)]
-    place: Place,
-    /// The token of a protected agent's policy
-    #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
-    uninstall_token: String,
-    /// Do not ask, and go on when a step fails
-    #[arg(short, long)]
-    force: bool,
-    /// Do not tell the server
-    #[arg(long)]
-    skip_fleet_audit: bool,
-}
-
-pub(super) async fn uninstall(_globals: &Globals, asked: &Uninstall) -> Outcome {
-    must_be_root("uninstall")?;
-    let layout = asked.place.layout()?;
-    let record = Record::read(&layout.paths.home);
-    if record.is_none() && !asked.force {
-        return Err(InstallError::NotInstalled { home: layout.paths.home }.into());
-    }
-    may_uninstall(&layout, &asked.uninstall_token).await?;
-    let question = format!(
-        "The agent in {} will be removed with all that it keeps. Continue?",
-        layout.paths.home.display()
-    );
-    if !asked.place.non_interactive && !asked.force && !agreed(&question)? {
-        return Err(failure("nothing was removed"));
-    }
-    if layout.unit.exists() {
-        let stopped = Systemctl.disable(&layout.service);
-        if !asked.force {
-            stopped?;
+    install::secure_data(paths).map_err(InstallError::file("making", &paths.data))?;
+    if record.is_unprivileged() || before.is_some() {
+        for path in [&paths.home, &paths.data, &paths.logs] {
+            install::give(path, uid, gid)?;
         }
     }
-    let told = if asked.skip_fleet_audit { Ok(()) } else { tell_server(&layout).await };
-    if let Err(error) = told {
-        say(&format!("The server was not told: {error}. It will show the agent as offline."));
-    }
-    let paths = &layout.paths;
-    for path in [&layout.unit, &layout.command, &paths.data, &paths.logs, &paths.config, &paths.home] {
-        install::remove_all(path)?;
-    }
-    let reloaded = Systemctl.reload();
-    if !asked.force {
-        reloaded?;
-    }
-    if let Some(record) = record.filter(|record| record.made_user)
-        && let Err(error) = Account::remove(&record.user)
+    Systemctl.reload()?;
+    if let Some(leaving) = leaving
+        && let Err(error) = Account::remove(leaving)
     {
-        say(&format!("User {} is still there: {error}", record.user));
+        say(&format!("User {} or group {} is still there: {error}", leaving.user, leaving.group));
     }
-    say("The agent is uninstalled.");
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A protected agent is removed only with its token, be it running or not.
-async fn may_uninstall(layout: &Layout, token: &str) -> Result<(), Failure> {
-    let asked = Ask::MayUninstall { token: token.to_owned() };
-    match ask(&layout.paths.socket(), &asked).await {
-        Ok(_) => return Ok(()),
-        Err(ControlError::NotRunning { .. } | ControlError::Broken(_)) => {}
-        Err(refused) => return Err(refused.into()),
-    }
-    if !layout.paths.state().exists() {
-        return Ok(());
-    }
-    if !has_key(layout) {
-        let text = "the agent does not run, and its state is sealed with a credential of its service: start it, so that it can say whether it may be removed";
-        return Err(failure(text));
-    }
-    let store = enrolment::open_state(&layout.paths, None)?;
-    let (saved, _) = store.load::<SavedPolicy>(SavedPolicy::NAME)?.split();
-    let protection = saved.as_ref().and_then(|saved| saved.policy.get("agent")?.get("protection"));
-    let Some(protection) = protection.filter(|protection| protection["enabled"] == true) else {
-        return Ok(());
-    };
-    if is_token(token, protection["uninstall_token_hash"].as_str().unwrap_or_default()) {
-        return Ok(());
-    }
-    Err(failure("this agent is protected: give the uninstall token of its policy (--uninstall-token)"))
-}
-
-/// Whether the state can be opened from here.
-fn has_key(layout: &Layout) -> bool {
-    StateKey::in_directory(&layout.paths.state()).is_some()
-}
-
-async fn tell_server(layout: &Layout) -> Result<(), Failure> {
-    if !layout.paths.state().exists() {
-        return Ok(());
-    }
-    if !has_key(layout) {
-        return Err(failure("the agent's state is sealed with a credential of its service"));
-    }
-    let store = enrolment::open_state(&layout.paths, None)?;
-    let (identity, _) = store.load::<Identity>(Identity::NAME)?.split();
-    let Some(identity) = identity else { return Ok(()) };
-    let (saved, _) = store.load::<SavedPolicy>(SavedPolicy::NAME)?.split();
-    let fleet = saved.as_ref().and_then(|saved| saved.policy.get("fleet")?.as_object());
-    let wanted = fleet.and_then(|fleet| identity.connection_by(fleet).ok());
-    let settings = wanted.unwrap_or_else(|| identity.connection.clone());
-    let client = tokio::task::spawn_blocking(move || FleetClient::new(&settings)).await??;
-    audit(&client, &identity.id, &identity.access_api_key, "uninstall").await?;
     Ok(())
-}
-
-fn must_be_root(verb: &'static str) -> Result<(), InstallError> {
-    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(InstallError::NotRoot(verb)) }
-}
-
-/// Asks whoever is at the terminal.
-fn agreed(question: &str) -> Result<bool, Failure> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(failure("there is no terminal to ask at: give --non-interactive or --force"));
-    }
-    let mut out = std::io::stdout().lock();
-    write!(out, "{question} [Y/n] ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "" | "y" | "yes"))
 }

@@ -26,6 +26,12 @@ const QUESTION_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(110);
 /// Only the owner may ask.
 const MODE: u32 = 0o600;
+/// Its group may, too.
+const GROUP_MODE: u32 = 0o660;
+
+/// What the group is told when it asks for more.
+const ONLY_LOOK: &str =
+    "the agent's group may look (status, inspect), but not do this: run it as root (sudo)";
 
 /// Why nobody answers.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +68,12 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the socket. A stale one is replaced, one that somebody answers at is not.
+    /// Opens the socket. A stale one is replaced, one that somebody answers at is not. `is_for_group`: the process's
+    /// group may look, too.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn open(path: &Path) -> Result<(Control, Questions), ServeError> {
+    pub async fn open(path: &Path, is_for_group: bool) -> Result<(Control, Questions), ServeError> {
         let failed = |source| ServeError::Bind { path: path.to_owned(), source };
         match fs::symlink_metadata(path) {
             // Nobody else has business in this directory: it is moved out of the way, and kept.
@@ -81,9 +88,10 @@ impl Control {
             _ => {}
         }
         let beside = path.with_extension("new");
+        let mode = if is_for_group { GROUP_MODE } else { MODE };
         let _ = fs::remove_file(&beside);
         let listener = UnixListener::bind(&beside).map_err(failed)?;
-        fs::set_permissions(&beside, Permissions::from_mode(MODE)).map_err(failed)?;
+        fs::set_permissions(&beside, Permissions::from_mode(mode)).map_err(failed)?;
         fs::rename(&beside, path).map_err(failed)?;
         let (questions, receiver) = mpsc::channel(WAITING);
         Ok((Control { listener, path: path.to_owned(), questions }, receiver))
@@ -120,17 +128,24 @@ impl Control {
 }
 
 async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>) -> io::Result<()> {
+    let may_all = may_all(stream.peer_cred()?.uid());
     let (reader, mut writer) = stream.into_split();
     let mut line = Vec::new();
     timeout(QUESTION_MAX, BufReader::new(reader).take(LARGEST).read_until(b'\n', &mut line)).await??;
     let told = match serde_json::from_slice::<Ask>(&line) {
-        Ok(ask) => put(ask, questions).await,
+        Ok(ask) if may_all || ask.only_looks() => put(ask, questions).await,
+        Ok(_) => Told::Refused(ONLY_LOOK.to_owned()),
         Err(error) => Told::Refused(format!("this question is not understood: {error}")),
     };
     let mut answer = serde_json::to_vec(&told)?;
     answer.push(b'\n');
     writer.write_all(&answer).await?;
     writer.shutdown().await
+}
+
+/// Whether a user may do more than look: the agent's own, and root.
+fn may_all(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 async fn put(ask: Ask, questions: mpsc::Sender<Question>) -> Told {

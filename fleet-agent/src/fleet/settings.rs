@@ -59,7 +59,7 @@ pub struct SettingsError {
     pub problem: String,
 }
 
-fn wrong(field: &str, problem: impl Into<String>) -> SettingsError {
+pub(super) fn wrong(field: &str, problem: impl Into<String>) -> SettingsError {
     SettingsError { field: field.to_owned(), problem: problem.into() }
 }
 

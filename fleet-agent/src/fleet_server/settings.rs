@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::fleet::{SettingsError, take_in_files};
 use crate::policy::{Broken, Input, Output, Plan};
 
 /// The type of its input.
@@ -33,6 +34,20 @@ impl FleetServer {
     #[must_use]
     pub fn init_within(&self) -> Duration {
         Duration::from_secs(self.init_seconds)
+    }
+
+    /// Puts the content of the files that it names in their place. Returns their names.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn take_in_files(&mut self) -> Result<Vec<String>, SettingsError> {
+        let mut taken = Vec::new();
+        for of in [&mut self.server, &mut self.engine] {
+            if let Some(Value::Object(ssl)) = of.get_mut("ssl") {
+                taken.extend(take_in_files(ssl)?);
+            }
+        }
+        Ok(taken)
     }
 
     /// What runs while there is no policy: the server alone.

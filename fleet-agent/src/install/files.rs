@@ -1,11 +1,12 @@
 //! Files of an installation.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use super::InstallError;
+use super::{Account, InstallError, Record};
 use crate::paths::Paths;
+use crate::state::{passable_directory, secure_directory};
 use crate::version;
 use crate::workload::FOLDER;
 
@@ -70,6 +71,21 @@ pub fn turn_link(link: &Path, target: &Path) -> Result<(), InstallError> {
     fs::rename(&beside, link).map_err(InstallError::file("renaming to", link))
 }
 
+/// Makes the directory of what an agent keeps, for its user alone. The group of one that was installed without
+/// privileges may pass through it, to the control socket. Returns whether that is so.
+///
+/// # Errors
+/// It cannot be made, or its rights cannot be changed.
+pub fn secure_data(paths: &Paths) -> std::io::Result<bool> {
+    let is_for_group = Record::read(&paths.home).is_some_and(|record| record.is_unprivileged());
+    if is_for_group {
+        passable_directory(&paths.data)?;
+    } else {
+        secure_directory(&paths.data)?;
+    }
+    Ok(is_for_group)
+}
+
 /// Removes a file or a directory with all in it, if it is there.
 ///
 /// # Errors
@@ -81,6 +97,14 @@ pub fn remove_all(path: &Path) -> Result<(), InstallError> {
         _ => fs::remove_file(path),
     };
     removed.map_err(InstallError::file("removing", path))
+}
+
+/// Whether the user of a record is who the agent in a home belongs to. The record is that user's, and must not make
+/// root remove another one.
+#[must_use]
+pub fn owns(record: &Record, home: &Path) -> bool {
+    let owner = fs::metadata(home).map(|home| home.uid()).ok().filter(|owner| *owner != 0);
+    owner.is_some_and(|owner| Account::id_of(&record.user).ok() == Some(owner))
 }
 
 /// Gives a directory and all in it to a user. Links are not followed.

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::InstallError;
 use crate::paths::{Given, Paths};
 
+/// The name of the service, and the beginning of that of one of several.
+const NAME: &str = "fleet-agent";
+
 /// Where everything of one installed agent lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -31,11 +34,20 @@ pub struct Record {
     pub group: String,
     /// Whether the user was made for it.
     pub made_user: bool,
+    /// Whether the group was.
+    #[serde(default)]
+    pub made_group: bool,
 }
 
 impl Record {
     /// The file in the home.
     pub const FILE: &'static str = "install.json";
+
+    /// Whether the service runs as a user of its own.
+    #[must_use]
+    pub fn is_unprivileged(&self) -> bool {
+        !self.user.is_empty()
+    }
 
     /// Reads it; `None`: nothing is installed there.
     #[must_use]
@@ -71,9 +83,30 @@ impl Layout {
                 return Err(InstallError::Field { field: "--namespace", given: name.to_owned(), problem });
             }
         };
-        let service = format!("fleet-agent{suffix}");
-        let system = |folder: &str| Some(Path::new(folder).join(&service));
         let home = base.join(format!("Fleet/Agent{suffix}"));
+        Ok(Layout::of(home, format!("{NAME}{suffix}")))
+    }
+
+    /// That of the agent which is installed in a home. `None`: none is.
+    #[must_use]
+    pub fn installed(home: &Path) -> Option<(Layout, Record)> {
+        let record = Record::read(home)?;
+        // The home is the agent's user's, who must not lead root elsewhere.
+        let suffix = record.service.strip_prefix(NAME)?;
+        let is_name = suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_name.then(|| (Layout::of(home.to_owned(), record.service.clone()), record))
+    }
+
+    /// That of the running program, if it lies in the home of an installed agent.
+    #[must_use]
+    pub fn of_program() -> Option<Layout> {
+        let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+        // home/versions/9.6.0/fleet-agent
+        Layout::installed(program.ancestors().nth(3)?).map(|(layout, _)| layout)
+    }
+
+    fn of(home: PathBuf, service: String) -> Layout {
+        let system = |folder: &str| Some(Path::new(folder).join(&service));
         let paths = Paths::of(&Given {
             home: Some(home),
             config: system("/etc"),
@@ -81,12 +114,12 @@ impl Layout {
             logs: system("/var/log"),
             config_file: None,
         });
-        Ok(Layout {
+        Layout {
             unit: Path::new("/etc/systemd/system").join(format!("{service}.service")),
             command: Path::new("/usr/bin").join(&service),
             service,
             paths,
-        })
+        }
     }
 }
 
@@ -103,6 +136,16 @@ mod tests {
         assert_eq!(two.unit, Path::new("/etc/systemd/system/fleet-agent-dev.service"));
         assert_ne!(one.paths.data, two.paths.data);
         assert!(Layout::new(Path::new("opt"), None).is_err());
+        let home = tempfile::tempdir().unwrap();
+        let install = |service: &str| {
+            let record = Record { service: service.to_owned(), ..Record::default() };
+            std::fs::write(home.path().join(Record::FILE), serde_json::to_vec(&record).unwrap()).unwrap();
+            Layout::installed(home.path()).map(|(layout, _)| layout)
+        };
+        assert_eq!(install("fleet-agent-dev").unwrap().unit, two.unit);
+        for hostile in ["sshd", "fleet-agent/../../x", ""] {
+            assert_eq!(install(hostile), None);
+        }
         assert!(Layout::new(Path::new("/opt"), Some("../x")).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::InstallError;
+use super::{InstallError, Record};
 
 /// Runs a program to its end; what it said.
 fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
@@ -46,6 +46,14 @@ impl Systemctl {
         run("systemctl", &["disable", "--now", service]).map(drop)
     }
 
+    /// Starts a service.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn start(self, service: &str) -> Result<(), InstallError> {
+        run("systemctl", &["start", service]).map(drop)
+    }
+
     /// Ends a service.
     ///
     /// # Errors
@@ -64,6 +72,8 @@ pub struct Account {
     pub gid: u32,
     /// Whether the user was made just now.
     pub is_new: bool,
+    /// Whether the group was.
+    pub is_new_group: bool,
 }
 
 impl Account {
@@ -83,7 +93,8 @@ impl Account {
                 return Err(InstallError::Field { field, given: name.to_owned(), problem });
             }
         }
-        if group_id(group).is_err() {
+        let is_new_group = group_id(group).is_err();
+        if is_new_group {
             run("groupadd", &["--system", group])?;
         }
         let is_new = run("id", &["-u", user]).is_err();
@@ -104,16 +115,30 @@ impl Account {
                 ],
             )?;
         }
-        let uid = number("id", &["-u", user], &run("id", &["-u", user])?)?;
-        Ok(Account { uid, gid: group_id(group)?, is_new })
+        Ok(Account { uid: Account::id_of(user)?, gid: group_id(group)?, is_new, is_new_group })
     }
 
-    /// Removes a user that was made.
+    /// The id of a user.
     ///
     /// # Errors
-    /// It is still there.
-    pub fn remove(user: &str) -> Result<(), InstallError> {
-        run("userdel", &[user]).map(drop)
+    /// There is none of that name.
+    pub fn id_of(user: &str) -> Result<u32, InstallError> {
+        number("id", &["-u", user], &run("id", &["-u", user])?)
+    }
+
+    /// Removes the user and the group that were made for an agent.
+    ///
+    /// # Errors
+    /// One is still there.
+    pub fn remove(record: &Record) -> Result<(), InstallError> {
+        if record.made_user {
+            run("userdel", &[&record.user])?;
+        }
+        // A group goes with the last user of its name on most systems.
+        if record.made_group && group_id(&record.group).is_ok() {
+            run("groupdel", &[&record.group])?;
+        }
+        Ok(())
     }
 }
 

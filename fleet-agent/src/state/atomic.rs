@@ -9,16 +9,30 @@ use std::path::Path;
 const FILE_MODE: u32 = 0o600;
 /// Who may look into its directories.
 const DIRECTORY_MODE: u32 = 0o700;
+/// The same for a directory in which its group may open what it knows by name.
+const PASSABLE_MODE: u32 = 0o710;
 
 /// Makes a directory that only its owner may enter, or takes others' rights to one that is there.
 ///
 /// # Errors
 /// It cannot be made, or its rights cannot be changed.
 pub fn secure_directory(path: &Path) -> io::Result<()> {
+    with_mode(path, DIRECTORY_MODE)
+}
+
+/// The same for one that its group may pass through, to what it knows by name. It cannot be listed.
+///
+/// # Errors
+/// It cannot be made, or its rights cannot be changed.
+pub fn passable_directory(path: &Path) -> io::Result<()> {
+    with_mode(path, PASSABLE_MODE)
+}
+
+fn with_mode(path: &Path, wanted: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
     let mode = fs::metadata(path)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))?;
+    if mode & 0o077 != wanted & 0o077 {
+        fs::set_permissions(path, Permissions::from_mode(wanted))?;
     }
     Ok(())
 }

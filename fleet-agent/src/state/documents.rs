@@ -36,6 +36,19 @@ impl Identity {
     /// The document's name.
     pub const NAME: &'static str = "identity";
 
+    /// Puts the content of the files that it names in their place: an agent without privileges may not read them.
+    /// Returns their names.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn take_in_files(&mut self) -> Result<Vec<String>, SettingsError> {
+        let mut taken = self.connection.take_in_files()?;
+        if let Some(server) = &mut self.fleet_server {
+            taken.extend(server.take_in_files()?);
+        }
+        Ok(taken)
+    }
+
     /// How its server is reached under a policy with this section `fleet`. That of an agent which runs it itself stays
     /// where it is.
     ///

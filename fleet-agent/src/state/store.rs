@@ -49,6 +49,15 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be opened.
+    #[error("{} cannot be opened", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SealError,
+    },
     /// It cannot be sealed.
     #[error("{} cannot be sealed", path.display())]
     Seal {
@@ -102,6 +111,30 @@ impl StateStore {
         let key = StateKey::open(directory, credentials).map_err(StateError::Key)?;
         let other = credentials.and_then(|_| StateKey::in_directory(directory)).map(Arc::new);
         Ok(StateStore { directory: directory.to_owned(), key: Arc::new(key), other })
+    }
+
+    /// The state of an agent that does not run, as far as the key that lies in the directory opens it. Nothing is made
+    /// or moved by that. `None`: there is no such key.
+    #[must_use]
+    pub fn at_rest(directory: &Path) -> Option<StateStore> {
+        let key = StateKey::in_directory(directory)?;
+        Some(StateStore { directory: directory.to_owned(), key: Arc::new(key), other: None })
+    }
+
+    /// Reads a document, and leaves it as it is. `None`: there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be opened with this key.
+    pub fn peek<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let path = self.path(name);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|source| StateError::Read { path: path.clone(), source })?,
+        };
+        let opened = self.key.open_sealed(name, &bytes);
+        let value =
+            opened.and_then(|content| serde_json::from_slice(&content).map_err(|_| SealError::Content));
+        value.map(Some).map_err(|source| StateError::Open { path, source })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -196,6 +229,20 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let state = fs::metadata(directory.path().join("state")).unwrap();
         assert_eq!(state.permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_look_at_rest_changes_nothing() {
+        let (directory, store) = store();
+        let rest = directory.path().join("state");
+        store.save("a", &1).unwrap();
+        let looked = StateStore::at_rest(&rest).unwrap();
+        assert_eq!((looked.peek::<u8>("a").unwrap(), looked.peek::<u8>("b").unwrap()), (Some(1), None));
+        fs::write(store.path("a"), b"{}").unwrap();
+        assert!(matches!(looked.peek::<u8>("a"), Err(StateError::Open { .. })));
+        assert_eq!(fs::read(store.path("a")).unwrap(), b"{}");
+        assert!(StateStore::at_rest(&directory.path().join("none")).is_none());
+        assert!(!directory.path().join("none").exists());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleet_component::supervisor::{AgentFacts, Platform, Settings, Specs, Supervisor, Wanted};
+use fleet_component::supervisor::spec::Variable;
+use fleet_component::supervisor::{AgentFacts, Component, Platform, Settings, Specs, Supervisor, Wanted};
 use fleet_component::unit::UnitKind;
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, watch};
@@ -13,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{State, States, UnitState, Workload};
 use crate::fleet::Action;
+use crate::fleet_server::{KIND, documents};
+use crate::paths::Paths;
 use crate::policy::{Input, Output};
+use crate::state::secure_directory;
 
 /// A component has so long for an action that names no time.
 const ACTION_TIME: Duration = Duration::from_secs(300);
@@ -23,6 +27,8 @@ const ACTION_TIME: Duration = Duration::from_secs(300);
 pub(super) struct Components {
     specs: Specs,
     home: std::path::PathBuf,
+    /// Where a Fleet Server keeps its documents, if it must be told.
+    documents: Option<std::path::PathBuf>,
     facts: AgentFacts,
     supervisor: OnceCell<Arc<Supervisor>>,
     states: watch::Sender<Arc<States>>,
@@ -31,7 +37,7 @@ pub(super) struct Components {
 
 impl Components {
     /// Those whose spec files lie in `folder`. `None`: there are none.
-    pub(super) fn find(folder: &Path, home: &Path, facts: AgentFacts) -> Option<Arc<Components>> {
+    pub(super) fn find(folder: &Path, paths: &Paths, facts: AgentFacts) -> Option<Arc<Components>> {
         if !folder.is_dir() {
             return None;
         }
@@ -41,7 +47,8 @@ impl Components {
         }
         Some(Arc::new(Components {
             specs,
-            home: home.to_owned(),
+            home: paths.components(),
+            documents: documents::directory(paths),
             facts,
             supervisor: OnceCell::new(),
             states: watch::Sender::new(Arc::default()),
@@ -52,6 +59,11 @@ impl Components {
     async fn supervisor(&self) -> Result<&Arc<Supervisor>, String> {
         self.supervisor
             .get_or_try_init(async || {
+                // Components have a directory each below these, which their own users may share.
+                for directory in [self.home.clone(), self.home.join("run")] {
+                    secure_directory(&directory)
+                        .map_err(|error| format!("{} cannot be made: {error}", directory.display()))?;
+                }
                 let settings = Settings::new(&self.home, self.facts.clone());
                 let started = Supervisor::start(settings).await;
                 let supervisor = Arc::new(started.map_err(|error| crate::error::chain(&error))?);
@@ -66,6 +78,20 @@ impl Components {
                 Ok(supervisor)
             })
             .await
+    }
+
+    /// Tells a Fleet Server where its documents are: its working directory goes with its input.
+    fn tell_documents(&self, component: &mut Component) {
+        let (Some(documents), Ok(program)) = (&self.documents, &mut component.program) else { return };
+        if let Err(error) = secure_directory(documents) {
+            component.program = Err(format!("{} cannot be made: {error}", documents.display()));
+            return;
+        }
+        let environment = &mut Arc::make_mut(program).command.env;
+        if !environment.iter().any(|variable| variable.name == documents::VARIABLE) {
+            let value = documents.to_string_lossy().into_owned();
+            environment.push(Variable { name: documents::VARIABLE.to_owned(), value });
+        }
     }
 
     fn fail(&self, inputs: &[Input], reason: &str) {
@@ -140,6 +166,9 @@ impl Workload for Components {
             let own = input.own_output.take().unwrap_or_default();
             let outputs = Map::from_iter([(input.output.clone(), Value::Object(own))]);
             components.extend(self.specs.components(&wanted(vec![input], outputs)));
+        }
+        for component in components.iter_mut().filter(|component| component.kind == KIND) {
+            self.tell_documents(component);
         }
         supervisor.apply(components).await;
     }

@@ -55,9 +55,7 @@ pub fn components(paths: &Paths, agent_id: &str) -> Option<Arc<dyn Workload>> {
         is_standalone: false,
         is_unprivileged: !rustix::process::geteuid().is_root(),
     };
-    let found = folders(paths)
-        .into_iter()
-        .find_map(|folder| Components::find(&folder, &paths.components(), facts.clone()));
+    let found = folders(paths).into_iter().find_map(|folder| Components::find(&folder, paths, facts.clone()));
     found.map(|components| components as Arc<dyn Workload>)
 }
 

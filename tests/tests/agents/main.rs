@@ -1,5 +1,7 @@
 //! Agents on real machines, with a real server and a real engine.
 
 mod office;
+mod own_server;
 mod relay;
 mod steps;
+mod unprivileged;

@@ -14,6 +14,7 @@ const PASSWORD: &str = "correct horse battery staple";
 #[derive(Debug)]
 pub(crate) struct Office<'a> {
     machine: &'a Machine,
+    password: String,
 }
 
 impl<'a> Office<'a> {
@@ -33,7 +34,13 @@ impl<'a> Office<'a> {
         machine.write_file(&format!("{drop_ins}/password.conf"), credential).await?;
         machine.exec(["systemctl", "daemon-reload"]).await?.success()?;
         machine.exec(["systemctl", "start", "fleet-server"]).await?.success()?;
-        Ok(Office { machine })
+        Ok(Office { machine, password: PASSWORD.to_owned() })
+    }
+
+    /// That of the server which an agent runs as one of its components, and which keeps its documents there.
+    pub(crate) async fn of_agent(machine: &'a Machine, documents: &str) -> Result<Office<'a>, HarnessError> {
+        let password = machine.read_file(&format!("{documents}/admin-password")).await?;
+        Ok(Office { machine, password })
     }
 
     /// Where agents enrol.
@@ -48,7 +55,7 @@ impl<'a> Office<'a> {
 
     /// One request; a status of 400 and more is an error.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, HarnessError> {
-        let (url, user) = (format!("http://127.0.0.1:5601{path}"), format!("admin:{PASSWORD}"));
+        let (url, user) = (format!("http://127.0.0.1:5601{path}"), format!("admin:{}", self.password));
         let curl = [
             "curl",
             "--silent",
@@ -102,6 +109,26 @@ impl<'a> Office<'a> {
         Ok(text(&made["item"]["id"]))
     }
 
+    /// Makes a policy with these settings of an agent's policy laid over it; its id, and a key to enrol with.
+    pub(crate) async fn policy(
+        &self,
+        name: &str,
+        overrides: Value,
+    ) -> Result<(String, String), HarnessError> {
+        let body = json!({"name": name, "namespace": "default", "overrides": overrides});
+        let made = self.post("/api/fleet/agent_policies", body).await?;
+        let id = text(&made["item"]["id"]);
+        let keys = self.get(&format!("/api/fleet/enrollment_api_keys?kuery=policy_id:{id}")).await?;
+        Ok((id, text(&keys["items"][0]["api_key"])))
+    }
+
+    /// Saves another revision of it; its number.
+    pub(crate) async fn save(&self, id: &str, name: &str, overrides: Value) -> Result<Value, HarnessError> {
+        let body = json!({"name": name, "namespace": "default", "overrides": overrides});
+        let mut saved = self.ask("PUT", &format!("/api/fleet/agent_policies/{id}"), &body).await?;
+        Ok(saved["item"]["revision"].take())
+    }
+
     pub(crate) async fn agent(&self, id: &str) -> Result<Value, HarnessError> {
         Ok(self.get(&format!("/api/fleet/agents/{id}")).await?["item"].take())
     }
@@ -129,6 +156,20 @@ pub(crate) async fn put_program(machine: &Machine, name: &str) -> Result<(), Har
     let (program, command) = (format!("/opt/fleet/{name}"), format!("/usr/bin/{name}"));
     machine.exec(["ln", "-sf", program.as_str(), command.as_str()]).await?.success()?;
     Ok(())
+}
+
+/// Installs the agent with these flags; what it said.
+pub(crate) async fn install(machine: &Machine, flags: &[&str]) -> Result<String, HarnessError> {
+    put_program(machine, "fleet-agent").await?;
+    let program = ["/opt/fleet/fleet-agent", "install", "--non-interactive"];
+    let argv = program.iter().chain(flags).copied();
+    Ok(machine.exec(argv).await?.success()?.stdout)
+}
+
+/// The id of the agent that has enrolled.
+pub(crate) fn enrolled(said: &str) -> Result<String, HarnessError> {
+    let id = said.lines().find_map(|line| line.strip_prefix("Successfully enrolled the agent: "));
+    id.map(str::to_owned).ok_or_else(|| HarnessError::Unexpected(format!("nobody enrolled: {said:?}")))
 }
 
 /// A text of a document; empty if it is none.

@@ -7,10 +7,9 @@ use fleet_test_engine::{Client, Elastic, Engine, EngineError, Reply};
 use fleet_tests::{Cluster, HarnessError, Machine, NotYet, TestResult, on_cluster, wait_for};
 use serde_json::{Value, json};
 
-use crate::office::{Office, SOON, put_program, text};
+use crate::office::{self, Office, SOON, enrolled, text};
 use crate::relay::Relay;
 
-const SERVICE: &str = "fleet-agent";
 /// A file that a new revision names is collected within this of the revision's save.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(2);
 /// So often may something else keep the machine busy meanwhile.
@@ -201,23 +200,10 @@ fn log_of(name: &str) -> Value {
 
 /// Installs the agent's service; returns the agent's id.
 async fn install(machine: &Machine, office: &Office<'_>, key: &str) -> Result<String, HarnessError> {
-    put_program(machine, SERVICE).await?;
     machine.write_file("/root/ca.pem", &office.authority().await?).await?;
     let url = office.url();
-    let argv = [
-        "fleet-agent",
-        "install",
-        "--non-interactive",
-        "--url",
-        &url,
-        "--enrollment-token",
-        key,
-        "--certificate-authorities",
-        "/root/ca.pem",
-    ];
-    let said = machine.exec(argv).await?.success()?.stdout;
-    let id = said.lines().find_map(|line| line.strip_prefix("Successfully enrolled the agent: "));
-    id.map(str::to_owned).ok_or_else(|| HarnessError::Unexpected(format!("install said {said:?}")))
+    let flags = ["--url", &url, "--enrollment-token", key, "--certificate-authorities", "/root/ca.pem"];
+    enrolled(&office::install(machine, &flags).await?)
 }
 
 fn is_well(agent: &Value) -> bool {

@@ -13,7 +13,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use document::{CommandSpec, InputSpec, LogKeys, Prevention, RestartMonitoring, ServiceSpec, Timeouts};
+pub use document::{
+    CommandSpec, InputSpec, LogKeys, Prevention, RestartMonitoring, ServiceSpec, Timeouts, Variable,
+};
 pub use platform::Platform;
 
 use document::Document;

@@ -162,7 +162,9 @@ impl EnrollFlags {
             Some(host.trim_matches(['[', ']']).to_owned())
         });
         let given = self.server.fleet_server_host.clone().filter(|host| host != ALL && host != "::");
-        let all = given.into_iter().chain(urls).chain([Machine::read().hostname]);
+        let machine = Machine::read();
+        let all = given.into_iter().chain(urls).chain(machine.reachable_at());
+        let all = all.chain([machine.hostname.clone()]);
         all.filter(|name| !name.is_empty() && name.is_ascii()).collect()
     }
 
