@@ -16,6 +16,7 @@ mod run;
 mod schedule;
 mod upgrade;
 
-pub(crate) use answer::is_token;
+pub(crate) use answer::{components_shown, is_token, write_diagnostics};
 pub use core::{Agent, Context, Ended};
 pub(crate) use leave::audit;
+pub(crate) use policy::make_plan;

@@ -38,6 +38,9 @@ pub enum Ask {
         source_uri: String,
         /// Take it although nobody signed it.
         skip_verify: bool,
+        /// Do not trust the keys that the program was built with.
+        #[serde(default)]
+        skip_default_key: bool,
         /// Keys that may have signed it, in base64.
         keys: Vec<String>,
         /// Go back to a version that is still here.

@@ -13,6 +13,7 @@
 //! | [`workload`] | what carries out inputs |
 //! | [`fleet`] | the client's half of the agents' protocol |
 //! | [`control`] | the socket by which people ask the running agent |
+//! | [`rest`] | what an agent keeps that does not run |
 //! | [`state`] | what survives a restart |
 
 pub mod agent;
@@ -34,6 +35,7 @@ pub mod machine;
 pub mod monitoring;
 pub mod paths;
 pub mod policy;
+pub mod rest;
 pub mod state;
 pub mod upgrade;
 pub mod version;

@@ -61,7 +61,7 @@ pub mod state;
 pub mod stream;
 pub mod syslog;
 
-pub use collector::{Collector, StartError, handles, handles_output};
+pub use collector::{Collector, StartError, handles, handles_output, mistake_of_output};
 pub use metrics::Metrics;
 pub use plan::{AgentFacts, InputUnit, OutputUnit, Plan, Settings};
 pub use state::{States, Status, UnitState, UnitStatus};

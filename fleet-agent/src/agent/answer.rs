@@ -7,6 +7,7 @@ use super::core::{Agent, Ended};
 use super::job;
 use crate::control::{Ask, Question, Told};
 use crate::fleet::{Action, hex};
+use crate::policy::{Plan, Redactor};
 
 impl Agent {
     /// Answers a question.
@@ -31,10 +32,10 @@ impl Agent {
                 });
                 return;
             }
-            Ask::Upgrade { version, source_uri, skip_verify, keys, rollback } => {
+            Ask::Upgrade { version, source_uri, skip_verify, skip_default_key, keys, rollback } => {
                 let data = json!({
                     "version": version, "source_uri": source_uri, "skip_verify": skip_verify, "keys": keys,
-                    "rollback": rollback,
+                    "rollback": rollback, "skip_default_key": skip_default_key,
                 });
                 let action: Action = Action {
                     // Nobody is to hear of its result.
@@ -47,9 +48,9 @@ impl Agent {
                     timeout: None,
                     signed: None,
                 };
-                self.upgrade(action);
+                let begun = self.upgrade_by_hand(action);
                 self.publish();
-                Told::Done(Value::Null)
+                begun.map_or_else(Told::Refused, |()| Told::Done(Value::Null))
             }
         };
         let _ = question.answer.send(told);
@@ -70,26 +71,28 @@ impl Agent {
 
     /// What the policy became on this machine.
     pub(super) fn components_shown(&self) -> Value {
-        let inputs: Vec<Value> = self
-            .plan
+        components_shown(&self.plan, &self.redactor)
+    }
+}
+
+/// What a policy became on this machine, without secrets.
+pub(crate) fn components_shown(plan: &Plan, redactor: &Redactor) -> Value {
+    let inputs: Vec<Value> = plan
             .inputs
             .iter()
             .map(|input| json!({"id": input.id, "type": input.kind, "output": input.output, "config": input.config}))
             .collect();
-        let outputs: Vec<Value> = self
-            .plan
-            .outputs
-            .iter()
-            .map(|output| json!({"name": output.name, "type": output.kind, "config": output.config}))
-            .collect();
-        let broken: Vec<Value> = self
-            .plan
+    let outputs: Vec<Value> = plan
+        .outputs
+        .iter()
+        .map(|output| json!({"name": output.name, "type": output.kind, "config": output.config}))
+        .collect();
+    let broken: Vec<Value> = plan
             .broken
             .iter()
             .map(|broken| json!({"id": broken.id, "type": broken.kind, "output": broken.output, "reason": broken.reason}))
             .collect();
-        self.redactor.any(&json!({"inputs": inputs, "outputs": outputs, "failed": broken}))
-    }
+    redactor.any(&json!({"inputs": inputs, "outputs": outputs, "failed": broken}))
 }
 
 /// Whether a token is the one of that hash: base64 of its SHA-256.
@@ -100,7 +103,11 @@ pub(crate) fn is_token(token: &str, hash: &str) -> bool {
     !token.is_empty() && !hash.is_empty() && bool::from(own.as_bytes().ct_eq(hash.as_bytes()))
 }
 
-async fn write_diagnostics(material: crate::diagnostics::Material, path: std::path::PathBuf) -> Told {
+/// Makes diagnostics and writes them.
+pub(crate) async fn write_diagnostics(
+    material: crate::diagnostics::Material,
+    path: std::path::PathBuf,
+) -> Told {
     let content = match job::make(material).await {
         Ok(content) => content,
         Err(reason) => return Told::Refused(reason),

@@ -34,7 +34,7 @@ impl Agent {
             if timeout(within, healthy(&mut states, &ids)).await.is_err() {
                 tracing::error!(
                     within = within.as_secs(),
-                    "the Fleet Server of this agent is not healthy in time (--fleet-server-init-timeout): checking in all the same"
+                    "the Fleet Server of this agent is not healthy in time (--fleet-init-timeout, FLEET_SERVER_INIT_TIMEOUT): checking in all the same"
                 );
             }
         }

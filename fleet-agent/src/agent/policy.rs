@@ -1,5 +1,6 @@
 //! Taking a policy: whole, or not at all.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Agent, Refused};
 use crate::fleet::Action;
-use crate::fleet_server;
+use crate::fleet_server::{self, FleetServer};
 use crate::monitoring;
-use crate::policy::{Finding, Plan, Redactor, plan, verify_successor};
+use crate::policy::{Facts, Finding, Output, Plan, Redactor, plan, verify_successor};
 use crate::state::SavedPolicy;
 
-/// A refused policy that comes again is looked at after a time that doubles up to this. Meanwhile nothing else is heard of
-/// the server: not long.
+/// When a refused policy comes again and again, the server is asked after a time that doubles up to this. Meanwhile
+/// nothing else is heard of it: not long.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 impl Agent {
@@ -22,8 +23,7 @@ impl Agent {
     /// come again at once.
     pub(super) async fn change_policy(&mut self, action: &Action) -> Duration {
         let Some(Value::Object(policy)) = action.data.get("policy") else {
-            self.finish(action, Err("data.policy is not a map".to_owned()));
-            return LONGEST_WAIT;
+            return self.refuse(action, &Map::new(), "data.policy is not a map");
         };
         if self.is_running(policy) {
             self.finish(action, Ok(()));
@@ -57,7 +57,7 @@ impl Agent {
         }
         let policy = policy.clone();
         self.refused = Some(Refused { policy, reason, attempts });
-        Duration::from_secs(1 << attempts.min(6)).min(LONGEST_WAIT)
+        pause(attempts)
     }
 
     async fn try_policy(&mut self, policy: &Map<String, Value>) -> Result<(), String> {
@@ -82,13 +82,8 @@ impl Agent {
     }
 
     fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
-        let mut made = plan(policy, &self.facts).map_err(|refusal| crate::error::chain(&refusal))?;
-        made.add_own(self.context.own_log.as_deref());
-        match &self.identity.fleet_server {
-            Some(server) => server.lay_over(&mut made),
-            None => fleet_server::refuse(&mut made),
-        }
-        Ok(made)
+        let own_log = self.context.own_log.as_deref();
+        make_plan(policy, &self.facts, own_log, self.identity.fleet_server.as_ref())
     }
 
     async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
@@ -143,5 +138,66 @@ impl Agent {
                 self.context.notes.push(format!("The policy that was kept cannot be applied: {reason}"));
             }
         }
+    }
+}
+
+/// What a policy asks of an agent with this log, and this server if it runs one.
+pub(crate) fn make_plan(
+    policy: &Map<String, Value>,
+    facts: &Facts,
+    own_log: Option<&Path>,
+    server: Option<&FleetServer>,
+) -> Result<Plan, String> {
+    let mut made = plan(policy, facts).map_err(|refusal| crate::error::chain(&refusal))?;
+    made.add_own(own_log);
+    match server {
+        Some(server) => server.lay_over(&mut made),
+        None => fleet_server::refuse(&mut made),
+    }
+    let unused: Vec<Finding> = made.unused_outputs().filter_map(about_unused).collect();
+    made.findings.extend(unused);
+    Ok(made)
+}
+
+/// How long to wait before a server is asked again that sent a refused policy, for the first time or once more. The
+/// first time it has something to hear: how the agent is now.
+fn pause(attempts: u32) -> Duration {
+    match attempts {
+        0 => Duration::ZERO,
+        again => Duration::from_secs(1 << (again - 1).min(6)).min(LONGEST_WAIT),
+    }
+}
+
+/// What is wrong with an output that no input goes to.
+fn about_unused(output: &Output) -> Option<Finding> {
+    let Output { name, kind, config } = output.clone();
+    let mistake = fleet_collect::mistake_of_output(&fleet_collect::OutputUnit { name, kind, config })?;
+    let message = format!("no input uses this output yet, and none could: {mistake}");
+    Some(Finding { about: format!("outputs.{}", output.name), message })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_policy_delays_only_its_own_return() {
+        let seconds: Vec<u64> = (0..6).map(|attempts| pause(attempts).as_secs()).collect();
+        assert_eq!(seconds, [0, 1, 2, 4, 8, 10]);
+        assert_eq!(pause(u32::MAX), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_output_is_told_before_it_is_used() {
+        let output = |kind: &str, config: Value| {
+            let Value::Object(config) = config else { panic!("a map") };
+            about_unused(&Output { name: "o".to_owned(), kind: kind.to_owned(), config })
+        };
+        assert_eq!(output("file", json!({"type": "file", "path": "/tmp"})), None);
+        let hosts = output("elasticsearch", json!({"type": "elasticsearch", "hosts": 7})).unwrap();
+        assert!(hosts.about == "outputs.o" && hosts.message.contains("hosts"), "{hosts:?}");
+        assert!(output("kafka", json!({"type": "kafka"})).unwrap().message.contains("type"));
     }
 }

@@ -28,23 +28,59 @@ pub(super) struct Watching {
 }
 
 impl Agent {
-    /// Begins an upgrade.
+    /// Begins an upgrade that the server asks for.
     pub(super) fn upgrade(&mut self, action: Action) {
-        let number = version_of(&action);
-        let refusal = if self.upgrading.is_some() || self.watching.is_some() {
-            Some("another upgrade is under way".to_owned())
-        } else if !upgrade::is_possible(&self.context.paths) {
+        // Neither says anything of an upgrade that there is.
+        if let Err(reason) = self.upgrade_makes_sense(&version_of(&action)) {
+            return self.finish(&action, Err(reason));
+        }
+        match self.can_upgrade(&action) {
+            Ok(()) => self.begin_upgrade(action),
+            Err(reason) => self.upgrade_failed(&action, "UPG_REQUESTED", reason),
+        }
+    }
+
+    /// Begins an upgrade that somebody at the machine asks for.
+    ///
+    /// # Errors
+    /// Why there is none; nothing of it is kept.
+    pub(super) fn upgrade_by_hand(&mut self, action: Action) -> Result<(), String> {
+        self.upgrade_makes_sense(&version_of(&action))?;
+        self.can_upgrade(&action)?;
+        self.begin_upgrade(action);
+        Ok(())
+    }
+
+    fn upgrade_makes_sense(&self, number: &str) -> Result<(), String> {
+        if semver::Version::parse(number).is_err() {
+            return Err(format!("{number:?} is not a version of the form 9.6.1"));
+        }
+        if self.upgrading.is_some() || self.watching.is_some() {
+            return Err("another upgrade is under way".to_owned());
+        }
+        Ok(())
+    }
+
+    fn can_upgrade(&self, action: &Action) -> Result<(), String> {
+        if !upgrade::is_possible(&self.context.paths) {
             let reason =
                 "this agent was not installed by fleet-agent install: upgrade it as it was installed";
-            Some(reason.to_owned())
-        } else if semver::Version::parse(&number).is_err() {
-            Some(format!("data.version: {number:?} is not a version of the form 9.6.1"))
-        } else {
-            None
-        };
-        if let Some(reason) = refusal {
-            return self.upgrade_failed(&action, "UPG_REQUESTED", reason);
+            return Err(reason.to_owned());
         }
+        let number = version_of(action);
+        if action.data["rollback"] == true
+            && number != version::current()
+            && upgrade::kept_version(&self.context.paths, &number).is_none()
+        {
+            return Err(format!(
+                "version {number} is not here (any more): see fleet-agent upgrade list-rollbacks"
+            ));
+        }
+        self.trust(action).map(drop)
+    }
+
+    fn begin_upgrade(&mut self, action: Action) {
+        let number = version_of(&action);
         if number == version::current() {
             self.progress.upgrade = None;
             return self.finish_upgrade(&action, Ok(()));
@@ -103,7 +139,12 @@ impl Agent {
         if is_local && action.data["skip_verify"] == true {
             return Ok(Trust::Unsigned);
         }
-        let mut keys = Keys::built_in().and(self.context.upgrade.keys.clone());
+        let built_in = if is_local && action.data["skip_default_key"] == true {
+            Keys::default()
+        } else {
+            Keys::built_in()
+        };
+        let mut keys = built_in.and(self.context.upgrade.keys.clone());
         if is_local {
             let given = action.data["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
             keys = keys.and(Keys::parse(given)?);

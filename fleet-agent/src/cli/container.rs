@@ -47,20 +47,56 @@ impl Environment {
 pub(super) fn container(globals: &Globals, _container: &Container) -> Outcome {
     let environment = Environment(std::env::vars().collect());
     let globals = with_paths(globals, &environment);
-    if let Some(flags) = enrolment_flags(&environment)? {
-        let paths = globals.paths();
-        // A container that starts again is the same agent, unless it is told to be another.
-        if flags.force || !is_enrolled(&paths)? {
-            match bootstrap::wanted(&paths, &flags)? {
-                Some((wanted, _)) => bootstrap::prepare(&paths, None, &wanted)?,
-                None => {
-                    let wanted = enroll::wanted(&flags)?;
-                    runtime()?.block_on(enrolment::enroll(&paths, None, &wanted, &enroll::tell_attempt))?;
-                }
-            }
+    enrol(&globals.paths(), &environment).map_err(|error| in_words_of_images(error.as_ref()))?;
+    run::run(&globals, &run::Run { develop: false })
+}
+
+fn enrol(paths: &Paths, environment: &Environment) -> Result<(), Failure> {
+    let Some(flags) = enrolment_flags(environment)? else { return Ok(()) };
+    // A container that starts again is the same agent, unless it is told to be another.
+    if !flags.force && is_enrolled(paths)? {
+        return Ok(());
+    }
+    match bootstrap::wanted(paths, &flags)? {
+        Some((wanted, _)) => bootstrap::prepare(paths, None, &wanted),
+        None => {
+            let wanted = enroll::wanted(&flags)?;
+            runtime()?.block_on(enrolment::enroll(paths, None, &wanted, &enroll::tell_attempt))?;
+            Ok(())
         }
     }
-    run::run(&globals, &run::Run { develop: false })
+}
+
+/// Whoever starts an image knows no flags, but variables. The longest come first: some begin as others do.
+const WORDS: [(&str, &str); 23] = [
+    ("--fleet-server-es-ca-trusted-fingerprint", "FLEET_SERVER_ELASTICSEARCH_CA_TRUSTED_FINGERPRINT"),
+    ("--fleet-server-cert-key-passphrase", "FLEET_SERVER_CERT_KEY_PASSPHRASE"),
+    ("--fleet-server-service-token-path", "FLEET_SERVER_SERVICE_TOKEN_PATH"),
+    ("--fleet-server-internal-port", "FLEET_SERVER_INTERNAL_PORT"),
+    ("--fleet-server-service-token", "FLEET_SERVER_SERVICE_TOKEN"),
+    ("--fleet-server-insecure-http", "FLEET_SERVER_INSECURE_HTTP"),
+    ("--fleet-server-client-auth", "FLEET_SERVER_CLIENT_AUTH"),
+    ("--certificate-authorities", "FLEET_CA"),
+    ("--fleet-server-cert-key", "FLEET_SERVER_CERT_KEY"),
+    ("--fleet-server-timeout", "FLEET_SERVER_TIMEOUT"),
+    ("--elastic-agent-cert-key", "ELASTIC_AGENT_CERT_KEY"),
+    ("--fleet-server-policy", "FLEET_SERVER_POLICY_ID"),
+    ("--fleet-init-timeout", "FLEET_SERVER_INIT_TIMEOUT"),
+    ("--elastic-agent-cert", "ELASTIC_AGENT_CERT"),
+    ("--fleet-server-cert", "FLEET_SERVER_CERT"),
+    ("--fleet-server-port", "FLEET_SERVER_PORT"),
+    ("--enrollment-token", "FLEET_ENROLLMENT_TOKEN"),
+    ("--fleet-server-es", "FLEET_SERVER_ELASTICSEARCH_HOST"),
+    ("--replace-token", "FLEET_REPLACE_TOKEN"),
+    ("--path.data", "STATE_PATH"),
+    ("--insecure", "FLEET_INSECURE=true"),
+    ("--force", "FLEET_FORCE=true"),
+    ("--url", "FLEET_URL"),
+];
+
+fn in_words_of_images(error: &(dyn std::error::Error + 'static)) -> Failure {
+    let text = crate::error::chain(error).replace("--id,", "ELASTIC_AGENT_ID,");
+    failure(WORDS.iter().fold(text, |text, (flag, name)| text.replace(flag, name)))
 }
 
 fn is_enrolled(paths: &Paths) -> Result<bool, Failure> {
@@ -209,6 +245,31 @@ mod tests {
         for (name, wrong) in [("FLEET_SERVER_PORT", "x"), ("FLEET_SERVER_CLIENT_AUTH", "maybe")] {
             let error = enrolment_flags(&environment(&[enabled, (name, wrong)])).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_the_words_of_images() {
+        let home = tempfile::tempdir().unwrap();
+        let given = crate::paths::Given { home: Some(home.path().to_owned()), ..Default::default() };
+        let told = |pairs: &[(&str, &str)]| {
+            let error = enrol(&Paths::of(&given), &environment(pairs)).unwrap_err();
+            in_words_of_images(error.as_ref()).to_string()
+        };
+        let url = ("FLEET_URL", "https://127.0.0.1:1");
+        for (given, name) in [
+            (&[("FLEET_ENROLL", "1")][..], "FLEET_URL"),
+            (&[("FLEET_ENROLL", "1"), url], "FLEET_ENROLLMENT_TOKEN"),
+            (&[("FLEET_ENROLLMENT_TOKEN", "t"), ("FLEET_URL", "http://x")], "FLEET_INSECURE"),
+            (&[("FLEET_ENROLLMENT_TOKEN", "t"), url, ("FLEET_REPLACE_TOKEN", "r")], "ELASTIC_AGENT_ID"),
+            (&[("FLEET_SERVER_ENABLE", "1"), ("FLEET_SERVER_CERT", "/c")], "FLEET_SERVER_CERT_KEY"),
+            (
+                &[("FLEET_SERVER_ENABLE", "1"), ("FLEET_SERVER_ELASTICSEARCH_HOST", "x:1")],
+                "FLEET_SERVER_ELASTICSEARCH_HOST",
+            ),
+        ] {
+            let text = told(given);
+            assert!(text.contains(name) && !text.contains("--"), "{text}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Verbs that look at an agent: `inspect`, `diagnostics`, `logs`, `version`; and `restart`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,9 +8,12 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::flags::Globals;
-use super::{Outcome, failure, say};
-use crate::control::{Ask, ControlError, ask};
+use super::{Failure, Outcome, failure, say};
+use crate::agent::write_diagnostics;
+use crate::config::Config;
+use crate::control::{Ask, ControlError, Told, ask};
 use crate::diagnostics::{self, yaml};
+use crate::rest::AtRest;
 
 mod logs;
 
@@ -35,12 +39,21 @@ enum What {
 }
 
 pub(super) async fn inspect(globals: &Globals, inspect: &Inspect) -> Outcome {
-    let socket = globals.paths().socket();
+    let what = if inspect.what.is_some() { Ask::Components } else { Ask::Inspect };
+    let value = match ask(&globals.paths().socket(), &what).await {
+        Err(error @ ControlError::NotRunning { .. }) => {
+            let rest = at_rest(globals, error)?;
+            match what {
+                Ask::Components => rest.components(),
+                _ => rest.policy().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            }
+        }
+        answered => answered?,
+    };
     let value = match &inspect.what {
-        None => ask(&socket, &Ask::Inspect).await?,
-        Some(What::Components { id: None, .. }) => ask(&socket, &Ask::Components).await?,
+        None | Some(What::Components { id: None, .. }) => value,
         Some(What::Components { id: Some(id), .. }) => {
-            let all = ask(&socket, &Ask::Components).await?;
+            let all = value;
             let lists = ["inputs", "outputs", "failed"].into_iter().filter_map(|name| all[name].as_array());
             let found = lists.flatten().find(|one| one["id"] == **id || one["name"] == **id);
             found.cloned().ok_or_else(|| failure(format!("there is no input or output {id:?}")))?
@@ -48,6 +61,23 @@ pub(super) async fn inspect(globals: &Globals, inspect: &Inspect) -> Outcome {
     };
     say(String::from_utf8_lossy(&yaml(&value)).trim_end());
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an agent keeps that does not run, which is said.
+fn at_rest(globals: &Globals, not_running: ControlError) -> Result<AtRest, Failure> {
+    let paths = globals.paths();
+    let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some())?;
+    match AtRest::read(&paths, &config)? {
+        Some(rest) => {
+            // Who reads may have gone.
+            let _ = writeln!(std::io::stderr(), "The agent does not run: this is what it keeps.");
+            Ok(rest)
+        }
+        None if paths.state().is_dir() => Err(failure(
+            "the agent does not run, and what it keeps is sealed with a credential of its service: start it",
+        )),
+        None => Err(not_running.into()),
+    }
 }
 
 /// Writes diagnostics.
@@ -70,7 +100,17 @@ pub(super) struct Diagnostics {
 pub(super) async fn diagnostics(globals: &Globals, arguments: &Diagnostics) -> Outcome {
     let path = arguments.file.clone().unwrap_or_else(|| diagnostics::file_name().into());
     let path = std::path::absolute(path)?;
-    let made = ask(&globals.paths().socket(), &Ask::Diagnostics { path }).await?;
+    let paths = globals.paths();
+    let made = match ask(&paths.socket(), &Ask::Diagnostics { path: path.clone() }).await {
+        Err(error @ ControlError::NotRunning { .. }) => {
+            let material = at_rest(globals, error)?.material(&paths);
+            match write_diagnostics(material, path).await {
+                Told::Done(made) => made,
+                Told::Refused(why) => return Err(failure(why)),
+            }
+        }
+        answered => answered?,
+    };
     say(&format!("Created diagnostics archive {}", made["path"].as_str().unwrap_or_default()));
     say(
         "It holds no secrets of the policy, but names of hosts, files and users: look through it before you share it.",

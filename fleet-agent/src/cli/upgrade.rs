@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::flags::Globals;
-use super::{Outcome, failure, say};
+use super::{Failure, Outcome, failure, say};
 use crate::clock;
 use crate::control::{Ask, ControlError, ask};
 use crate::upgrade;
@@ -33,11 +33,37 @@ pub(super) struct Upgrade {
     /// A key that may have signed it: an Ed25519 public key in base64
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
+    /// Trust only keys of --key and the configuration file, not those that the program was built with
+    #[arg(long, visible_alias = "skip-default-pgp")]
+    skip_default_key: bool,
+    /// Accepted for scripts, together with --skip-verify: packages of this agent are not signed with PGP
+    #[arg(long, value_name = "KEY", hide = true)]
+    pgp: Vec<String>,
+    /// The same
+    #[arg(long, value_name = "FILE", hide = true)]
+    pgp_path: Vec<String>,
+    /// The same
+    #[arg(long, value_name = "URI", hide = true)]
+    pgp_uri: Vec<String>,
     /// Go back to that version, which was replaced and is still here
     #[arg(long)]
     rollback: bool,
     #[command(subcommand)]
     what: Option<What>,
+}
+
+impl Upgrade {
+    /// A key that would verify nothing must not look as if it did.
+    fn refuse_pgp(&self) -> Result<(), Failure> {
+        let given = [("--pgp", &self.pgp), ("--pgp-path", &self.pgp_path), ("--pgp-uri", &self.pgp_uri)];
+        let Some((flag, _)) = given.into_iter().find(|(_, values)| !values.is_empty()) else { return Ok(()) };
+        if self.skip_verify || self.rollback {
+            return Ok(());
+        }
+        Err(failure(format!(
+            "{flag}: packages of this agent are signed with Ed25519, a PGP key verifies none of them. Name the signer's key with --key or agent.upgrade.keys of the configuration file, or take a package without a signature with --skip-verify"
+        )))
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -59,10 +85,12 @@ pub(super) async fn upgrade(globals: &Globals, asked: &Upgrade) -> Outcome {
         .version
         .clone()
         .ok_or_else(|| failure("give the version to go to: fleet-agent upgrade 9.6.1"))?;
+    asked.refuse_pgp()?;
     let what = Ask::Upgrade {
         version: version.clone(),
         source_uri: asked.source_uri.clone(),
         skip_verify: asked.skip_verify,
+        skip_default_key: asked.skip_default_key,
         keys: asked.key.clone(),
         rollback: asked.rollback,
     };

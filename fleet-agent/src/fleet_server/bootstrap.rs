@@ -26,7 +26,7 @@ pub enum BootstrapError {
     )]
     NoComponent,
     /// It is not ready in time.
-    #[error("the Fleet Server is not ready within {} s (--fleet-server-timeout): {message}", within.as_secs())]
+    #[error("the Fleet Server is not ready within {} s (--fleet-server-timeout, FLEET_SERVER_TIMEOUT): {message}", within.as_secs())]
     NotReady {
         /// How long was waited.
         within: Duration,
@@ -35,7 +35,7 @@ pub enum BootstrapError {
     },
     /// It names no key, and none was given.
     #[error(
-        "the Fleet Server says no key to enroll with: take one from its policy and give --enrollment-token"
+        "the Fleet Server says no key to enroll with: take one from its policy and give --enrollment-token (FLEET_ENROLLMENT_TOKEN)"
     )]
     NoToken,
     /// It did not take the enrolment.

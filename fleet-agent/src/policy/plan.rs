@@ -231,24 +231,30 @@ fn add_inputs(plan: &mut Plan, inputs: Option<&Value>, facts: &Facts) -> Result<
     let mut ids = BTreeSet::new();
     for (index, value) in inputs.iter().enumerate() {
         let head = Head::of(index, value);
-        let read = read_input(&head, index, value, facts);
-        let read = match read {
-            Ok(Some(_)) if !ids.insert(head.id.clone()) => {
-                Err(format!("inputs.{index}.id: another input has the id {:?} already", head.id))
-            }
-            Ok(Some(input)) if !plan.has_output(&input.output) => Err(format!(
-                "inputs.{index}.use_output: there is no output {:?} that could be used",
-                input.output
-            )),
-            other => other,
-        };
-        match read {
-            Ok(Some(input)) => plan.inputs.push(input),
-            Ok(None) => {
+        let mut mistakes = Mistakes::default();
+        let read = mistakes.take(read_input(&head, index, value, facts));
+        // One that is not for this machine has no faults here.
+        let input = match read {
+            Some(None) => {
                 let message = head.left_out(value, facts);
                 plan.findings.push(Finding { about: head.id, message });
+                continue;
             }
-            Err(reason) => {
+            Some(Some(input)) => Some(input),
+            None => None,
+        };
+        if input.is_some() && !ids.insert(head.id.clone()) {
+            mistakes.add(format!("inputs.{index}.id: another input has the id {:?} already", head.id));
+        }
+        if !plan.has_output(&head.output) {
+            let output = &head.output;
+            mistakes
+                .add(format!("inputs.{index}.use_output: there is no output {output:?} that could be used"));
+        }
+        match (mistakes.none(), input) {
+            (Ok(()), Some(input)) => plan.inputs.push(input),
+            (Ok(()), None) => {}
+            (Err(reason), _) => {
                 plan.broken.push(Broken { id: head.id, kind: head.kind, output: head.output, reason });
             }
         }
@@ -257,6 +263,11 @@ fn add_inputs(plan: &mut Plan, inputs: Option<&Value>, facts: &Facts) -> Result<
 }
 
 impl Plan {
+    /// Outputs that no input goes to: nobody runs them, and nobody would tell what is wrong with them.
+    pub fn unused_outputs(&self) -> impl Iterator<Item = &Output> {
+        self.outputs.iter().filter(|output| !self.inputs.iter().any(|input| input.output == output.name))
+    }
+
     pub(super) fn has_output(&self, name: &str) -> bool {
         self.outputs.iter().any(|output| output.name == name)
     }
@@ -291,47 +302,93 @@ impl Head {
     }
 }
 
-/// `None`: it is not for this machine.
+/// `None`: it is not for this machine. All mistakes that can be seen at once are told.
 fn read_input(head: &Head, index: usize, value: &Value, facts: &Facts) -> Result<Option<Input>, String> {
-    let Value::Object(members) = value else { return Err(format!("inputs.{index}: this is not a map")) };
-    if !is_on(&format!("inputs.{index}"), members, facts)? {
+    let at = format!("inputs.{index}");
+    let Value::Object(members) = value else { return Err(format!("{at}: this is not a map")) };
+    let mut mistakes = Mistakes::default();
+    if mistakes.take(is_on(&at, members, facts)) == Some(false) {
         return Ok(None);
     }
     if head.kind.is_empty() {
-        return Err(format!("inputs.{index}.type: this is not the name of a kind of input"));
+        mistakes.add(format!("{at}.type: this is not the name of a kind of input"));
     }
     if head.kind == COLLECTOR_KIND {
-        return Err(format!("inputs.{index}.type: a collector is set up by receivers, service and so on"));
+        mistakes.add(format!("{at}.type: a collector is set up by receivers, service and so on"));
     }
     let mut kept = members.clone();
     kept.remove("condition");
-    if let Some(streams) = kept.get_mut("streams") {
-        let streams_path = format!("inputs.{index}.streams");
-        let given = match streams {
-            Value::Null => Vec::new(),
-            Value::Array(given) => std::mem::take(given),
-            _ => return Err(format!("{streams_path}: this is not a list")),
-        };
-        let had_some = !given.is_empty();
-        let mut on = Vec::with_capacity(given.len());
-        for (number, stream) in given.into_iter().enumerate() {
-            let path = format!("{streams_path}.{number}");
-            let Value::Object(mut stream) = stream else { return Err(format!("{path}: this is not a map")) };
-            if is_on(&path, &stream, facts)? {
-                stream.remove("condition");
-                on.push(Value::Object(stream));
-            }
-        }
-        if had_some && on.is_empty() {
-            return Ok(None);
-        }
-        *streams = Value::Array(on);
+    let streams = kept.remove("streams");
+    let had_some = streams.as_ref().and_then(Value::as_array).is_some_and(|given| !given.is_empty());
+    let streams = read_streams(&at, streams, facts, &mut mistakes);
+    if had_some && mistakes.0.is_empty() && streams.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(None);
     }
-    let replaced =
-        facts.replace(&Value::Object(kept)).map_err(|missing| format!("inputs.{index}: {missing}"))?;
-    let Value::Object(config) = replaced else { return Err(format!("inputs.{index}: this is not a map")) };
+    let mut config = Map::with_capacity(members.len());
+    for (key, value) in &kept {
+        if let Some(value) =
+            mistakes.take(facts.replace(value).map_err(|missing| format!("{at}.{key}: {missing}")))
+        {
+            config.insert(key.clone(), value);
+        }
+    }
+    if let Some(streams) = streams {
+        config.insert("streams".to_owned(), Value::Array(streams));
+    }
+    mistakes.none()?;
     let (id, kind, output) = (head.id.clone(), head.kind.clone(), head.output.clone());
     Ok(Some(Input { id, kind, output, config, own_output: None }))
+}
+
+/// The streams that are on and for this machine, with their variables replaced. `None`: the input has no such list.
+fn read_streams(
+    at: &str,
+    streams: Option<Value>,
+    facts: &Facts,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<Value>> {
+    let at = format!("{at}.streams");
+    let given = match streams? {
+        Value::Null => Vec::new(),
+        Value::Array(given) => given,
+        _ => {
+            mistakes.add(format!("{at}: this is not a list"));
+            return None;
+        }
+    };
+    let mut on = Vec::with_capacity(given.len());
+    for (number, stream) in given.into_iter().enumerate() {
+        let at = format!("{at}.{number}");
+        let Value::Object(mut stream) = stream else {
+            mistakes.add(format!("{at}: this is not a map"));
+            continue;
+        };
+        if mistakes.take(is_on(&at, &stream, facts)) == Some(true) {
+            stream.remove("condition");
+            let replaced =
+                facts.replace(&Value::Object(stream)).map_err(|missing| format!("{at}: {missing}"));
+            on.extend(mistakes.take(replaced));
+        }
+    }
+    Some(on)
+}
+
+/// What is wrong with one input.
+#[derive(Debug, Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn add(&mut self, mistake: String) {
+        self.0.push(mistake);
+    }
+
+    fn take<T>(&mut self, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|mistake| self.add(mistake)).ok()
+    }
+
+    fn none(self) -> Result<(), String> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0.join("; ")) }
+    }
 }
 
 /// Whether an input or a stream is on, and for this machine.

@@ -17,5 +17,6 @@ mod components;
 mod enrolment;
 mod otelcol;
 mod policies;
+mod rest;
 mod server;
 mod upgrades;

@@ -96,6 +96,22 @@ async fn a_version_is_taken_up_and_can_be_gone_back_to() {
     let version = |agent: &serde_json::Value| agent["local_metadata"]["elastic"]["agent"]["version"].clone();
     server.await_agent(&id, "online", |agent| agent["status"] == "online" && version(agent) == "9.6.0").await;
 
+    // What makes no sense is told, and leaves no trace.
+    let refused = |arguments: &[&str], reason: &str| {
+        let output = agent.verb(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(reason), "{arguments:?}: {said}");
+    };
+    refused(&["upgrade", "newest"], "not a version");
+    refused(&["upgrade", "9.9.9", "--rollback"], "not here");
+    refused(&["upgrade", "9.6.1", "--key", "nonsense"], "not an Ed25519 public key");
+    for flag in ["--pgp", "--pgp-path", "--pgp-uri"] {
+        refused(&["upgrade", "9.6.1", flag, "x"], "Ed25519");
+    }
+    let action = server.action(&id, "UPGRADE", json!({"version": "newest"})).await;
+    assert_eq!(server.await_action(&action).await["status"], "FAILED");
+    assert_eq!(agent.status().unwrap()["upgrade_details"], json!(null));
+
     shop.offer("9.6.1", &own_program());
     let action = server.action(&id, "UPGRADE", json!({"version": "9.6.1", "source_uri": shop.uri()})).await;
     let done = server.await_action(&action).await;
@@ -129,7 +145,19 @@ async fn a_version_that_does_not_check_in_is_left() {
     shop.offer("9.6.1", &own_program());
     let refused = agent.verb(&["upgrade", "9.6.1", "--source-uri", &shop.uri()]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("agent.upgrade.keys"), "{refused:?}");
-    let failed = agent.verb(&["upgrade", "9.6.1", "--source-uri", &shop.uri(), "--skip-verify"]);
+    // As scripts for other agents write it.
+    let source = shop.uri();
+    let script = [
+        "upgrade",
+        "9.6.1",
+        "--source-uri",
+        &source,
+        "--skip-verify",
+        "--skip-default-pgp",
+        "--pgp-uri",
+        "https://x",
+    ];
+    let failed = agent.verb(&script);
     let error = String::from_utf8_lossy(&failed.stderr);
     assert!(
         error.contains("rolled back to 9.6.0") && error.contains("did not check in"),

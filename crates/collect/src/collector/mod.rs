@@ -58,6 +58,12 @@ pub fn handles_output(kind: &str) -> bool {
     output::KINDS.contains(&kind)
 }
 
+/// What is wrong with an output's settings, without running it; `None`: nothing that could be seen so.
+#[must_use]
+pub fn mistake_of_output(unit: &crate::plan::OutputUnit) -> Option<String> {
+    output::build(unit).err().map(|mistake| mistake.to_string())
+}
+
 /// Carries out plans, one after the other.
 #[derive(Debug)]
 pub struct Collector {

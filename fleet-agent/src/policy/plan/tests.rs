@@ -67,7 +67,7 @@ fn what_is_broken_stops_no_other_and_says_where() {
     let starts = [
         ("good", "inputs.1.id: "),
         ("no-type", "inputs.2.type: "),
-        ("missing", "inputs.3: the variable ${env.NO} is not known"),
+        ("missing", "inputs.3.path: the variable ${env.NO} is not known"),
         ("bad-condition", "inputs.4.condition: the condition cannot be read: it ends"),
         ("no-output", "inputs.5.use_output: "),
         ("bad-streams", "inputs.6.streams: "),
@@ -78,6 +78,28 @@ fn what_is_broken_stops_no_other_and_says_where() {
     for ((id, reason), (wanted, start)) in reasons.iter().zip(starts) {
         assert!(*id == wanted && reason.starts_with(start), "{id}: {reason}");
     }
+}
+
+#[test]
+fn all_mistakes_of_an_input_are_told_at_once() {
+    let plan = planned(with_inputs(json!([{
+        "id": "many", "use_output": "other", "a": "${env.NO}", "b": "${env.NO_MORE}",
+        "streams": [{"id": "1", "enabled": "perhaps"}, {"id": "2", "condition": "1 +"}, 3, {"id": "4", "x": "${env.NO}"}],
+    }])));
+    let reason = plan.broken[0].reason.as_str();
+    let told = [".type: ", ".a: ", ".b: ", ".use_output: ", ".streams.0.enabled: ", ".streams.1.condition: "];
+    for told in told.into_iter().chain([".streams.2: ", ".streams.3: "]) {
+        assert!(reason.contains(&format!("inputs.0{told}")), "{told}: {reason}");
+    }
+}
+
+#[test]
+fn outputs_that_nobody_uses_are_known() {
+    let plan = planned(json!({"id": "p", "revision": 1,
+        "outputs": {"default": {"type": "console"}, "spare": {"type": "kafka"}},
+        "inputs": [{"id": "a", "type": "x"}],
+    }));
+    assert_eq!(plan.unused_outputs().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["spare"]);
 }
 
 #[test]
