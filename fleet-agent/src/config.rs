@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::upgrade::Keys;
 
+/// It is looked every few seconds whether a certificate is to be renewed.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(12);
+
 /// What the file says. Most of what there is to say is said by the policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
@@ -20,6 +23,8 @@ pub struct Config {
     pub upgrade: UpgradePolicy,
     /// `agent.otelcol.path`: where an OpenTelemetry collector is.
     pub otelcol: Option<PathBuf>,
+    /// `agent.fleet_server.certificate.lifetime`: how long a certificate holds that is made for the agent's own server.
+    pub certificate_lifetime: Option<Duration>,
     /// `providers.local.vars`
     pub local: Map<String, Value>,
     /// Keys that mean nothing, to be told.
@@ -84,6 +89,7 @@ impl Config {
         let upgrade = upgrade_policy(&root);
         let otelcol = root.section("agent").section("otelcol").get("path", String::new(), read::text);
         let otelcol = Some(PathBuf::from(otelcol)).filter(|path| !path.as_os_str().is_empty());
+        let certificate_lifetime = certificate_lifetime(&root);
         let vars = root.section("providers").section("local").map("vars", read::text);
         let local = vars.into_iter().map(|(name, value)| (name, value.into())).collect();
         if let Err(error) = crate::logs::parse(&log_level) {
@@ -95,8 +101,22 @@ impl Config {
             ConfigError::Mistakes(lines.join("\n"))
         })?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        Ok(Config { log_level, to_stderr, upgrade, otelcol, local, warnings })
+        Ok(Config { log_level, to_stderr, upgrade, otelcol, certificate_lifetime, local, warnings })
     }
+}
+
+fn certificate_lifetime(root: &Section<'_>) -> Option<Duration> {
+    let section = root.section("agent").section("fleet_server").section("certificate");
+    let lifetime = section.get("lifetime", Duration::ZERO, read::duration);
+    if lifetime.is_zero() {
+        return None;
+    }
+    if lifetime < SHORTEST_LIFETIME {
+        let problem =
+            "agent.fleet_server.certificate.lifetime: it must be 12s at least, for it is renewed halfway";
+        section.mistake("lifetime", problem.to_owned());
+    }
+    Some(lifetime)
 }
 
 fn upgrade_policy(root: &Section<'_>) -> UpgradePolicy {
@@ -131,9 +151,11 @@ mod tests {
         assert_eq!(config.upgrade.grace, Duration::from_secs(3));
         assert_eq!(config.local["a"], "b");
         assert_eq!(config.warnings.len(), 1);
-        for (wrong, key) in
-            [("agent.logging.level: loud", "logging.level"), ("agent.upgrade.keys: [x]", "upgrade.keys")]
-        {
+        for (wrong, key) in [
+            ("agent.logging.level: loud", "logging.level"),
+            ("agent.upgrade.keys: [x]", "upgrade.keys"),
+            ("agent.fleet_server.certificate.lifetime: 5s", "certificate.lifetime"),
+        ] {
             let error = read(wrong, &[]).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }

@@ -170,6 +170,10 @@ async fn turn(
                 options.config.log_level.clone()
             },
             own_log: options.own_log.clone(),
+            certificate_lifetime: options
+                .config
+                .certificate_lifetime
+                .unwrap_or(crate::fleet_server::LIFETIME),
             upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
             workloads: workload::start(&options.paths, &identity.id, options.config.otelcol.clone()).await,

@@ -17,6 +17,6 @@ pub mod documents;
 mod settings;
 
 pub use bootstrap::{BootstrapError, enroll};
-pub use certificate::{CertificateError, Made, make};
+pub use certificate::{Authority, CertificateError, Certified, LIFETIME};
 pub(crate) use settings::refuse;
 pub use settings::{FleetServer, KIND};

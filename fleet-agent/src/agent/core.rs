@@ -49,6 +49,8 @@ pub struct Context {
     pub local: Map<String, Value>,
     /// The file of its own log; `None`: it logs elsewhere.
     pub own_log: Option<std::path::PathBuf>,
+    /// How long certificates of its own server hold.
+    pub certificate_lifetime: std::time::Duration,
     /// How upgrades are made.
     pub upgrade: UpgradePolicy,
     /// What carries out inputs.

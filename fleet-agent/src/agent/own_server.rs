@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::core::Agent;
 use crate::fleet_server::KIND;
+use crate::state::Identity;
 use crate::workload::{State, States};
 
 impl Agent {
@@ -17,6 +18,37 @@ impl Agent {
         let plan = server.first_plan();
         self.rejected = self.context.workloads.apply(&plan).await;
         self.plan = plan;
+    }
+
+    /// Renews the certificate that was made for the server, when that is due. The server goes over to it in its process:
+    /// whoever is connected stays so.
+    pub(super) async fn keep_certificate(&mut self) {
+        let now = crate::clock::now_seconds();
+        let lifetime = self.context.certificate_lifetime;
+        let mut identity = self.identity.clone();
+        match identity.fleet_server.as_mut().map(|server| server.renew(now, lifetime)) {
+            Some(Ok(true)) => {}
+            Some(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::error!(error, "the certificate of the Fleet Server is not renewed");
+            }
+            _ => return,
+        }
+        // The server must not have one that is forgotten at the next start: it is made again soon.
+        if let Err(error) = self.context.store.save(Identity::NAME, &identity) {
+            return self.tell_disk(&error);
+        }
+        self.identity = identity;
+        tracing::info!("the certificate of the Fleet Server is renewed");
+        match self.policy.clone() {
+            Some(policy) => match self.make_plan(&policy) {
+                Ok(made) => self.carry_out((*policy).clone(), made).await,
+                Err(reason) => {
+                    tracing::error!(reason, "the renewed certificate is used after the next start")
+                }
+            },
+            None => self.begin_with_own_server().await,
+        }
     }
 
     /// Is done when the server is healthy: to ask one that is not there yet would only put off the first check-in. With

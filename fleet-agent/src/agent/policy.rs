@@ -81,12 +81,12 @@ impl Agent {
         Ok(())
     }
 
-    fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
+    pub(super) fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
         let own_log = self.context.own_log.as_deref();
         make_plan(policy, &self.facts, own_log, self.identity.fleet_server.as_ref())
     }
 
-    async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
+    pub(super) async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
         self.redactor = Redactor::of(&policy);
         self.rejected = self.context.workloads.apply(&made).await;
         self.progress.policy_id.clone_from(&made.policy_id);

@@ -170,6 +170,7 @@ impl Agent {
                     looks = looks.wrapping_add(1);
                     self.watch_connection().await;
                     self.watch_upgrade();
+                    self.keep_certificate().await;
                     if looks.is_multiple_of(READ_MACHINE) {
                         self.machine = Machine::read();
                     }

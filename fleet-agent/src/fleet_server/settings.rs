@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::certificate::{Authority, CertificateError, Certified};
 use crate::fleet::{SettingsError, take_in_files};
 use crate::policy::{Broken, Input, Output, Plan};
 
@@ -27,9 +28,29 @@ pub struct FleetServer {
     pub engine: Map<String, Value>,
     /// How long it may take to be healthy after the enrolment, in seconds.
     pub init_seconds: u64,
+    /// Who certifies it; `None`: it was given a certificate, or has none.
+    pub authority: Option<Authority>,
 }
 
 impl FleetServer {
+    /// Has it certified anew, if that is due. Returns whether it was.
+    ///
+    /// # Errors
+    /// A name cannot be in a certificate.
+    pub fn renew(&mut self, now: i64, lifetime: Duration) -> Result<bool, CertificateError> {
+        let Some(authority) = self.authority.as_mut().filter(|authority| authority.is_due(now, lifetime))
+        else {
+            return Ok(false);
+        };
+        let Certified { certificate, key } = authority.certify(now, lifetime)?;
+        let ssl = self.server.entry("ssl").or_insert_with(|| json!({"enabled": true}));
+        if let Some(ssl) = ssl.as_object_mut() {
+            ssl.insert("certificate".to_owned(), certificate.into());
+            ssl.insert("key".to_owned(), key.into());
+        }
+        Ok(true)
+    }
+
     /// How long it may take to be healthy after the enrolment.
     #[must_use]
     pub fn init_within(&self) -> Duration {

@@ -129,6 +129,72 @@ async fn an_agent_brings_up_its_server_and_others_enroll_there() {
     first.stop();
 }
 
+/// The certificate that the agent gives its server now.
+fn certificate(agent: &Agent) -> String {
+    let shown = agent.well(&["inspect", "components"]);
+    let from = shown.find("-----BEGIN CERTIFICATE").unwrap_or_else(|| panic!("no certificate: {shown}"));
+    let text = &shown[from..];
+    text[..text.find("-----END").unwrap()].to_owned()
+}
+
+async fn await_renewal(agent: &Agent, before: &str) -> String {
+    let began = Instant::now();
+    loop {
+        let now = certificate(agent);
+        if now != before {
+            return now;
+        }
+        assert!(began.elapsed() < COME_TRUE_MAX, "the certificate is not renewed: {}", agent.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_before_it_is_over_and_nobody_notices() {
+    const LIFETIME: Duration = Duration::from_secs(12);
+    let (mut first, server) = prepared();
+    let settings = format!("agent.fleet_server.certificate.lifetime: {}s\n", LIFETIME.as_secs());
+    fs::write(first.home().join("fleet-agent.yml"), settings).unwrap();
+    let flags = flags(&server);
+    let arguments: Vec<&str> = ["enroll"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+    first.well(&arguments);
+    let of_a_year = {
+        first.run();
+        well(&first).await;
+        certificate(&first)
+    };
+    fs::copy(first.home().join("fleet-server-ca.pem"), server.ca()).unwrap();
+    let (policy, key) = server.policy("one", json!({})).await;
+    let mut second = Agent::new();
+    let other = second.enroll(&server, &key, &[]);
+    second.run();
+    server.await_agent(&other, "online", |agent| agent["status"] == "online").await;
+    let pid = component(&first).unwrap();
+
+    let short = await_renewal(&first, &of_a_year).await;
+    let began = Instant::now();
+    let mut newest = short.clone();
+    while began.elapsed() <= LIFETIME {
+        newest = await_renewal(&first, &newest).await;
+    }
+    // The first short one is over. Whoever comes now sees another, whoever was there has seen nothing.
+    // (A server that starts writes down its own authority, too: there, where this test has the one to trust.)
+    fs::copy(first.home().join("fleet-server-ca.pem"), server.ca()).unwrap();
+    Agent::new().enroll(&server, &key, &[]);
+    assert_eq!(component(&first), Some(pid));
+    let revision = server.save(&policy, json!({"agent": {"logging": {"level": "debug"}}})).await;
+    server.await_agent(&other, "at the new revision", |agent| agent["policy_revision"] == revision).await;
+    assert!(!second.log().contains("check-in failed"), "{}", second.log());
+    well(&first).await;
+
+    // Started again, the agent goes on with the newest.
+    first.stop();
+    first.run();
+    well(&first).await;
+    assert_ne!(certificate(&first), short);
+    first.stop();
+}
+
 #[tokio::test]
 async fn an_agent_that_does_not_run_enrolls_with_its_server_and_keeps_it() {
     let (mut agent, server) = prepared();

@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{EnrollFlags, absolute, duration, pairs};
 use crate::enrolment::Bootstrap;
 use crate::fleet::{ConnectionSettings, SettingsError};
-use crate::fleet_server::{self, CertificateError, FleetServer, Made};
-use crate::machine::Machine;
+use crate::fleet_server::{Authority, CertificateError, FleetServer, LIFETIME};
 
 /// Where agents connect to, without another word.
 const PORT: u16 = 8220;
@@ -121,7 +120,8 @@ impl EnrollFlags {
             return Err(wrong(missing, "a certificate and its key belong together: give both").into());
         }
         let is_plain = flags.fleet_server_insecure_http;
-        let made = if is_plain || cert.is_some() { None } else { Some(fleet_server::make(&self.names())?) };
+        let mut authority =
+            if is_plain || cert.is_some() { None } else { Some(Authority::make(self.names())?) };
         let internal_port = flags.fleet_server_internal_port.unwrap_or(INTERNAL_PORT);
         let host = flags.fleet_server_host.as_deref().filter(|host| !host.is_empty());
         let mut server = Map::new();
@@ -129,16 +129,19 @@ impl EnrollFlags {
         server.insert("port".to_owned(), flags.fleet_server_port.unwrap_or(PORT).into());
         server.insert("internal_port".to_owned(), internal_port.into());
         if !is_plain {
-            server.insert("ssl".to_owned(), self.server_tls(made.as_ref()));
+            server.insert("ssl".to_owned(), self.server_tls());
         }
-        let server = FleetServer {
+        let trusted = authority.as_ref().map(|(_, certificate)| certificate.clone());
+        let mut server = FleetServer {
             policy_id: flags.fleet_server_policy.clone().unwrap_or_default(),
             server,
             engine: self.engine()?,
             init_seconds: flags.fleet_init_timeout.as_secs(),
+            authority: authority.take().map(|(authority, _)| authority),
         };
+        server.renew(crate::clock::now_seconds(), LIFETIME)?;
         let bootstrap = Bootstrap { server, within: flags.fleet_server_timeout };
-        let authority = made.map(|made| made.authority);
+        let authority = trusted;
         let mut connection = EnrollFlags { url: Vec::new(), ..self.clone() }.connection()?;
         let scheme = if is_plain { "http" } else { "https" };
         connection.hosts = vec![format!("{scheme}://localhost:{internal_port}")];
@@ -162,23 +165,17 @@ impl EnrollFlags {
             Some(host.trim_matches(['[', ']']).to_owned())
         });
         let given = self.server.fleet_server_host.clone().filter(|host| host != ALL && host != "::");
-        let machine = Machine::read();
-        let all = given.into_iter().chain(urls).chain(machine.reachable_at());
-        let all = all.chain([machine.hostname.clone()]);
-        all.filter(|name| !name.is_empty() && name.is_ascii()).collect()
+        given.into_iter().chain(urls).filter(|name| !name.is_empty() && name.is_ascii()).collect()
     }
 
-    fn server_tls(&self, made: Option<&Made>) -> Value {
+    fn server_tls(&self) -> Value {
         let flags = &self.server;
         let path = |given: &Option<String>| given.as_deref().map(absolute).unwrap_or_default();
-        let mut ssl = match made {
-            Some(made) => json!({"enabled": true, "certificate": made.certificate, "key": made.key}),
-            None => json!({
-                "enabled": true,
-                "certificate": path(&flags.fleet_server_cert),
-                "key": path(&flags.fleet_server_cert_key),
-            }),
-        };
+        let mut ssl = json!({
+            "enabled": true,
+            "certificate": path(&flags.fleet_server_cert),
+            "key": path(&flags.fleet_server_cert_key),
+        });
         if flags.fleet_server_cert_key_passphrase.is_some() {
             ssl["key_passphrase_path"] = path(&flags.fleet_server_cert_key_passphrase).into();
         }
