@@ -1,5 +1,7 @@
 //! What is known of the machine: for the server (names of the Elastic Common Schema), and for variables.
 
+mod full_name;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -12,6 +14,8 @@ use serde_json::{Map, Value, json};
 use crate::paths::Paths;
 use crate::policy::Facts;
 
+pub use full_name::full_name;
+
 /// So many addresses are told at most: a machine of containers has thousands.
 const MOST_ADDRESSES: usize = 100;
 
@@ -20,6 +24,8 @@ const MOST_ADDRESSES: usize = 100;
 pub struct Machine {
     /// Its name.
     pub hostname: String,
+    /// The name that it is called by, if that is not the same: its full one, when a policy wants that.
+    pub full_name: Option<String>,
     /// Its id, from `/etc/machine-id`.
     pub id: String,
     /// `x86_64`, `aarch64`.
@@ -44,6 +50,7 @@ impl Machine {
         let (ip, mac) = addresses();
         Machine {
             hostname: names.nodename().to_string_lossy().into_owned(),
+            full_name: None,
             id: fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned(),
             architecture: names.machine().to_string_lossy().into_owned(),
             kernel: names.release().to_string_lossy().into_owned(),
@@ -52,6 +59,18 @@ impl Machine {
             mac,
             os: os_release(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
         }
+    }
+
+    /// The same machine, called by its full name, or by its own.
+    #[must_use]
+    pub fn called(self, full_name: Option<String>) -> Machine {
+        Machine { full_name, ..self }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.full_name.as_deref().unwrap_or(&self.hostname)
     }
 
     /// The addresses at which other machines may reach it: neither those of the machine alone nor of one link.
@@ -100,7 +119,7 @@ impl Machine {
             "host": {
                 "architecture": self.architecture,
                 "hostname": self.hostname,
-                "name": self.hostname,
+                "name": self.name(),
                 "id": self.id,
                 "ip": self.ip,
                 "mac": self.mac,
@@ -112,12 +131,12 @@ impl Machine {
                 "platform": self.os("ID"),
                 "version": self.os("VERSION"),
                 "name": self.os("NAME"),
-                "full": self.full_name(),
+                "full": self.os_full_name(),
             },
         })
     }
 
-    fn full_name(&self) -> String {
+    fn os_full_name(&self) -> String {
         let version = if self.os("VERSION").is_empty() { self.os("VERSION_ID") } else { self.os("VERSION") };
         format!("{} {version}", self.os("NAME")).trim().to_owned()
     }
@@ -135,7 +154,7 @@ impl Machine {
             (
                 "host",
                 json!({
-                    "name": self.hostname,
+                    "name": self.name(),
                     "id": self.id,
                     "platform": "linux",
                     "architecture": self.architecture,
@@ -144,7 +163,7 @@ impl Machine {
                     "os_family": self.family(),
                     "os_platform": self.os("ID"),
                     "os_version": self.os("VERSION"),
-                    "os_full": self.full_name(),
+                    "os_full": self.os_full_name(),
                     "kernel": self.kernel,
                 }),
             ),
@@ -236,6 +255,6 @@ mod tests {
         let facts = machine.facts("a", &Paths::of(&crate::paths::Given::default()));
         assert_eq!(facts.get("host.os_version"), Some(&json!("12 (bookworm)")));
         assert_eq!(facts.get("host.os_family"), Some(&json!("debian")));
-        assert_eq!(machine.full_name(), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(machine.os_full_name(), "Debian GNU/Linux 12 (bookworm)");
     }
 }

@@ -22,6 +22,6 @@ mod variables;
 pub use plan::{Broken, Finding, Input, Output, Plan, Refusal, plan};
 pub(crate) use plan::{COLLECTOR_ID, COLLECTOR_KIND};
 pub use redact::{HIDDEN, Redactor};
-pub use settings::{AgentSettings, HttpMonitoring, Limits, Protection};
+pub use settings::{AgentSettings, HttpMonitoring, Limits, Protection, wants_full_name};
 pub use signature::{SignatureError, verify, verify_action, verify_policy, verify_successor};
 pub use variables::{Facts, LocalError, Missing};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::fleet::Action;
@@ -95,6 +95,10 @@ pub trait Workload: std::fmt::Debug + Send + Sync {
 
     /// Whether it carries out inputs of this kind.
     fn takes(&self, kind: &str) -> bool;
+
+    /// Hears, before each [`Workload::apply`], what the machine is called (empty: as its system says) and which features
+    /// of agents are on.
+    async fn hear(&self, _host_name: &str, _features: &Map<String, Value>) {}
 
     /// Carries out these inputs and no others from now on. What is the same goes on untouched; what cannot be done is
     /// told by [`Workload::states`] and stops no other.

@@ -41,10 +41,10 @@ impl Agent {
         self.identity = identity;
         tracing::info!("the certificate of the Fleet Server is renewed");
         match self.policy.clone() {
-            Some(policy) => match self.make_plan(&policy) {
+            Some(policy) => match self.make_plan(&policy, &self.facts) {
                 Ok(made) => self.carry_out((*policy).clone(), made).await,
                 Err(reason) => {
-                    tracing::error!(reason, "the renewed certificate is used after the next start")
+                    tracing::error!(reason, "the renewed certificate is used after the next start");
                 }
             },
             None => self.begin_with_own_server().await,

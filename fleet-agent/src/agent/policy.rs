@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Agent, Refused};
 use crate::fleet::Action;
 use crate::fleet_server::{self, FleetServer};
+use crate::machine::{Machine, full_name};
 use crate::monitoring;
-use crate::policy::{Facts, Finding, Output, Plan, Redactor, plan, verify_successor};
+use crate::policy::{Facts, Finding, Output, Plan, Redactor, plan, verify_successor, wants_full_name};
 use crate::state::SavedPolicy;
 
 /// When a refused policy comes again and again, the server is asked after a time that doubles up to this. Meanwhile
@@ -67,7 +68,9 @@ impl Agent {
                 format!("the agent is protected, and this policy is not by whom it is protected: {error}")
             })?;
         }
-        let made = self.make_plan(policy)?;
+        let (machine, facts, problem) = self.named_for(policy).await;
+        let mut made = self.make_plan(policy, &facts)?;
+        made.findings.extend(problem);
         let connection = self.identity.connection_by(&made.fleet).map_err(|error| error.to_string())?;
         if connection != self.connection {
             self.reconnect(connection).await?;
@@ -77,13 +80,50 @@ impl Agent {
             .store
             .save(SavedPolicy::NAME, &saved)
             .map_err(|error| format!("the policy cannot be kept: {}", crate::error::chain(&error)))?;
+        (self.machine, self.facts) = (machine, facts);
         self.carry_out(policy.clone(), made).await;
         Ok(())
     }
 
-    pub(super) fn make_plan(&self, policy: &Map<String, Value>) -> Result<Plan, String> {
+    /// The machine as a policy wants it to be called, and what is known of it then.
+    async fn named_for(&self, policy: &Map<String, Value>) -> (Machine, Facts, Option<Finding>) {
+        let full_name = if wants_full_name(policy) { full_name(&self.machine.hostname).await } else { None };
+        let problem = (wants_full_name(policy) && full_name.is_none()).then(|| Finding {
+            about: "agent.features.fqdn".to_owned(),
+            message: format!(
+                "no full name of {} is known here (/etc/hosts, DNS): host.name is the short one",
+                self.machine.hostname
+            ),
+        });
+        let machine = self.machine.clone().called(full_name);
+        if machine.name() == self.machine.name() {
+            return (machine, self.facts.clone(), problem);
+        }
+        let facts = machine.facts(&self.identity.id, &self.context.paths);
+        // What is wrong with local variables was told at the start.
+        let facts = facts.with_local(&self.context.local).unwrap_or(facts);
+        (machine, facts, problem)
+    }
+
+    /// Reads again what the machine is. A full name that is known now, or another one, is taken over.
+    pub(super) async fn read_machine(&mut self) {
+        let before = self.machine.clone();
+        self.machine = Machine::read().called(before.full_name.clone());
+        let Some(policy) = self.policy.clone().filter(|policy| wants_full_name(policy)) else { return };
+        let (machine, facts, problem) = self.named_for(&policy).await;
+        // A resolver that is away takes no name away.
+        if problem.is_some() || machine.name() == before.name() {
+            return;
+        }
+        if let Ok(made) = self.make_plan(&policy, &facts) {
+            (self.machine, self.facts) = (machine, facts);
+            self.carry_out((*policy).clone(), made).await;
+        }
+    }
+
+    pub(super) fn make_plan(&self, policy: &Map<String, Value>, facts: &Facts) -> Result<Plan, String> {
         let own_log = self.context.own_log.as_deref();
-        make_plan(policy, &self.facts, own_log, self.identity.fleet_server.as_ref())
+        make_plan(policy, facts, own_log, self.identity.fleet_server.as_ref())
     }
 
     pub(super) async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
@@ -128,8 +168,13 @@ impl Agent {
 
     /// Carries out the policy that was kept: what ran before goes on, be the server there or not.
     pub(super) async fn resume_policy(&mut self, saved: SavedPolicy) {
-        match self.make_plan(&saved.policy) {
-            Ok(made) => self.carry_out(saved.policy, made).await,
+        let (machine, facts, problem) = self.named_for(&saved.policy).await;
+        match self.make_plan(&saved.policy, &facts) {
+            Ok(mut made) => {
+                made.findings.extend(problem);
+                (self.machine, self.facts) = (machine, facts);
+                self.carry_out(saved.policy, made).await;
+            }
             Err(reason) => {
                 tracing::error!(
                     reason,

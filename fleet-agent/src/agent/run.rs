@@ -172,7 +172,7 @@ impl Agent {
                     self.watch_upgrade();
                     self.keep_certificate().await;
                     if looks.is_multiple_of(READ_MACHINE) {
-                        self.machine = Machine::read();
+                        self.read_machine().await;
                     }
                     self.publish();
                 }

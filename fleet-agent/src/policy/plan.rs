@@ -74,6 +74,8 @@ pub struct Plan {
     pub policy_id: String,
     /// Its revision.
     pub revision: i64,
+    /// What the machine is called; empty: as its system says.
+    pub host_name: String,
     /// What is to run.
     pub inputs: Vec<Input>,
     /// Where it goes.
@@ -133,7 +135,8 @@ pub fn plan(policy: &Map<String, Value>, facts: &Facts) -> Result<Plan, Refusal>
         None => None,
     };
     let facts = with_local.as_ref().unwrap_or(facts);
-    let mut plan = Plan { policy_id, revision, ..Plan::default() };
+    let host_name = facts.get("host.name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut plan = Plan { policy_id, revision, host_name, ..Plan::default() };
     let mut wrong = Vec::new();
     plan.settings = AgentSettings::of(policy, &mut wrong);
     plan.findings = wrong.into_iter().map(|message| Finding { about: "agent".to_owned(), message }).collect();

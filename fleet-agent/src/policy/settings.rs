@@ -27,8 +27,8 @@ pub struct AgentSettings {
     pub diagnostics: Limits,
     /// `agent.download`
     pub download: Map<String, Value>,
-    /// `agent.features`, those that are on.
-    pub features: Vec<String>,
+    /// `agent.features`
+    pub features: Map<String, Value>,
 }
 
 /// Where the agent is asked how it is.
@@ -115,15 +115,16 @@ impl AgentSettings {
             },
             diagnostics: read.limits(),
             download: read.find("download").and_then(Value::as_object).cloned().unwrap_or_default(),
-            features: features(agent),
+            features: read.find("features").and_then(Value::as_object).cloned().unwrap_or_default(),
         }
     }
 }
 
-fn features(agent: &Map<String, Value>) -> Vec<String> {
-    let features = agent.get("features").and_then(Value::as_object);
-    let on = features.into_iter().flatten().filter(|(_, feature)| feature["enabled"] == true);
-    on.map(|(name, _)| name.clone()).collect()
+/// Whether a policy wants the machine to be called by its full name (`agent.features.fqdn.enabled`).
+#[must_use]
+pub fn wants_full_name(policy: &Map<String, Value>) -> bool {
+    let agent = policy.get("agent").and_then(Value::as_object);
+    agent.and_then(|agent| find(agent, "features.fqdn.enabled")) == Some(&Value::Bool(true))
 }
 
 struct Read<'a> {

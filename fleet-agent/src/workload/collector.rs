@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleet_collect::{Collector, InputUnit, OutputUnit, Settings, UnitStatus};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +91,12 @@ impl Workload for Collecting {
 
     fn takes(&self, kind: &str) -> bool {
         fleet_collect::handles(kind)
+    }
+
+    async fn hear(&self, host_name: &str, _features: &Map<String, Value>) {
+        if !host_name.is_empty() {
+            self.collector.name_host(host_name).await;
+        }
     }
 
     async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>) {

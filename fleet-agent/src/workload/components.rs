@@ -1,7 +1,7 @@
 //! Components: processes of their own, which the agent supervises.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +30,8 @@ pub(super) struct Components {
     /// Where a Fleet Server keeps its documents, if it must be told.
     documents: Option<std::path::PathBuf>,
     facts: AgentFacts,
+    /// Switches of agents, which components hear of.
+    features: Mutex<Map<String, Value>>,
     supervisor: OnceCell<Arc<Supervisor>>,
     states: watch::Sender<Arc<States>>,
     token: CancellationToken,
@@ -50,6 +52,7 @@ impl Components {
             home: paths.components(),
             documents: documents::directory(paths),
             facts,
+            features: Mutex::default(),
             supervisor: OnceCell::new(),
             states: watch::Sender::new(Arc::default()),
             token: CancellationToken::new(),
@@ -149,6 +152,10 @@ impl Workload for Components {
         self.specs.handles(kind)
     }
 
+    async fn hear(&self, _host_name: &str, features: &Map<String, Value>) {
+        features.clone_into(&mut self.features.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>) {
         if inputs.is_empty() && self.supervisor.get().is_none() {
             return;
@@ -159,13 +166,14 @@ impl Workload for Components {
         };
         let outputs: Map<String, Value> =
             outputs.into_iter().map(|output| (output.name, Value::Object(output.config))).collect();
+        let features = self.features.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (apart, inputs): (Vec<Input>, Vec<Input>) =
             inputs.into_iter().partition(|input| input.own_output.is_some());
-        let mut components = self.specs.components(&wanted(inputs, outputs));
+        let mut components = self.specs.components(&wanted(inputs, outputs, &features));
         for mut input in apart {
             let own = input.own_output.take().unwrap_or_default();
             let outputs = Map::from_iter([(input.output.clone(), Value::Object(own))]);
-            components.extend(self.specs.components(&wanted(vec![input], outputs)));
+            components.extend(self.specs.components(&wanted(vec![input], outputs, &features)));
         }
         for component in components.iter_mut().filter(|component| component.kind == KIND) {
             self.tell_documents(component);
@@ -233,14 +241,15 @@ impl Workload for Components {
 }
 
 /// As the supervisor takes it.
-fn wanted(inputs: Vec<Input>, outputs: Map<String, Value>) -> Wanted {
+fn wanted(inputs: Vec<Input>, outputs: Map<String, Value>, features: &Map<String, Value>) -> Wanted {
     let named = |input: Input| {
         let mut config = input.config;
         config.insert("id".to_owned(), input.id.into());
         config.insert("use_output".to_owned(), input.output.into());
         Value::Object(config)
     };
-    Wanted { inputs: inputs.into_iter().map(named).collect(), outputs, ..Wanted::default() }
+    let inputs = inputs.into_iter().map(named).collect();
+    Wanted { inputs, outputs, features: features.clone(), ..Wanted::default() }
 }
 
 /// A name of a file may be anything where it comes from.

@@ -46,6 +46,7 @@ impl Workloads {
         }
         for (workload, inputs) in self.all.iter().zip(shares) {
             let outputs = outputs_of(&inputs, plan);
+            workload.hear(&plan.host_name, &plan.settings.features).await;
             workload.apply(inputs, outputs).await;
         }
         rejected

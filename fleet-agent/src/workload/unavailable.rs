@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleet_collect::Settings;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,7 @@ pub(super) struct Unavailable {
 struct Current {
     /// What was asked for last, for when there is a collector.
     wanted: (Vec<Input>, Vec<Output>),
+    host_name: String,
     collecting: Option<Arc<Collecting>>,
 }
 
@@ -66,6 +67,7 @@ async fn try_again(unavailable: Weak<Unavailable>, settings: Settings) {
         let Some(unavailable) = unavailable.upgrade() else { return };
         let mut current = unavailable.current.lock().await;
         let (inputs, outputs) = std::mem::take(&mut current.wanted);
+        collecting.hear(&current.host_name, &Map::new()).await;
         collecting.apply(inputs, outputs).await;
         current.collecting = Some(collecting);
         tracing::info!("the collector is started");
@@ -89,6 +91,14 @@ impl Workload for Unavailable {
 
     fn takes(&self, kind: &str) -> bool {
         fleet_collect::handles(kind)
+    }
+
+    async fn hear(&self, host_name: &str, features: &Map<String, Value>) {
+        let mut current = self.current.lock().await;
+        host_name.clone_into(&mut current.host_name);
+        if let Some(collecting) = &current.collecting {
+            collecting.hear(host_name, features).await;
+        }
     }
 
     async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>) {

@@ -1,5 +1,6 @@
 //! Agents on real machines, with a real server and a real engine.
 
+mod name;
 mod office;
 mod own_server;
 mod relay;

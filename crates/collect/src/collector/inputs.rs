@@ -28,6 +28,8 @@ pub(super) struct RunningInput {
     pub(super) unit: InputUnit,
     /// What of its output it depends on.
     pub(super) output: Option<OutputPart>,
+    /// What it calls the machine.
+    pub(super) host_name: Arc<str>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -74,7 +76,9 @@ impl Collector {
         let processors = output.as_ref().and_then(|output| output.processors.clone());
         let mut failures = Reasons::new();
         for (id, config) in streams(&unit) {
-            let part = Part { unit: &unit, id: &id, config, processors: processors.as_ref(), definition };
+            let host_name = &*running.host_name;
+            let processors = processors.as_ref();
+            let part = Part { unit: &unit, id: &id, config, processors, definition, host_name };
             match part.build(&self.common, &link, &stop) {
                 Ok((input, context)) => {
                     board.stream(&unit.id, &id, Status::new(UnitState::Starting, "starting"));
@@ -87,7 +91,8 @@ impl Collector {
             }
         }
         running.failures.built(&name, failures);
-        running.inputs.insert(unit.id.clone(), RunningInput { unit, output, stop, tasks });
+        let host_name = Arc::clone(&running.host_name);
+        running.inputs.insert(unit.id.clone(), RunningInput { unit, output, host_name, stop, tasks });
     }
 }
 
@@ -98,6 +103,7 @@ struct Part<'a> {
     config: Map<String, Value>,
     processors: Option<&'a Value>,
     definition: &'static Definition,
+    host_name: &'a str,
 }
 
 impl Part<'_> {
@@ -121,7 +127,7 @@ impl Part<'_> {
             id: self.id,
             signal: self.definition.signal,
             settings: &common.settings,
-            host_name: &common.host_name,
+            host_name: self.host_name,
             machine: &common.machine,
             hub: &common.hub,
             notifier: &common.notifier,

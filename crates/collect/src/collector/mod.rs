@@ -78,7 +78,6 @@ pub struct Collector {
 #[derive(Clone, Debug)]
 struct Common {
     settings: Arc<Settings>,
-    host_name: Arc<str>,
     registry: Arc<Registry>,
     board: Board,
     counters: Counters,
@@ -99,6 +98,8 @@ impl Common {
 
 #[derive(Debug, Default)]
 struct Running {
+    /// The machine's name, in each event.
+    host_name: Arc<str>,
     links: BTreeMap<String, Arc<Link>>,
     outputs: BTreeMap<String, RunningOutput>,
     inputs: BTreeMap<String, RunningInput>,
@@ -128,7 +129,6 @@ impl Collector {
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let common = Common {
             settings: Arc::new(settings),
-            host_name: host_name.into(),
             registry: Arc::new(registry),
             board: Board::new(),
             counters: Counters::default(),
@@ -140,7 +140,13 @@ impl Collector {
         let board = common.board.clone();
         tasks.spawn(stop.clone().run_until_cancelled_owned(async move { board.publish().await }));
         tasks.spawn(stop.clone().run_until_cancelled_owned(flush(common.clone())));
-        Ok(Collector { common, running: Mutex::default(), tasks, stop })
+        let running = Running { host_name: host_name.into(), ..Running::default() };
+        Ok(Collector { common, running: Mutex::new(running), tasks, stop })
+    }
+
+    /// Calls the machine so from the next plan on: inputs that run under another name are started again by it.
+    pub async fn name_host(&self, name: &str) {
+        self.running.lock().await.host_name = name.into();
     }
 
     /// Makes what runs be what the plan says. What is the same goes on untouched; a unit that cannot be built is
@@ -262,6 +268,7 @@ impl Collector {
             wanted
                 .get(id)
                 .is_some_and(|unit| **unit == input.unit && input.output == outputs::part(plan, &unit.output))
+                && input.host_name == running.host_name
         };
         let going: Vec<String> =
             running.inputs.iter().filter(|(id, input)| !same(id, input)).map(|(id, _)| id.clone()).collect();

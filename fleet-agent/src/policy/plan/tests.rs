@@ -145,7 +145,7 @@ fn settings_of_the_wrong_kind_are_told_and_taken_as_unset() {
         plan.settings.http,
         Some(crate::policy::HttpMonitoring { host: "localhost".to_owned(), port: 6792 })
     );
-    assert_eq!(plan.settings.features, ["fqdn"]);
+    assert_eq!(plan.settings.features["fqdn"], json!({"enabled": true}));
     let told: Vec<&str> = plan.findings.iter().map(|finding| finding.message.as_str()).collect();
     assert_eq!(
         told,
