@@ -11,6 +11,7 @@
 //! | [`host`] | the facts of the machine |
 //! | `processor` | what a policy does to events |
 //! | [`input`] | where events come from; `input::file` reads files, `input::system` measures the machine, `input::net` and `input::otlp` take what others send, `input::prometheus` asks for it |
+//! | `parser` | lines and entries of the journal, made into records: JSON, several lines as one |
 //! | [`syslog`] | messages of syslog, taken apart |
 //! | [`registry`] | how far each source has been read and acknowledged |
 //! | [`outlet`], `queue` | the way to an output: in memory, and on the disk for what nobody could read again |
@@ -53,6 +54,7 @@ mod link;
 pub mod metrics;
 pub mod outlet;
 mod output;
+mod parser;
 pub mod plan;
 mod processor;
 mod queue;

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::options::Options;
-use super::parser::Record;
 use super::tracked::About;
 use crate::batch::{Batch, DocumentId};
 use crate::event::{FieldPath, write_json};
+use crate::parser::Record;
 use crate::stream::Stream;
 
 use super::read::Room;

@@ -7,8 +7,8 @@ use encoding_rs::Encoding;
 use regex::Regex;
 
 use super::glob::Glob;
-use super::parser::Parser;
 use crate::config::{Config, Mistake};
+use crate::parser::Parser;
 
 /// How a file is recognised after a rename.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ fn filestream(config: &Config) -> Result<Options, Mistake> {
         max_bytes: max_bytes(config, "message_max_bytes")?,
         include_lines: config.patterns("include_lines")?,
         exclude_lines: config.patterns("exclude_lines")?,
-        parsers: super::parser::read(config)?,
+        parsers: crate::parser::read(config)?,
         gzip: compression.is_none_or(|text| text != "none"),
     })
 }
@@ -232,7 +232,7 @@ fn log(config: &Config) -> Result<Options, Mistake> {
         max_bytes: max_bytes(config, "max_bytes")?,
         include_lines: config.patterns("include_lines")?,
         exclude_lines: config.patterns("exclude_lines")?,
-        parsers: super::parser::of_log(config)?,
+        parsers: crate::parser::of_log(config)?,
         gzip: true,
     })
 }

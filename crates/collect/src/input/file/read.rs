@@ -4,12 +4,12 @@ use std::io;
 
 use super::emit::Emitter;
 use super::options::Identity;
-use super::parser::Record;
 use super::scan::{TELLING, read_head};
 use super::system::OpenFile;
 use super::tail::{Reached, Tail};
 use super::tracked::{Head, Tracked};
 use crate::batch::Batch;
+use crate::parser::Record;
 
 /// What is read from a file at once. The cost of a read is spread over some hundred lines.
 const CHUNK: usize = 128 * 1024;
@@ -145,7 +145,7 @@ impl Tail {
         let mut emitter =
             Emitter::new(&self.stream, &self.options, &file.about, file.epoch, timestamp, batch);
         if file.pipeline.due(&self.options.parsers).is_some_and(|due| due <= now) {
-            let mut pipeline = std::mem::replace(&mut file.pipeline, super::parser::Pipeline::new(&[]));
+            let mut pipeline = std::mem::replace(&mut file.pipeline, crate::parser::Pipeline::new(&[]));
             pipeline.flush(&self.options.parsers, now, false, &mut |record| emitter.record(record));
             file.pipeline = pipeline;
         }
@@ -311,7 +311,7 @@ impl Reader<'_> {
         self.file.offset += length as u64;
         self.file.checked = self.file.offset;
         let mut pipeline =
-            std::mem::replace(&mut self.file.pipeline, super::parser::Pipeline::new(&self.options.parsers));
+            std::mem::replace(&mut self.file.pipeline, crate::parser::Pipeline::new(&self.options.parsers));
         pipeline.flush(&self.options.parsers, self.now, true, &mut |record| emitter.record(record));
         Ok(End::Quiet)
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use super::parser::{Parser, Pipeline};
 use super::system::{Look, Node, OpenFile};
+use crate::parser::{Parser, Pipeline};
 use crate::registry::Positions;
 
 /// What a file begins with: tells it from others, and from what stood there before it was truncated.

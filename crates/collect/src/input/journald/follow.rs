@@ -12,10 +12,14 @@ use super::child::{self, Child, End};
 use super::command::{Source, Start, same_entry};
 use super::export::{Entry, Reader};
 use super::options::{Options, Seek};
+use super::parsed::{self, Parsed};
 use super::translate;
 use crate::batch::{Batch, DocumentId, Tracker};
+use crate::clock;
 use crate::input::Context;
 use crate::outlet::Closed;
+use crate::parser::Record;
+use crate::stream::Stream;
 
 /// A batch is handed over when it has so many events.
 const BATCH_EVENTS: usize = 500;
@@ -50,7 +54,12 @@ pub(super) async fn follow(
         options,
         source,
         reports,
-        tracker: Tracker::new(move |cursor: String| positions.set(&key, &json!(cursor))),
+        tracker: Tracker::new(move |cursor: Option<String>| {
+            if let Some(cursor) = cursor {
+                positions.set(&key, &json!(cursor));
+            }
+        }),
+        parsed: Parsed::new(&options.parsers),
         place: None,
         begins: false,
     };
@@ -111,7 +120,8 @@ struct Follower<'a> {
     options: &'a Options,
     source: &'a Source,
     reports: &'a Reports,
-    tracker: Tracker<String>,
+    tracker: Tracker<Option<String>>,
+    parsed: Parsed<'a>,
     /// The last entry that was read.
     place: Option<String>,
     /// The next child begins with that entry.
@@ -158,6 +168,13 @@ impl Follower<'_> {
                     self.reports.tell(self.context, self.source, None);
                     continue;
                 }
+                () = until(self.parsed.due()) => {
+                    if self.flush().await.is_err() {
+                        child.stop().await;
+                        return Ok(Ended::Stopped);
+                    }
+                    continue;
+                }
                 read = child.read(&mut buffer) => read,
             };
             match read {
@@ -180,40 +197,63 @@ impl Follower<'_> {
     async fn entries(&mut self, reader: &mut Reader, buffer: &mut BytesMut) -> Result<(), Trouble> {
         self.context.stream().counters().bytes_read.add(buffer.len() as u64);
         let mut batch = self.context.batch();
-        let mut place = None;
+        let now = clock::unix_millis();
         while let Some(entry) = reader.next(buffer).map_err(|error| Trouble::Garbled(error.to_string()))? {
             let Some(cursor) = entry.cursor() else { continue };
             let is_first = std::mem::take(&mut self.begins);
             if is_first && self.place.as_ref().is_some_and(|place| same_entry(place, cursor)) {
                 continue;
             }
-            if self.options.query.filter.holds(&entry) {
-                self.push(&mut batch, &entry, cursor);
-            }
-            place = Some(cursor.to_owned());
-            self.place.clone_from(&place);
+            let document = self.options.query.filter.holds(&entry).then(|| {
+                let read = OffsetDateTime::now_utc();
+                translate::document(&entry, read, self.options.save_remote_hostname)
+            });
+            let stream = self.context.stream();
+            self.parsed.push(document, cursor, now, &mut |record| push(stream, &mut batch, record));
+            self.place = Some(cursor.to_owned());
             if batch.len() >= BATCH_EVENTS || batch.size() >= BATCH_BYTES {
                 let full = std::mem::replace(&mut batch, self.context.batch());
-                self.send(full, place.take()).await?;
+                self.send(full).await?;
             }
         }
-        self.send(batch, place).await?;
+        self.send(batch).await?;
         Ok(())
     }
 
-    fn push(&self, batch: &mut Batch, entry: &Entry, cursor: &str) {
+    /// Hands over what parsers have held long enough.
+    async fn flush(&mut self) -> Result<(), Closed> {
+        let mut batch = self.context.batch();
         let stream = self.context.stream();
-        let mut event = stream.event();
-        let now = OffsetDateTime::now_utc();
-        event.merge(translate::document(entry, now, self.options.save_remote_hostname));
-        stream.push(batch, event, id(stream.id(), cursor));
+        self.parsed.flush(clock::unix_millis(), &mut |record| push(stream, &mut batch, record));
+        self.send(batch).await
     }
 
     /// Waits while the output has no room; journalctl waits then, too.
-    async fn send(&self, mut batch: Batch, place: Option<String>) -> Result<(), Closed> {
-        let Some(place) = place else { return Ok(()) };
+    async fn send(&mut self, mut batch: Batch) -> Result<(), Closed> {
+        let place = self.parsed.take_done();
+        if place.is_none() && batch.is_empty() {
+            return Ok(());
+        }
+        // A batch without a place, too: those of later batches must not count before this one is acknowledged.
         batch.tell(self.tracker.ticket(place));
         self.context.send(batch).await
+    }
+}
+
+fn push(stream: &Stream, batch: &mut Batch, record: Record) {
+    let (document, cursor) = parsed::document(record);
+    let mut event = stream.event();
+    event.merge(document);
+    stream.push(batch, event, id(stream.id(), &cursor));
+}
+
+/// Until then, in milliseconds since 1970; for ever, if there is no such time.
+async fn until(due: Option<u64>) {
+    match due {
+        Some(due) => {
+            tokio::time::sleep(Duration::from_millis(due.saturating_sub(clock::unix_millis()))).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

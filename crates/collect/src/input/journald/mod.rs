@@ -12,6 +12,7 @@
 //! | [`child`] | the process |
 //! | [`export`] | the export format |
 //! | [`fields`], [`translate`] | from an entry to an event |
+//! | [`parsed`] | what parsers make of entries, and how far the journal is done while they hold some |
 
 mod child;
 mod command;
@@ -20,6 +21,7 @@ mod fields;
 mod follow;
 mod matches;
 mod options;
+mod parsed;
 mod translate;
 
 #[cfg(test)]
@@ -63,7 +65,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_s
 
 fn build(builder: &mut Builder<'_>) -> Result<Box<dyn Input>, Mistake> {
     let options = Options::read(builder.config)?;
-    builder.stream(OWN_FIELDS)?;
+    // JSON in messages may bring any field.
+    builder.stream(if options.parsers.is_empty() { OWN_FIELDS } else { OwnFields::Any })?;
     Ok(Box::new(Journald { options }))
 }
 

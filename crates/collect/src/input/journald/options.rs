@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::command::{Query, Source};
 use super::matches::Filter;
 use crate::config::{self, Config, Mistake};
+use crate::parser::{self, Parser};
 use crate::syslog::fields::facility_code;
 
 /// Each journal is read by a process of its own.
@@ -29,6 +30,7 @@ pub(super) struct Options {
     pub(super) sources: Vec<Source>,
     pub(super) seek: Seek,
     pub(super) save_remote_hostname: bool,
+    pub(super) parsers: Vec<Parser>,
 }
 
 impl Options {
@@ -54,6 +56,7 @@ impl Options {
             query,
             sources,
             seek: seek(config)?,
+            parsers: parser::read(config)?,
             save_remote_hostname: config.boolean("save_remote_hostname", false)?,
         })
     }

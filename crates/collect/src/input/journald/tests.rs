@@ -102,6 +102,33 @@ async fn entries_of_all_starts_and_files_come_once_and_go_on_after_a_restart() {
 }
 
 #[tokio::test]
+async fn parsers_join_and_decode_messages_and_nothing_that_they_hold_is_lost() {
+    let journal = Journal::new();
+    let texts = ["begin", " more", r#"{"level": "info", "text": "hi"}"#, "begin", " and"];
+    let entries = |from: usize| -> Vec<Vec<u8>> {
+        let numbered = texts.iter().zip(1..).skip(from);
+        let entry = |(text, number): (&&str, u32)| {
+            let entry = String::from_utf8(entry(number, number, 1, "")).unwrap();
+            entry.replace(&format!("MESSAGE=m{number}\n"), &format!("MESSAGE={text}\n")).into_bytes()
+        };
+        numbered.map(entry).collect()
+    };
+    journal.write("a.journal", &entries(0));
+    let multiline = json!({"multiline": {"pattern": "^ ", "match": "after", "timeout": "1h"}});
+    let ndjson = json!({"ndjson": {"target": "", "message_key": "text"}});
+    let settings = |parsers: Value| journal.settings(&json!({ "parsers": parsers }));
+    let events = journal.read(2, &settings(json!([multiline, ndjson]))).await;
+    assert_eq!(messages(&events), ["begin\n more", "hi"]);
+    assert_eq!(events[1]["level"], "info");
+    // What was held when the input was stopped is read again.
+    let quick = json!({"multiline": {"pattern": "^ ", "match": "after", "timeout": "100ms"}});
+    let include = json!({"include_message": {"patterns": ["^begin"]}});
+    let events = journal.read(1, &settings(json!([quick, include]))).await;
+    assert_eq!(messages(&events), ["begin\n and"]);
+    assert_eq!(events[0]["log"]["flags"], json!(["multiline"]));
+}
+
+#[tokio::test]
 async fn what_was_not_acknowledged_is_read_again_as_the_same_documents() {
     let journal = Journal::new();
     journal.write("a.journal", &numbers(1..=3));

@@ -1,28 +1,35 @@
-//! What is made of lines before they are events: JSON, container logs, several lines as one.
+//! What is made of lines, and of entries of the journal, before they are events: JSON, container logs, several lines as
+//! one.
 
+mod syslog;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::syslog::Syslog;
 use crate::config::{Config, Mistake};
+use syslog::Syslog;
 
-/// A line, or what has been made of it, with the place in its file.
+/// A line, or what has been made of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Record {
-    pub(super) text: String,
-    pub(super) start: u64,
-    pub(super) flags: Vec<&'static str>,
+pub(crate) struct Record {
+    pub(crate) text: String,
+    /// Where it begins: the offset in its file, or the number of the entry.
+    pub(crate) start: u64,
+    /// What it is called where a number does not say it: the cursor of the entry.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) flags: Vec<&'static str>,
     /// Fields beside the message, merged into the event over its own.
-    pub(super) fields: Map<String, Value>,
+    pub(crate) fields: Map<String, Value>,
     /// The record has no message left.
-    pub(super) silent: bool,
+    pub(crate) silent: bool,
 }
 
 /// One parser, as the policy has it.
 #[derive(Clone, Debug)]
-pub(super) enum Parser {
+pub(crate) enum Parser {
     Multiline(Multiline),
     Ndjson(Ndjson),
     Container(Container),
@@ -31,7 +38,7 @@ pub(super) enum Parser {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Multiline {
+pub(crate) struct Multiline {
     pattern: Regex,
     negate: bool,
     /// `after`: what matches is appended to what came before.
@@ -46,7 +53,7 @@ pub(super) struct Multiline {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Ndjson {
+pub(crate) struct Ndjson {
     target: Option<String>,
     message_key: Option<String>,
     overwrite: bool,
@@ -57,7 +64,7 @@ pub(super) struct Ndjson {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Container {
+pub(crate) struct Container {
     stream: Option<String>,
     format: Format,
 }
@@ -71,7 +78,7 @@ enum Format {
 
 /// What a parser keeps between lines of one file.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(crate) struct Held {
     record: Option<Record>,
     lines: usize,
     /// Milliseconds, of the clock of the reader.
@@ -82,17 +89,17 @@ pub(super) struct Held {
 
 /// The parsers of one file with what they keep.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(crate) struct Pipeline {
     held: Vec<Held>,
 }
 
 impl Pipeline {
-    pub(super) fn new(parsers: &[Parser]) -> Pipeline {
+    pub(crate) fn new(parsers: &[Parser]) -> Pipeline {
         Pipeline { held: parsers.iter().map(|_| Held::default()).collect() }
     }
 
     /// Sends a record through; what comes out is given to `emit`.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         parsers: &[Parser],
         record: Record,
@@ -103,17 +110,17 @@ impl Pipeline {
     }
 
     /// Where the oldest line begins that is held here.
-    pub(super) fn held_from(&self) -> Option<u64> {
+    pub(crate) fn held_from(&self) -> Option<u64> {
         self.held.iter().filter_map(|held| held.record.as_ref()).map(|record| record.start).min()
     }
 
     /// When what is held has waited long enough, if anything is.
-    pub(super) fn due(&self, parsers: &[Parser]) -> Option<u64> {
+    pub(crate) fn due(&self, parsers: &[Parser]) -> Option<u64> {
         parsers.iter().zip(&self.held).filter_map(|(parser, held)| held.due(parser)).min()
     }
 
     /// Gives out what is held: all of it, or what has waited long enough.
-    pub(super) fn flush(&mut self, parsers: &[Parser], now: u64, all: bool, emit: &mut dyn FnMut(Record)) {
+    pub(crate) fn flush(&mut self, parsers: &[Parser], now: u64, all: bool, emit: &mut dyn FnMut(Record)) {
         for index in 0..parsers.len() {
             let due = self.held[index].due(&parsers[index]);
             if !(all || due.is_some_and(|due| due <= now)) {
@@ -251,6 +258,7 @@ impl Ndjson {
                         key.as_str(),
                         "@timestamp" | "message" | "log" | "agent" | "host" | "ecs" | "data_stream" | "input"
                     );
+                    let own = own || record.fields.contains_key(&key);
                     if self.overwrite || !own || (key == "message" && record.silent) {
                         crate::config::merge(&mut record.fields, key, value);
                     }
@@ -283,9 +291,11 @@ impl Container {
             return None;
         }
         let mut whole = held.record.take().unwrap_or_else(|| {
-            let fields = json!({"@timestamp": time, "stream": stream});
-            let fields = fields.as_object().cloned().unwrap_or_default();
-            Record { start: record.start, fields, ..Record::default() }
+            let mut first = record.clone();
+            first.text.clear();
+            first.fields.insert("@timestamp".to_owned(), json!(time));
+            first.fields.insert("stream".to_owned(), json!(stream));
+            first
         });
         whole.text.push_str(&text);
         // A bound on what is joined.
@@ -321,8 +331,8 @@ fn cri_line(text: &str) -> Option<(String, String, String, bool)> {
     Some((time.to_owned(), stream.to_owned(), log.to_owned(), partial))
 }
 
-/// `parsers` of `filestream`.
-pub(super) fn read(config: &Config) -> Result<Vec<Parser>, Mistake> {
+/// `parsers` of `filestream` and `journald`.
+pub(crate) fn read(config: &Config) -> Result<Vec<Parser>, Mistake> {
     let Some(list) = config.value("parsers") else { return Ok(Vec::new()) };
     let list = list.as_array().ok_or_else(|| config.mistake("parsers", "must be a list"))?;
     let mut parsers = Vec::with_capacity(list.len());
@@ -353,7 +363,7 @@ pub(super) fn read(config: &Config) -> Result<Vec<Parser>, Mistake> {
 }
 
 /// `json.*` and `multiline.*` of `log`: JSON comes first.
-pub(super) fn of_log(config: &Config) -> Result<Vec<Parser>, Mistake> {
+pub(crate) fn of_log(config: &Config) -> Result<Vec<Parser>, Mistake> {
     let mut parsers = Vec::new();
     if config.mentions("json") {
         let json = config.section("json")?;

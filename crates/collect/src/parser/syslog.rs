@@ -3,13 +3,13 @@
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::parser::Record;
+use super::Record;
 use crate::config::{Config, Mistake, merge};
 use crate::syslog::{Format, Settings, fields, written};
 
 /// Takes lines apart.
 #[derive(Clone, Debug)]
-pub(super) struct Syslog {
+pub(crate) struct Syslog {
     settings: Settings,
     log_errors: bool,
     add_error: bool,
