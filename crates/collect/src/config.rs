@@ -215,7 +215,7 @@ impl Config {
     pub fn unknown(&self) -> Vec<String> {
         let known = self.known.borrow();
         let mut unknown = Vec::new();
-        leaves("", &self.map, &mut |path| {
+        leaves("", &self.map, &mut |path, _| {
             let asked = known.iter().any(|key| {
                 path == key || path.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'))
             });
@@ -227,12 +227,13 @@ impl Config {
     }
 }
 
-fn leaves(prefix: &str, map: &Map<String, Value>, visit: &mut dyn FnMut(&str)) {
+/// Visits what is no map in a map of maps, with its dotted name; empty maps, too.
+pub(crate) fn leaves(prefix: &str, map: &Map<String, Value>, visit: &mut dyn FnMut(&str, &Value)) {
     for (key, value) in map {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             Value::Object(inner) if !inner.is_empty() => leaves(&path, inner, visit),
-            _ => visit(&path),
+            _ => visit(&path, value),
         }
     }
 }

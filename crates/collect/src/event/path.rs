@@ -93,6 +93,13 @@ impl FieldPath {
         value.as_object_mut()?.remove(last)
     }
 
+    /// Takes the field out of a document.
+    pub(crate) fn remove_from(&self, document: &mut Value) -> Option<Value> {
+        let mut parts = vec![String::new()];
+        parts.extend(self.parts.iter().cloned());
+        FieldPath { parts }.remove_below(document)
+    }
+
     /// The value of the top-level field of a document that has nothing but this.
     pub(crate) fn wrap(&self, value: Value) -> Value {
         self.parts

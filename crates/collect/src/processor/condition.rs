@@ -1,9 +1,8 @@
 //! `when`: for which events a processor is run.
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value};
 
+use super::network::{Network, inside};
 use crate::config::{Mistake, pattern, scalar};
 use crate::event::{Event, FieldPath};
 
@@ -27,12 +26,6 @@ pub(super) enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
-}
-
-#[derive(Debug)]
-pub(super) enum Network {
-    Block(IpAddr, u8),
-    Named(&'static str),
 }
 
 impl Condition {
@@ -70,8 +63,8 @@ impl Condition {
                 event.get(field).and_then(number).is_some_and(|value| comparison.holds(value, *bound))
             }),
             Condition::Network(tests) => tests.iter().all(|(field, networks)| match event.get(field) {
-                Some(Value::Array(list)) => list.iter().any(|value| inside(value, networks)),
-                Some(value) => inside(value, networks),
+                Some(Value::Array(list)) => list.iter().any(|value| is_inside(value, networks)),
+                Some(value) => is_inside(value, networks),
                 None => false,
             }),
             Condition::HasFields(fields) => fields.iter().all(|field| event.get(field).is_some()),
@@ -185,67 +178,14 @@ fn networks(value: &Value) -> Result<Vec<(FieldPath, Vec<Network>)>, String> {
                 Value::Array(list) => list.iter().filter_map(scalar).collect(),
                 other => scalar(other).into_iter().collect(),
             };
-            let networks = texts.iter().map(|text| network(text)).collect::<Result<_, _>>()?;
+            let networks = texts.iter().map(|text| Network::read(text)).collect::<Result<_, _>>()?;
             Ok((FieldPath::new(&name), networks))
         })
         .collect()
 }
 
-fn network(text: &str) -> Result<Network, String> {
-    const NAMES: [&str; 6] =
-        ["loopback", "private", "public", "multicast", "unspecified", "link_local_unicast"];
-    if let Some(name) = NAMES.iter().find(|name| **name == text) {
-        return Ok(Network::Named(name));
-    }
-    let wrong =
-        || format!("{text:?} is no network: give a block such as 10.0.0.0/8, or one of {}", NAMES.join(", "));
-    let (address, length) = text.split_once('/').ok_or_else(wrong)?;
-    Ok(Network::Block(address.parse().map_err(|_| wrong())?, length.parse().map_err(|_| wrong())?))
-}
-
-fn inside(value: &Value, networks: &[Network]) -> bool {
-    let Some(address) = value.as_str().and_then(|text| text.parse::<IpAddr>().ok()) else { return false };
-    networks.iter().any(|network| match network {
-        Network::Block(block, length) => in_block(address, *block, *length),
-        Network::Named(name) => named(address, name),
-    })
-}
-
-fn in_block(address: IpAddr, block: IpAddr, length: u8) -> bool {
-    let (address, block, width) = match (address, block) {
-        (IpAddr::V4(address), IpAddr::V4(block)) => {
-            (u128::from(address.to_bits()), u128::from(block.to_bits()), 32)
-        }
-        (IpAddr::V6(address), IpAddr::V6(block)) => (address.to_bits(), block.to_bits(), 128),
-        _ => return false,
-    };
-    let shift = u32::from(u8::saturating_sub(width, length));
-    address.checked_shr(shift) == block.checked_shr(shift)
-}
-
-fn named(address: IpAddr, name: &str) -> bool {
-    let private = match address {
-        IpAddr::V4(address) => address.is_private(),
-        IpAddr::V6(address) => address.is_unique_local(),
-    };
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    match name {
-        "loopback" => address.is_loopback(),
-        "private" => private,
-        "multicast" => address.is_multicast(),
-        "unspecified" => address.is_unspecified(),
-        "link_local_unicast" => link_local,
-        _ => {
-            !(private
-                || link_local
-                || address.is_loopback()
-                || address.is_multicast()
-                || address.is_unspecified())
-        }
-    }
+fn is_inside(value: &Value, networks: &[Network]) -> bool {
+    value.as_str().and_then(|text| text.parse().ok()).is_some_and(|address| inside(address, networks))
 }
 
 impl Comparison {

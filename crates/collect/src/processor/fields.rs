@@ -6,6 +6,9 @@ use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
 use crate::event::{Event, FieldPath};
 
+/// Without these an event has no time and no place to go to.
+pub(super) const ALWAYS: [&str; 4] = ["@timestamp", "type", "data_stream", "@metadata"];
+
 /// `drop_event`: for all that its `when` lets through.
 #[derive(Debug)]
 pub(super) struct DropEvent;
@@ -71,10 +74,8 @@ impl Processor for IncludeFields {
     fn run(&self, event: &mut Event) -> Flow {
         let kept: Vec<(FieldPath, Value)> =
             self.fields.iter().filter_map(|field| Some((field.clone(), event.get(field)?.clone()))).collect();
-        // Without these an event has no time and no place to go to.
-        let always = ["@timestamp", "type", "data_stream", "@metadata"];
         event
-            .retain(|key| always.contains(&key) || self.patterns.iter().any(|pattern| pattern.is_match(key)));
+            .retain(|key| ALWAYS.contains(&key) || self.patterns.iter().any(|pattern| pattern.is_match(key)));
         for (field, value) in kept {
             event.put(&field, value);
         }

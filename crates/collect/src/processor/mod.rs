@@ -4,15 +4,28 @@
 //! not known makes the unit fail with that name: to go on without it could ship what it was meant to take out.
 
 mod add;
+mod append;
+mod attempt;
+mod community_id;
 mod condition;
 mod convert;
 mod decode;
 mod dissect;
 mod fields;
+mod fingerprint;
 mod host;
+mod lists;
+mod moves;
+mod network;
+mod rate_limit;
 mod syslog;
 mod text;
 mod timestamp;
+mod unpack;
+mod xml;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +35,10 @@ use serde_json::{Map, Value};
 use crate::config::{Config, Mistake};
 use crate::event::{Base, Event, FieldPath};
 use condition::Condition;
+
+/// What others tell of the cloud, and of containers. Packages ask for it everywhere, on machines that are in none as
+/// well, where it adds nothing; here it never does.
+const WITHOUT_EFFECT: [&str; 3] = ["add_cloud_metadata", "add_docker_metadata", "add_kubernetes_metadata"];
 
 /// Whether an event goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +82,7 @@ impl Chain {
                 None | Some(Value::Null) => {}
                 Some(Value::Array(list)) => {
                     for (index, item) in list.iter().enumerate() {
-                        steps.push(step(&format!("{place}[{index}]"), item)?);
+                        steps.extend(step(&format!("{place}[{index}]"), item)?);
                     }
                 }
                 Some(_) => return Err(Mistake::new(*place, "must be a list of processors")),
@@ -117,7 +134,7 @@ impl Chain {
     }
 }
 
-fn step(place: &str, item: &Value) -> Result<Step, Mistake> {
+fn step(place: &str, item: &Value) -> Result<Option<Step>, Mistake> {
     let wrong = || Mistake::new(place, "must be a map with one key, the processor's name");
     let map = item.as_object().filter(|map| map.len() == 1).ok_or_else(wrong)?;
     let (name, settings) = map.iter().next().ok_or_else(wrong)?;
@@ -137,6 +154,9 @@ fn step(place: &str, item: &Value) -> Result<Step, Mistake> {
     let prefixed =
         |mistake: Mistake| Mistake::new(format!("{place}.{name}.{}", mistake.field), mistake.problem);
     let condition = settings.get("when").map(Condition::read).transpose().map_err(prefixed)?;
+    if WITHOUT_EFFECT.contains(&name) {
+        return Ok(None);
+    }
     let processor = match build(name, &config).map_err(prefixed)? {
         Some(processor) => processor,
         None => {
@@ -144,7 +164,7 @@ fn step(place: &str, item: &Value) -> Result<Step, Mistake> {
             return Err(Mistake::new(format!("{place}.{name}"), problem));
         }
     };
-    Ok(Step { condition, processor })
+    Ok(Some(Step { condition, processor }))
 }
 
 fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mistake> {
@@ -168,8 +188,19 @@ fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mist
         "timestamp" => timestamp::build(config)?,
         "decode_json_fields" => decode::json(config)?,
         "decode_base64_field" => decode::base64(config)?,
+        "append" => append::build(config)?,
+        "add_network_direction" => network::direction(config)?,
+        "community_id" => community_id::build(config)?,
+        "decode_csv_fields" => lists::csv(config)?,
+        "decode_duration" => unpack::duration(config)?,
+        "decode_xml" => xml::build(config)?,
         "dissect" => dissect::build(config)?,
+        "extract_array" => lists::extract(config)?,
+        "fingerprint" => fingerprint::build(config)?,
+        "move_fields" => moves::build(config)?,
+        "rate_limit" => rate_limit::build(config)?,
         "syslog" => syslog::build(config)?,
+        "urldecode" => unpack::url(config)?,
         _ => return Ok(None),
     }))
 }
