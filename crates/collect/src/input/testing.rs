@@ -1,5 +1,9 @@
 //! For tests of inputs: runs one by itself, with a queue that the test empties.
 
+mod certificates;
+
+pub(crate) use certificates::Certificates;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -236,59 +236,17 @@ async fn what_is_wrong_with_syslog_is_named() {
 }
 
 mod tls {
-    use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+    use rustls::pki_types::ServerName;
     use tokio_rustls::TlsConnector;
 
     use super::*;
-
-    struct Files {
-        authority: PathBuf,
-        certificate: PathBuf,
-        key: PathBuf,
-    }
-
-    fn make(directory: &Path) -> Files {
-        use std::os::unix::fs::PermissionsExt;
-
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority);
-        let files = Files {
-            authority: directory.join("ca.pem"),
-            certificate: directory.join("cert.pem"),
-            key: directory.join("key.pem"),
-        };
-        std::fs::write(&files.authority, authority.pem()).unwrap();
-        std::fs::write(&files.certificate, certificate.unwrap().pem()).unwrap();
-        std::fs::write(&files.key, key.serialize_pem()).unwrap();
-        std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        files
-    }
+    use crate::input::testing::Certificates;
 
     /// Sends a line with a client's certificate or without.
-    async fn say(address: &str, files: &Files, with_certificate: bool, line: &[u8]) -> std::io::Result<()> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&files.authority).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = if with_certificate {
-            let certificate = CertificateDer::from_pem_file(&files.certificate).unwrap();
-            builder
-                .with_client_auth_cert(vec![certificate], PrivateKeyDer::from_pem_file(&files.key).unwrap())
-                .unwrap()
-        } else {
-            builder.with_no_client_auth()
-        };
+    async fn say(address: &str, ours: &Certificates, shows: bool, line: &[u8]) -> std::io::Result<()> {
+        let config = ours.client(shows.then_some(ours));
         let socket = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
@@ -299,7 +257,7 @@ mod tls {
     #[tokio::test]
     async fn clients_need_the_certificate_that_is_asked_for() {
         let rig = Rig::new(ROOM);
-        let files = make(rig.directory.path());
+        let files = Certificates::make(rig.directory.path(), "ours");
         for (authentication, bare_is_let_in) in [("none", true), ("optional", true), ("required", false)] {
             let settings = json!({"host": "127.0.0.1:0", "ssl": {
                 "certificate": files.certificate, "key": files.key, "certificate_authorities": [files.authority],

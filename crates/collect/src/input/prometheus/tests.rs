@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::input::testing::Rig;
+use crate::input::testing::{Certificates, Rig};
 use crate::state::UnitState;
 
 const ROOM: u32 = 4 << 20;
@@ -221,4 +221,67 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn programs_are_asked_over_tls_as_far_as_the_policy_trusts_them() {
+    let rig = Rig::new(ROOM);
+    let (ours, other) =
+        (Certificates::make(rig.directory.path(), "ours"), Certificates::make(rig.directory.path(), "other"));
+    let (_program, plain) = Program::start(&["x 1\n"]).await;
+    let address = behind_tls(ours.strict_server(), plain).await;
+    let scrape = |ssl: Value| {
+        let settings = settings(&[&format!("https://{address}")], &json!({ "ssl": ssl }));
+        rig.start(&DEFINITION, "prometheus/metrics", &settings).unwrap()
+    };
+    let with = |authority: &Certificates, own: Option<&Certificates>| {
+        let mut ssl = json!({"certificate_authorities": [authority.authority]});
+        if let Some(own) = own {
+            ssl["certificate"] = json!(own.certificate);
+            ssl["key"] = json!(own.key);
+        }
+        ssl
+    };
+    let is_up = |up: i64| move |event: &Value| event["prometheus"]["metrics"]["up"] == up;
+    let mut refused = Vec::new();
+    for ssl in [with(&other, Some(&ours)), with(&ours, None), with(&ours, Some(&other))] {
+        let input = scrape(ssl);
+        refused.extend(events(&rig, 1, is_up(0)).await);
+        rig.state(|status| status.state == UnitState::Degraded).await;
+        input.stop().await.unwrap();
+    }
+    let reason = refused[0]["error"]["message"].as_str().unwrap();
+    assert!(reason.contains("certificate"), "{reason}");
+    let input = scrape(with(&ours, Some(&ours)));
+    events(&rig, 1, is_up(1)).await;
+    rig.state(|status| status.state == UnitState::Healthy).await;
+    input.stop().await.unwrap();
+    let files = rig.start(
+        &DEFINITION,
+        "prometheus/metrics",
+        &settings(&["localhost:1"], &json!({"ssl.certificate_authorities": ["/no/such.pem"]})),
+    );
+    let problem = match files {
+        Ok(input) => input.ended().await.unwrap_err(),
+        Err(mistake) => mistake.to_string(),
+    };
+    assert!(problem.contains("/no/such.pem"), "{problem}");
+}
+
+/// An address at which TLS is spoken for the program at another.
+async fn behind_tls(config: rustls::ServerConfig, plain: String) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, plain) = (acceptor.clone(), plain.clone());
+            tokio::spawn(async move {
+                let Ok(mut client) = acceptor.accept(socket).await else { return };
+                let Ok(mut program) = tokio::net::TcpStream::connect(plain).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut program).await;
+            });
+        }
+    });
+    format!("localhost:{port}")
 }

@@ -152,30 +152,6 @@ async fn while_the_queue_is_full_senders_are_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn connections_may_be_encrypted() {
-    let rig = Rig::new(ROOM);
-    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = json!({"cert_pem": certificate.cert.pem(), "key_pem": certificate.signing_key.serialize_pem(), "min_version": "1.3"});
-    let settings = json!({"signal": "logs", "protocols": {"http": {"endpoint": "127.0.0.1:0", "tls": tls}}});
-    let (input, _, http) = start(&rig, &settings).await;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let client = client.with_root_certificates(roots).with_no_client_auth();
-    let client = reqwest::Client::builder().tls_backend_preconfigured(client).build().unwrap();
-    let port = http.rsplit_once(':').unwrap().1;
-    let body = request(&[log("secret").encode_to_vec()]);
-    let sent = client
-        .post(format!("https://localhost:{port}/v1/logs"))
-        .header("content-type", "application/x-protobuf");
-    assert_eq!(sent.body(body).send().await.unwrap().status(), StatusCode::OK);
-    assert_eq!(rig.events(1).await[0]["message"], "secret");
-    input.stop().await.unwrap();
-}
-
-#[tokio::test]
 async fn pages_of_allowed_origins_may_send_and_idle_connections_are_closed() {
     let rig = Rig::new(ROOM);
     let http = json!({"endpoint": "127.0.0.1:0", "idle_timeout": "1s", "cors": {"allowed_origins": ["https://*.example.com"]}});

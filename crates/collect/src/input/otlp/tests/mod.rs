@@ -1,6 +1,7 @@
 mod answers;
 mod hostile;
 mod signals;
+mod tls;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -9,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::reply::Status;
 use super::wire::types::{Any, AnyValue, LogRecord};
@@ -62,19 +64,30 @@ pub(super) async fn call(
     gzip: bool,
 ) -> (u16, String, Status, Vec<u8>) {
     let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    call_over(socket, &format!("http://{address}"), signal, message, gzip).await.unwrap()
+}
+
+/// The same over a connection that is there; nothing, if it ends before there is an answer.
+pub(super) async fn call_over(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+    signal: Signal,
+    message: &[u8],
+    gzip: bool,
+) -> Option<(u16, String, Status, Vec<u8>)> {
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.ok()?;
     tokio::spawn(connection);
     let message = if gzip { packed(message) } else { message.to_vec() };
     let head = [vec![u8::from(gzip)], u32::try_from(message.len()).unwrap().to_be_bytes().to_vec()].concat();
-    let mut request = hyper::Request::post(format!("http://{address}{}", signal.method()))
+    let mut request = hyper::Request::post(format!("{address}{}", signal.method()))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     if gzip {
         request = request.header("grpc-encoding", "gzip");
     }
     let body = Full::new(bytes::Bytes::from([head, message].concat()));
-    let answer = sender.send_request(request.body(body).unwrap()).await.unwrap();
+    let answer = sender.send_request(request.body(body).unwrap()).await.ok()?;
     let (head, body) = answer.into_parts();
     assert_eq!(
         (head.status, &head.headers["content-type"]),
@@ -85,12 +98,12 @@ pub(super) async fn call(
     let text = |name: &str| all.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     let details = BASE64_STANDARD_NO_PAD.decode(text("grpc-status-details-bin"));
     let bytes = body.to_bytes();
-    (
+    Some((
         text("grpc-status").parse().unwrap(),
         text("grpc-message"),
         Status::decode(details.unwrap().as_slice()).unwrap(),
         bytes.get(5..).unwrap_or_default().to_vec(),
-    )
+    ))
 }
 
 pub(super) fn packed(bytes: &[u8]) -> Vec<u8> {
