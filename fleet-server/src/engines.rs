@@ -12,6 +12,7 @@
 //! | `wanted` | which packages belong into which engine |
 //! | `plan` | what is to be done: a function of what is wanted and what is there |
 //! | `install` | does it |
+//! | `calls` | the engine's calls for it |
 //! | `reconciler` | when |
 //! | `looks` | looking into several engines for people |
 //! | `streams` | the data streams that there are |
@@ -21,6 +22,7 @@
 //! | [`record`] | what was done, for people and for its removal |
 
 mod arrivals;
+mod calls;
 mod connection;
 mod install;
 pub mod keys;

@@ -10,6 +10,8 @@
 //! | `ecs` | the types of fields of the common schema |
 //! | `templates` | component and index templates |
 //! | `pipelines` | ingest pipelines |
+//! | `whole` | what is of a package as a whole |
+//! | `transforms` | transforms, and what they write to |
 
 mod ecs;
 pub mod fields;
@@ -17,6 +19,8 @@ mod leaf;
 pub mod mappings;
 mod pipelines;
 mod templates;
+mod transforms;
+mod whole;
 
 use std::collections::BTreeSet;
 
@@ -46,6 +50,10 @@ pub struct Engine {
     pub version: (u32, u32),
     /// Policies of an index's life that it has: naming another is refused, or stops the index's life.
     pub lifecycles: BTreeSet<String>,
+    /// Why no such policy can be put there, for people; `None`: it can.
+    pub no_lifecycles: Option<String>,
+    /// Why no transform can be put there; `None`: it can.
+    pub no_transforms: Option<String>,
 }
 
 impl Engine {
@@ -60,10 +68,14 @@ impl Engine {
 pub enum AssetKind {
     /// An ingest pipeline.
     IngestPipeline,
+    /// A policy of an index's life.
+    IlmPolicy,
     /// A part of index templates.
     ComponentTemplate,
     /// An index template.
     IndexTemplate,
+    /// A transform.
+    Transform,
 }
 
 impl AssetKind {
@@ -74,6 +86,8 @@ impl AssetKind {
             AssetKind::IngestPipeline => "/_ingest/pipeline/",
             AssetKind::ComponentTemplate => "/_component_template/",
             AssetKind::IndexTemplate => "/_index_template/",
+            AssetKind::IlmPolicy => "/_ilm/policy/",
+            AssetKind::Transform => "/_transform/",
         }
     }
 }
@@ -91,6 +105,8 @@ pub struct Asset {
     pub checksum: String,
     /// Whether it is for people to change: it is made once, and left alone from then on.
     pub is_users: bool,
+    /// Whether it is to run from then on. Only transforms do.
+    pub is_started: bool,
 }
 
 /// All of a package.
@@ -119,7 +135,13 @@ pub fn assets(package: &Package, archive: &Archive, targets: &BTreeSet<Target>, 
     let mut made = Assets::default();
     let own_name = |stream: &DataStream| (stream.kind.clone(), stream.dataset.clone());
     let own: BTreeSet<_> = package.data_streams.iter().map(own_name).collect();
+    let mut engine = engine.clone();
+    if engine.no_lifecycles.is_none() {
+        engine.lifecycles.extend(whole::lifecycles(package, archive));
+    }
+    let engine = &engine;
     for stream in &package.data_streams {
+        whole::add_of_stream(&mut made, package, archive, stream, engine);
         templates::add(&mut made, package, archive, stream, engine);
     }
     for target in targets {
@@ -143,9 +165,8 @@ pub fn assets(package: &Package, archive: &Archive, targets: &BTreeSet<Target>, 
             None => {}
         }
     }
-    if archive.paths().any(|path| path.starts_with("elasticsearch/")) {
-        made.notes.push("elasticsearch/: what is not of a data stream is not installed".to_owned());
-    }
+    whole::add(&mut made, package, archive, engine);
+    transforms::add(&mut made, package, archive, engine);
     made.assets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     made.assets.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
     made
@@ -170,16 +191,31 @@ fn of_input(package: &Package, target: &Target) -> DataStream {
 impl Asset {
     /// A template: what is told of it stands in its `_meta`.
     fn template(kind: AssetKind, name: String, mut body: Value, package: &Package, is_users: bool) -> Asset {
-        let mut meta = json!({
-            "package": {"name": package.name, "version": package.version},
-            "managed_by": "fleet",
-            "managed": true,
-        });
-        body["_meta"] = meta.clone();
+        let own = body["_meta"].take();
+        body["_meta"] = marked(own, package);
         let checksum = checksum(&body);
-        meta["checksum"] = checksum.clone().into();
-        body["_meta"] = meta;
-        Asset { kind, name, body, checksum, is_users }
+        body["_meta"]["checksum"] = checksum.clone().into();
+        Asset { kind, name, body, checksum, is_users, is_started: false }
+    }
+
+    /// A policy of an index's life.
+    fn lifecycle(name: String, body: &Value, package: &Package) -> Asset {
+        // What else there may be is not taken.
+        let mut policy = body["policy"].clone();
+        let own = policy["_meta"].take();
+        policy["_meta"] = marked(own, package);
+        let checksum = checksum(&policy);
+        policy["_meta"]["checksum"] = checksum.clone().into();
+        let body = json!({"policy": policy});
+        Asset { kind: AssetKind::IlmPolicy, name, body, checksum, is_users: false, is_started: false }
+    }
+
+    /// A transform. It is the same in another version of its package, as long as it does the same.
+    fn transform(name: String, mut body: Value, package: &Package, is_started: bool) -> Asset {
+        let checksum = checksum(&body);
+        body["_meta"] = marked(Value::Null, package);
+        body["_meta"]["checksum"] = checksum.clone().into();
+        Asset { kind: AssetKind::Transform, name, body, checksum, is_users: false, is_started }
     }
 
     /// A pipeline. Not every engine lets it have a `_meta`, so that its description tells.
@@ -189,7 +225,7 @@ impl Asset {
         let mark = format!("{PIPELINE_MARK}{checksum}]");
         let description = format!("{said} (package {} {}) {mark}", package.name, package.version);
         body["description"] = description.trim().into();
-        Asset { kind: AssetKind::IngestPipeline, name, body, checksum, is_users: false }
+        Asset { kind: AssetKind::IngestPipeline, name, body, checksum, is_users: false, is_started: false }
     }
 }
 
@@ -203,7 +239,19 @@ pub fn checksum_in(kind: AssetKind, body: &Value) -> Option<&str> {
         let description = body["description"].as_str()?;
         return description.rsplit_once(PIPELINE_MARK)?.1.strip_suffix(']');
     }
+    if kind == AssetKind::IlmPolicy {
+        return body["policy"]["_meta"]["checksum"].as_str();
+    }
     body["_meta"]["checksum"].as_str()
+}
+
+/// What is told of something, beside what it tells itself.
+fn marked(own: Value, package: &Package) -> Value {
+    let mut meta = if own.is_object() { own } else { json!({}) };
+    meta["package"] = json!({"name": package.name, "version": package.version});
+    meta["managed_by"] = "fleet".into();
+    meta["managed"] = true.into();
+    meta
 }
 
 fn checksum(body: &Value) -> String {

@@ -16,11 +16,23 @@ use serde_json::{Value, json};
 use common::pretty;
 
 fn elasticsearch() -> Engine {
-    Engine { family: Family::Elasticsearch, version: (9, 0), lifecycles: BTreeSet::from(["logs".to_owned()]) }
+    Engine {
+        family: Family::Elasticsearch,
+        version: (9, 0),
+        lifecycles: BTreeSet::from(["logs".to_owned()]),
+        no_lifecycles: None,
+        no_transforms: None,
+    }
 }
 
 fn opensearch() -> Engine {
-    Engine { family: Family::OpenSearch, version: (3, 6), lifecycles: BTreeSet::new() }
+    Engine {
+        family: Family::OpenSearch,
+        version: (3, 6),
+        lifecycles: BTreeSet::new(),
+        no_lifecycles: Some("OpenSearch has none".to_owned()),
+        no_transforms: Some("OpenSearch has none".to_owned()),
+    }
 }
 
 fn fields(yaml: &str) -> Vec<Field> {
@@ -332,4 +344,114 @@ fn an_input_package_has_templates_for_what_is_named_alone() {
     let line = body(&made, "logs-shop@package").pointer("/template/mappings/properties/line").unwrap();
     assert_eq!(line, &json!({"type": "match_only_text"}));
     assert_eq!(body(&made, "logs-shop")["index_patterns"], json!(["logs-shop-*"]));
+}
+
+const TRANSFORM: &str = "source: {index: ['logs-shop.sale-*']}\n\
+    dest: {index: shop_latest-1, pipeline: '{{ IngestPipeline \"clean\" }}', aliases: [{alias: shop_latest, move_on_creation: true}]}\n\
+    latest: {unique_key: [shop.id], sort: '@timestamp'}\n\
+    sync: {time: {field: '@timestamp'}}\n\
+    _meta: {fleet_transform_version: 0.3.0, managed: true}\n";
+
+/// Everything that a package may bring beside its data streams.
+const WHOLE: [(&str, &str); 10] = [
+    (
+        "elasticsearch/ingest_pipeline/clean.yml",
+        "processors: [{pipeline: {name: '{{ IngestPipeline \"more\" }}'}}]",
+    ),
+    ("elasticsearch/ingest_pipeline/more.json", r#"{"processors": []}"#),
+    ("elasticsearch/component_template/shop-parts.json", r#"{"template": {}, "_meta": {"of": "shop"}}"#),
+    (
+        "elasticsearch/index_template/shop-archive.json",
+        r#"{"index_patterns": ["shop-archive-*"], "composed_of": ["shop-parts"]}"#,
+    ),
+    (
+        "elasticsearch/ilm_policy/shop-short.json",
+        r#"{"policy": {"phases": {"delete": {"min_age": "7d", "actions": {"delete": {}}}}}}"#,
+    ),
+    ("elasticsearch/transform/latest/transform.yml", TRANSFORM),
+    (
+        "elasticsearch/transform/latest/manifest.yml",
+        "{start: false, destination_index_template: {settings: {index.codec: best_compression}, mappings: {dynamic: false}}}",
+    ),
+    ("elasticsearch/transform/latest/fields/f.yml", "[{name: shop.id, type: keyword}]"),
+    ("data_stream/sale/manifest.yml", "{type: logs, title: Sales, ilm_policy: shop-short}"),
+    (
+        "data_stream/sale/elasticsearch/ingest_pipeline/default.yml",
+        "processors: [{pipeline: {name: '{{ IngestPipeline \"clean\" }}'}}]",
+    ),
+];
+
+#[test]
+fn a_package_with_all_that_is_not_of_a_data_stream() {
+    let made = shop(&WHOLE, &elasticsearch());
+    assert_eq!(made.notes, Vec::<String>::new());
+    let all = made.assets.iter().map(|asset| json!([asset.kind, asset.name, asset.is_started, asset.body]));
+    insta::assert_snapshot!(pretty(&all.collect::<Vec<_>>()));
+    for asset in &made.assets {
+        assert_eq!(checksum_in(asset.kind, &asset.body), Some(asset.checksum.as_str()), "{}", asset.name);
+    }
+}
+
+#[test]
+fn what_an_engine_does_not_have_is_left_out_and_told() {
+    let made = shop(&WHOLE, &opensearch());
+    assert_eq!(
+        made.notes,
+        [
+            "ilm_policy shop-short is not installed: OpenSearch has none",
+            "transform latest is not installed: OpenSearch has none",
+        ]
+    );
+    let is_left = |asset: &&fleet_integration::assets::Asset| {
+        matches!(asset.kind, AssetKind::Transform | AssetKind::IlmPolicy)
+    };
+    assert_eq!(made.assets.iter().filter(is_left).count(), 0);
+    let settings = &body(&made, "logs-shop.sale@package")["template"]["settings"]["index"];
+    assert_eq!(settings.get("lifecycle"), None, "nothing is named that is not there: {settings}");
+    assert_eq!(settings["default_pipeline"], "logs-shop.sale-1.2.0");
+}
+
+#[test]
+fn a_transform_is_another_one_when_it_says_so_and_not_with_each_package() {
+    let of = |manifest: &str, transform: &str| {
+        let files = [("manifest.yml", manifest), ("elasticsearch/transform/latest/transform.yml", transform)];
+        let archive = archive(&files);
+        let made = assets(&Package::read(&archive).unwrap(), &archive, &BTreeSet::new(), &elasticsearch());
+        let transform = made.assets.into_iter().find(|asset| asset.kind == AssetKind::Transform).unwrap();
+        (transform.name, transform.checksum)
+    };
+    let next = MANIFEST.replace("1.2.0", "1.3.0");
+    let first = of(MANIFEST, TRANSFORM);
+    assert_eq!(first.0, "logs-shop.latest-default-0.3.0");
+    // The name of its pipeline has the package's version in it, which is not its own doing.
+    let plain = TRANSFORM.replace(", pipeline: '{{ IngestPipeline \"clean\" }}'", "");
+    assert_eq!(of(MANIFEST, &plain), of(&next, &plain));
+    assert_eq!(of(&next, &TRANSFORM.replace("0.3.0", "0.4.0")).0, "logs-shop.latest-default-0.4.0");
+    let unversioned = plain.replace("fleet_transform_version: 0.3.0, ", "");
+    assert_eq!(of(&next, &unversioned).0, "logs-shop.latest-default-1.3.0");
+}
+
+#[test]
+fn what_is_wrong_with_something_of_a_package_is_told() {
+    let made = shop(
+        &[
+            ("elasticsearch/transform/a/manifest.yml", "{}"),
+            ("elasticsearch/transform/b/transform.yml", "source: {}"),
+            ("elasticsearch/ilm_policy/p.json", "{}"),
+            ("elasticsearch/index_template/t.json", "[]"),
+            ("elasticsearch/ml_model/m.json", "{}"),
+        ],
+        &elasticsearch(),
+    );
+    assert_eq!(
+        made.notes,
+        [
+            "elasticsearch/index_template/t.json: not an object",
+            "ilm_policy p: there is no policy in it",
+            "elasticsearch/ml_model: things of this kind are not installed",
+            "transform a is not installed: transform.yml is missing",
+            "transform b is not installed: dest.index says to which index it writes, and is missing",
+        ]
+    );
+    assert_eq!(made.assets, Vec::new());
 }

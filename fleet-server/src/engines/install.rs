@@ -3,19 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fleet_integration::assets::{Asset, AssetKind, checksum_in};
+use fleet_integration::assets::{Asset, AssetKind};
 use fleet_store::{Expect, LeaseId, Typed, WriteError};
-use http::Method;
-use serde_json::json;
 use tracing::{info, warn};
 
-use super::connection::{Connection, in_path};
-use super::plan::{Observed, Plan, plan};
+use super::calls::{apply, observe, remove, start};
+use super::plan::{Observed, plan};
 use super::record::{
     ENGINE_PACKAGES, ENGINES, EnginePackage, EngineRecord, EngineStatus, InstalledAsset, MOST_NOTES,
     package_id,
 };
-use super::streams::in_one_path;
 use super::wanted::{WantedPackage, WantedPackages, targets};
 use super::{Access, EngineProblem};
 use crate::deployment::Deployer;
@@ -80,7 +77,7 @@ impl Setup {
     }
 
     async fn all(&self, access: &Access, wanted: &WantedPackages) -> Result<bool, Failure> {
-        let observed = observe(&access.connection).await?;
+        let observed = observe(access).await?;
         let mut is_done = true;
         for (name, package) in wanted {
             is_done &= self.package(access, name, package, &observed).await?;
@@ -164,9 +161,15 @@ impl Setup {
             self.note(before.clone(), record.clone()).await?;
             info!(output = self.output_id, package = name, assets = plan.put.len(), "goes into an engine");
         }
-        apply(&access.connection, &plan, &made.assets).await?;
+        apply(&access.connection, &plan, &made.assets, observed).await?;
+        // What was put there by a server that ended may not run yet. What people have stopped stays so.
+        let is_new = |asset: &&Asset| before.status != EngineStatus::Installed || plan.put.contains(asset);
+        for asset in made.assets.iter().filter(|asset| asset.is_started).filter(is_new) {
+            start(&access.connection, &asset.name).await?;
+        }
         let left = remove(&access.connection, &plan.remove).await?;
-        record.assets = ours.into_iter().chain(left).collect();
+        let unseen = unseen(access, &before.assets);
+        record.assets = ours.into_iter().chain(left).chain(unseen).collect();
         Ok(())
     }
 
@@ -178,14 +181,23 @@ impl Setup {
         observed: &Observed,
     ) -> Result<bool, Failure> {
         let plan = plan(&[], &over.assets, observed);
-        let left = remove(&access.connection, &plan.remove).await?;
-        if left.is_empty() {
+        let mut left = remove(&access.connection, &plan.remove).await?;
+        let unseen = unseen(access, &over.assets);
+        if left.is_empty() && unseen.is_empty() {
             info!(output = self.output_id, package = over.name, "was taken out of an engine");
             let documents: Typed<EnginePackage> = Typed::new(Arc::clone(&self.fleet.store), &ENGINE_PACKAGES);
             documents.delete(&package_id(&self.output_id, &over.name), Expect::Any, Some(self.lease)).await?;
             return Ok(true);
         }
-        let problem = "data streams still use the rest: it goes when they are deleted".to_owned();
+        let problem = match unseen.is_empty() {
+            true => "data streams still use the rest: it goes when they are deleted".to_owned(),
+            false => {
+                let why = &access.probe.engine;
+                let why = why.no_lifecycles.as_ref().or(why.no_transforms.as_ref());
+                format!("the rest cannot be removed: {}", why.map_or("", String::as_str))
+            }
+        };
+        left.extend(unseen);
         let record = EnginePackage {
             status: EngineStatus::Removing,
             problem: Some(problem),
@@ -249,84 +261,13 @@ impl Setup {
     }
 }
 
-/// What an engine has, in three requests.
-async fn observe(connection: &Connection) -> Result<Observed, EngineProblem> {
-    let mut observed = Observed::new();
-    let pipelines = connection.get("/_ingest/pipeline?filter_path=*.description").await?;
-    let pipelines =
-        if pipelines.status == 404 { json!({}) } else { pipelines.good("GET /_ingest/pipeline")? };
-    for (name, body) in pipelines.as_object().into_iter().flatten() {
-        let checksum = checksum_in(AssetKind::IngestPipeline, body).map(str::to_owned);
-        observed.insert((AssetKind::IngestPipeline, name.clone()), checksum);
-    }
-    for (kind, list, inner) in [
-        (AssetKind::ComponentTemplate, "component_templates", "component_template"),
-        (AssetKind::IndexTemplate, "index_templates", "index_template"),
-    ] {
-        let path = kind.path().trim_end_matches('/');
-        let path = format!("{path}?filter_path={list}.name,{list}.{inner}._meta");
-        let answer = connection.get(&path).await?;
-        let answer = if answer.status == 404 { json!({}) } else { answer.good(&format!("GET {path}"))? };
-        for item in answer[list].as_array().into_iter().flatten() {
-            let Some(name) = item["name"].as_str() else { continue };
-            let checksum = checksum_in(kind, &item[inner]).map(str::to_owned);
-            observed.insert((kind, name.to_owned()), checksum);
-        }
-    }
-    Ok(observed)
-}
-
-async fn apply(connection: &Connection, plan: &Plan<'_>, all: &[Asset]) -> Result<(), EngineProblem> {
-    for asset in &plan.put {
-        let path = format!("{}{}", asset.kind.path(), in_path(&asset.name));
-        connection.put(&path, &asset.body).await?.good(&format!(
-            "PUT {}{}",
-            asset.kind.path(),
-            asset.name
-        ))?;
-    }
-    for name in &plan.roll_over {
-        let template = all.iter().find(|asset| asset.kind == AssetKind::IndexTemplate && asset.name == *name);
-        let pattern = template.and_then(|template| template.body["index_patterns"][0].as_str());
-        if let Some(pattern) = pattern {
-            roll_over(connection, name, pattern).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Data streams that are there begin a new index, so that what comes next is mapped by what was put there now.
-async fn roll_over(connection: &Connection, template: &str, pattern: &str) -> Result<(), EngineProblem> {
-    let found = connection.get(&format!("/_data_stream/{}", in_one_path([pattern]))).await?;
-    if !found.is_good() {
-        return Ok(());
-    }
-    let streams = found.body["data_streams"].as_array().into_iter().flatten();
-    for stream in streams.filter(|stream| stream["template"] == template) {
-        let Some(name) = stream["name"].as_str() else { continue };
-        let answer = connection.request(Method::POST, &format!("/{}/_rollover", in_path(name)), None).await?;
-        if !answer.is_good() {
-            let problem = answer.refusal("POST _rollover").to_string();
-            warn!(data_stream = name, problem, "goes on with the old mappings until its next roll-over");
-        }
-    }
-    Ok(())
-}
-
-/// Removes what it can. Answers what the engine keeps because something uses it.
-async fn remove(
-    connection: &Connection,
-    assets: &[InstalledAsset],
-) -> Result<Vec<InstalledAsset>, EngineProblem> {
-    let mut left = Vec::new();
-    for asset in assets {
-        let path = format!("{}{}", asset.kind.path(), in_path(&asset.id));
-        let answer = connection.request(Method::DELETE, &path, None).await?;
-        match answer.status {
-            200..=299 | 404 => {}
-            400 | 409 => left.push(asset.clone()),
-            _ => return Err(answer.refusal(&format!("DELETE {}{}", asset.kind.path(), asset.id))),
-        }
-    }
-    Ok(left)
+/// What cannot be seen in the engine, since the login may not any more: nobody knows whether it is there.
+fn unseen(access: &Access, assets: &[InstalledAsset]) -> Vec<InstalledAsset> {
+    let engine = &access.probe.engine;
+    let is_unseen = |asset: &&InstalledAsset| match asset.kind {
+        AssetKind::IlmPolicy => engine.no_lifecycles.is_some(),
+        AssetKind::Transform => engine.no_transforms.is_some(),
+        _ => false,
+    };
+    assets.iter().filter(is_unseen).cloned().collect()
 }

@@ -68,7 +68,7 @@ mod tests {
 
     fn asset(kind: AssetKind, name: &str, checksum: &str, is_users: bool) -> Asset {
         let (name, checksum) = (name.to_owned(), checksum.to_owned());
-        Asset { kind, name, body: json!({}), checksum, is_users }
+        Asset { kind, name, body: json!({}), checksum, is_users, is_started: false }
     }
 
     fn wanted(checksum: &str) -> Vec<Asset> {

@@ -10,6 +10,9 @@ use super::connection::{Answer, Connection};
 
 /// What is needed to install what packages bring.
 const OF_TEMPLATES: [&str; 2] = ["manage_index_templates", "manage_ingest_pipelines"];
+/// What is needed for policies of indices' lives, and for transforms.
+const OF_LIFECYCLES: &str = "manage_ilm";
+const OF_TRANSFORMS: &str = "manage_transform";
 /// What is needed to make keys.
 const OF_KEYS: &str = "manage_own_api_key";
 
@@ -38,19 +41,45 @@ pub(super) async fn probe(connection: &Connection) -> Result<Probe, EngineProble
     let (family, version) = identity(&said).ok_or_else(strange)?;
     let cluster = said["cluster_uuid"].as_str().ok_or_else(strange)?.to_owned();
     let mut probe = Probe {
-        engine: Engine { family, version, lifecycles: BTreeSet::new() },
+        engine: Engine {
+            family,
+            version,
+            lifecycles: BTreeSet::new(),
+            no_lifecycles: Some(
+                "OpenSearch has another kind: make a policy of its Index State Management".to_owned(),
+            ),
+            no_transforms: Some("OpenSearch has another kind: make one of its Index Management".to_owned()),
+        },
         cluster,
         makes_keys: false,
         missing: Vec::new(),
     };
     if family == Family::Elasticsearch {
+        (probe.engine.no_lifecycles, probe.engine.no_transforms) = (None, None);
         rights(connection, &mut probe).await?;
-        let policies = connection.get("/_ilm/policy").await?;
-        if let (true, Value::Object(policies)) = (policies.is_good(), policies.body) {
-            probe.engine.lifecycles = policies.into_iter().map(|(name, _)| name).collect();
-        }
+        abilities(connection, &mut probe.engine).await?;
     }
     Ok(probe)
+}
+
+/// Not every Elasticsearch has everything.
+async fn abilities(connection: &Connection, engine: &mut Engine) -> Result<(), EngineProblem> {
+    let none = |what: &str| Some(format!("this engine has no {what}"));
+    let policies = connection.get("/_ilm/policy").await?;
+    match (policies.is_good(), policies.body) {
+        (true, Value::Object(policies)) => {
+            engine.lifecycles = policies.into_iter().map(|(name, _)| name).collect();
+        }
+        _ => {
+            let other = || none("index lifecycle management");
+            engine.no_lifecycles = engine.no_lifecycles.take().or_else(other);
+        }
+    }
+    let transforms = connection.get("/_transform?size=1").await?;
+    if !transforms.is_good() {
+        engine.no_transforms = engine.no_transforms.take().or_else(|| none("transforms"));
+    }
+    Ok(())
 }
 
 fn refused(connection: &Connection) -> EngineProblem {
@@ -83,12 +112,19 @@ async fn rights(connection: &Connection, probe: &mut Probe) -> Result<(), Engine
         401 | 403 => return Err(refused(connection)),
         _ => return Ok(()),
     }
-    let asked = json!({"cluster": [OF_KEYS, OF_TEMPLATES[0], OF_TEMPLATES[1]]});
+    let asked = [OF_KEYS, OF_TEMPLATES[0], OF_TEMPLATES[1], OF_LIFECYCLES, OF_TRANSFORMS];
+    let asked = json!({"cluster": asked});
     let answer: Answer = connection.post("/_security/user/_has_privileges", &asked).await?;
     let told = answer.good("POST /_security/user/_has_privileges")?;
     let has = |privilege: &str| told["cluster"][privilege] == true;
     // A key that was made with a key may do nothing.
     probe.makes_keys = has(OF_KEYS) && who.body["authentication_type"] != "api_key";
+    let lacks = |right: &str| {
+        let text = format!("the login lacks the cluster privilege {right}: give it a role that has it");
+        (!has(right)).then_some(text)
+    };
+    probe.engine.no_lifecycles = lacks(OF_LIFECYCLES);
+    probe.engine.no_transforms = lacks(OF_TRANSFORMS);
     probe.missing = OF_TEMPLATES.into_iter().filter(|right| !has(right)).map(str::to_owned).collect();
     Ok(())
 }

@@ -17,7 +17,11 @@ use fleet_access::rights::Right;
 pub(super) fn routes(routes: Routes) -> Routes {
     let one = "/api/fleet/artifacts/{identifier}/{sha256}";
     routes
-        .add(post("/api/fleet/artifacts/{identifier}", Right::WritePolicies, "Keeps an artifact"), create)
+        .add(
+            post("/api/fleet/artifacts/{identifier}", Right::WritePolicies, "Keeps an artifact")
+                .takes_bytes(),
+            create,
+        )
         .add(routes::delete(one, Right::WritePolicies, "Removes an artifact"), delete)
 }
 

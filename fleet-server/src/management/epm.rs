@@ -87,7 +87,10 @@ fn packages(routes: Routes) -> Routes {
             .answers::<show::Shown>()
     };
     let remove = |path, summary| {
-        delete(path, WritePackages, summary).query::<install::RemoveQuery>().answers::<shapes::Removed>()
+        delete(path, WritePackages, summary)
+            .query::<install::RemoveQuery>()
+            .body::<install::RemoveBody>()
+            .answers::<shapes::Removed>()
     };
     routes
         .add(

@@ -3,24 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fleet_access::audit::{Deed, Place};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use serde_json::Value;
 use tracing::debug;
 
 use super::caller::{Caller, Change, Remote};
 use super::error::ApiError;
 use super::routes::{Access, Operation};
-use super::shape::Shape;
+use super::shape::{Shape, check_depth, refused as refused_body};
 use super::{Management, auth};
 
 /// An answer waits so long for its entry in the trail to be written; the entry itself waits longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The longest body in bytes of a request that takes none.
+const LONGEST_NOTHING: usize = 64 << 10;
 /// The longest text of a refusal, in bytes.
 const LONGEST_REFUSAL: usize = 4096;
 
@@ -59,7 +62,14 @@ pub(super) async fn pass(
     };
     let response = if may {
         request.extensions_mut().insert(caller.clone());
-        in_our_words(next.run(request).await).await
+        let request = match operation.takes_no_body() {
+            true => without_body(request, operation).await,
+            false => Ok(request),
+        };
+        match request {
+            Ok(request) => in_our_words(next.run(request).await).await,
+            Err(refused) => refused.into_response(),
+        }
     } else {
         ApiError::Forbidden(format!("the right {right} is needed")).into_response()
     };
@@ -67,6 +77,31 @@ pub(super) async fn pass(
         keep(place, &caller, path, response.status()).await;
     }
     Ok(response)
+}
+
+/// What is sent to whoever takes nothing is not lost without a word: somebody meant something by it.
+async fn without_body(request: Request, operation: &Operation) -> Result<Request, ApiError> {
+    let (head, body) = request.into_parts();
+    let text = to_bytes(body, LONGEST_NOTHING).await;
+    let text = text.map_err(|_| refused_body("", "this request takes none, and none so large"))?;
+    if !text.trim_ascii().is_empty() {
+        check_depth(&text)?;
+        let body = serde_json::from_slice(&text);
+        let body: Value = body.map_err(|_| refused_body("", "this request takes none"))?;
+        let field = body.as_object().and_then(|fields| fields.keys().next());
+        match field {
+            Some(field) if Shape::names(&operation.query).contains(field) => {
+                let text = format!("there is no such field: write ?{field}=… behind the path");
+                return Err(refused_body(field, text));
+            }
+            Some(field) => {
+                return Err(refused_body(field, "there is no such field: this request takes none"));
+            }
+            None if body.is_object() || body.is_null() => {}
+            None => return Err(refused_body("", "this request takes none")),
+        }
+    }
+    Ok(Request::from_parts(head, Body::empty()))
 }
 
 /// What an extractor refuses by itself, such as a path that is no text, is told in the form of every other refusal.

@@ -45,6 +45,8 @@ pub(super) struct Operation {
     pub(super) changes: bool,
     /// Whether the handler bounds the body itself, because it does not read it into memory.
     pub(super) bounds_body: bool,
+    /// Whether the body is something else than JSON.
+    pub(super) takes_bytes: bool,
     pub(super) query: Vec<SchemaOf>,
     pub(super) body: Option<SchemaOf>,
     /// Fields of the body that are taken and ignored; see [`Shape`].
@@ -67,6 +69,7 @@ impl Operation {
             is_scoped: false,
             changes,
             bounds_body: false,
+            takes_bytes: false,
             query: Vec::new(),
             body: None,
             ignored: &[],
@@ -89,6 +92,16 @@ impl Operation {
     /// The handler bounds the body.
     pub(super) fn bounds_body(self) -> Operation {
         Operation { bounds_body: true, ..self }
+    }
+
+    /// The body is something else than JSON.
+    pub(super) fn takes_bytes(self) -> Operation {
+        Operation { takes_bytes: true, ..self }
+    }
+
+    /// Whether a body has nothing to say to it.
+    pub(super) fn takes_no_body(&self) -> bool {
+        self.method != Method::GET && self.body.is_none() && !self.bounds_body && !self.takes_bytes
     }
 
     /// What may stand behind the `?`. May be said several times: a handler can take several `Params`. (A type

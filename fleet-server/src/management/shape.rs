@@ -4,6 +4,7 @@
 //! Whoever sends another one is told so, with the field that they may have meant. Types and bounds are looked at
 //! by whoever reads the body.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use schemars::generate::SchemaSettings;
@@ -69,6 +70,16 @@ impl Shape {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
         let root = schema(&mut generator).to_value();
         Shape { root, definitions: generator.take_definitions(true), ignored }
+    }
+
+    /// The names that the fields of these types have.
+    pub(super) fn names(types: &[SchemaOf]) -> BTreeSet<String> {
+        let shapes = types.iter().map(|schema| Shape::new(*schema, &[]));
+        let names = shapes.flat_map(|shape| match shape.resolve(&shape.root).get("properties") {
+            Some(Value::Object(fields)) => fields.keys().cloned().collect(),
+            _ => Vec::new(),
+        });
+        names.collect()
     }
 
     /// Refuses fields that there are not.
@@ -202,7 +213,8 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -
     like.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
-fn refused(path: &str, text: impl Display) -> ApiError {
+/// A refusal of a field of the body; of the body, if the path is empty.
+pub(super) fn refused(path: &str, text: impl Display) -> ApiError {
     let dot = if path.is_empty() { "" } else { "." };
     // A name may be as long as a body.
     let path: String = path.chars().filter(|character| !character.is_control()).take(256).collect();

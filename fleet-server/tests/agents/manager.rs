@@ -55,14 +55,17 @@ impl Manager {
         let (mut sender, connection) = handshake(TokioIo::new(tcp)).await.ok()?;
         tokio::spawn(connection);
         let token = STANDARD.encode(format!("admin:{}", self.password));
+        let body = body.into();
+        // As archives begin.
+        let kind = if body.starts_with(b"PK") { "application/zip" } else { "application/json" };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
             .header("authorization", format!("Basic {token}"))
             .header("kbn-xsrf", "true")
-            .header("content-type", "application/json")
-            .body(Full::new(body.into()))
+            .header("content-type", kind)
+            .body(Full::new(body))
             .expect("a request");
         let (head, body) = sender.send_request(request).await.ok()?.into_parts();
         Some(Response::from_parts(head, body.collect().await.ok()?.to_bytes()))

@@ -10,6 +10,9 @@
 #[path = "../agents/agent.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod agent;
+#[path = "../management/packages/archives.rs"]
+#[expect(dead_code, reason = "shared with the tests of the management API")]
+mod archives;
 mod assets;
 mod data;
 mod endings;
@@ -20,6 +23,8 @@ mod manager;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod server;
+mod stand_in;
+mod whole;
 
 use std::time::{Duration, Instant};
 

@@ -100,6 +100,47 @@ async fn misspelt_fields_are_named_wherever_they_are() {
 }
 
 #[tokio::test]
+async fn what_a_request_has_no_use_for_is_not_lost_without_a_word() {
+    let (_server, admin) = server().await;
+    admin.post(OUTPUTS, &json!({"id": "o", "name": "O", "type": "logstash", "hosts": ["h:1"]})).await.ok();
+    let output = format!("{OUTPUTS}/o");
+    let force = json!({"force": true});
+    let of_integration = format!("{INTEGRATIONS}/sys");
+    let of_package = "/api/fleet/epm/packages/system";
+    for (method, path, body, wanted) in [
+        ("DELETE", &*output, &force, "[request body.force]: there is no such field: this request takes none"),
+        (
+            "DELETE",
+            &*of_integration,
+            &force,
+            "[request body.force]: there is no such field: write ?force=… behind the path",
+        ),
+        (
+            "DELETE",
+            of_package,
+            &json!({"forse": true}),
+            "[request body.forse]: there is no such field: is force meant?",
+        ),
+        (
+            "POST",
+            "/api/fleet/agents/actions/a/cancel",
+            &json!({"agents": "*"}),
+            "[request body.agents]: there is no such field: this request takes none",
+        ),
+        ("DELETE", &*output, &json!([1]), "[request body]: this request takes none"),
+    ] {
+        assert_eq!(admin.ask(method, path, Some(body)).await.refusal(400), wanted, "{path}");
+    }
+    let text = admin.send("DELETE", &output, "application/json", "force").await.refusal(400);
+    assert_eq!(text, "[request body]: this request takes none");
+    let large = admin.send("DELETE", &output, "application/json", " ".repeat(1 << 20)).await.refusal(400);
+    assert_eq!(large, "[request body]: this request takes none, and none so large");
+    // Nothing is nothing, however it is said.
+    admin.get(&output).await.ok();
+    admin.ask("DELETE", &output, Some(&json!({}))).await.ok();
+}
+
+#[tokio::test]
 async fn what_is_shown_is_taken() {
     let (_server, admin) = server().await;
     let mut body = integration("sys");

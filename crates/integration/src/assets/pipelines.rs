@@ -1,4 +1,6 @@
-//! Ingest pipelines of a data stream.
+//! Ingest pipelines, of data streams and of packages as a whole.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -7,8 +9,61 @@ use crate::archive::Archive;
 use crate::package::{DataStream, Package};
 use crate::yaml;
 
-/// What stands for the installed name of another pipeline of the data stream.
+/// What stands for the installed name of another pipeline.
 const REFERENCE: &str = "IngestPipeline";
+/// Where those of a package as a whole lie. Below a data stream's folder: where its own lie.
+const OF_PACKAGE: &str = "elasticsearch/ingest_pipeline/";
+
+/// What the names stand for that pipelines have within a package.
+pub(super) struct Names<'a> {
+    archive: &'a Archive,
+    package: &'a Package,
+    /// The folder of the data stream's, and what their installed names begin with.
+    of_stream: Option<(String, String)>,
+}
+
+impl<'a> Names<'a> {
+    /// Where the package as a whole names one.
+    pub(super) fn of_package(package: &'a Package, archive: &'a Archive) -> Names<'a> {
+        Names { archive, package, of_stream: None }
+    }
+
+    /// Where one of its data streams does: its own come first.
+    fn of_stream(package: &'a Package, archive: &'a Archive, stream: &DataStream) -> Names<'a> {
+        let folder = match stream.path.as_str() {
+            "" => OF_PACKAGE.to_owned(),
+            path => format!("data_stream/{path}/{OF_PACKAGE}"),
+        };
+        let base = format!("{}-{}-{}", stream.kind, stream.dataset, package.version);
+        Names { archive, package, of_stream: Some((folder, base)) }
+    }
+
+    fn folder(&self) -> &str {
+        self.of_stream.as_ref().map_or(OF_PACKAGE, |(folder, _)| folder)
+    }
+
+    fn is_in(&self, folder: &str, name: &str) -> bool {
+        ["yml", "yaml", "json"]
+            .iter()
+            .any(|end| self.archive.file(&format!("{folder}{name}.{end}")).is_some())
+    }
+
+    /// The installed name of one.
+    fn installed(&self, name: &str) -> String {
+        let of_package = || format!("{}-{}-{name}", self.package.name, self.package.version);
+        match &self.of_stream {
+            None => of_package(),
+            Some((folder, _)) if !self.is_in(folder, name) && self.is_in(OF_PACKAGE, name) => of_package(),
+            Some((_, base)) if name == "default" => base.clone(),
+            Some((_, base)) => format!("{base}-{name}"),
+        }
+    }
+
+    /// Puts installed names where `{{ IngestPipeline "name" }}` stands in a text.
+    pub(super) fn put_into(&self, text: &str) -> String {
+        replaced(text, |name| self.installed(name))
+    }
+}
 
 /// Adds the pipelines of a data stream. Answers the name of the one that its documents go through.
 pub(super) fn add(
@@ -17,38 +72,32 @@ pub(super) fn add(
     archive: &Archive,
     stream: &DataStream,
 ) -> Option<String> {
-    let folder = match stream.path.as_str() {
-        "" => "elasticsearch/ingest_pipeline/".to_owned(),
-        path => format!("data_stream/{path}/elasticsearch/ingest_pipeline/"),
-    };
-    let base = format!("{}-{}-{}", stream.kind, stream.dataset, package.version);
-    let installed = |name: &str| match name {
-        "default" => base.clone(),
-        other => format!("{base}-{other}"),
-    };
+    let names = Names::of_stream(package, archive, stream);
     let wanted = stream.elasticsearch.pipeline().unwrap_or("default");
-    let mut first = None;
-    for (path, bytes) in archive.below(&folder) {
-        let file = path.strip_prefix(&folder).unwrap_or(path);
+    add_all(made, &names).contains(wanted).then(|| names.installed(wanted))
+}
+
+/// Adds the pipelines of the package as a whole.
+pub(super) fn add_of_package(made: &mut Assets, package: &Package, archive: &Archive) {
+    add_all(made, &Names::of_package(package, archive));
+}
+
+/// Adds what lies in the folder, and answers the names that they have there.
+fn add_all(made: &mut Assets, names: &Names<'_>) -> BTreeSet<String> {
+    let (folder, mut added) = (names.folder(), BTreeSet::new());
+    for (path, bytes) in names.archive.below(folder) {
+        let file = path.strip_prefix(folder).unwrap_or(path);
         let Some((name, "yml" | "yaml" | "json")) = file.rsplit_once('.') else { continue };
-        let text = replaced(&String::from_utf8_lossy(bytes), installed);
-        let body = match yaml::parse_json(&text) {
-            Ok(body @ Value::Object(_)) => body,
-            Ok(_) => {
-                made.notes.push(format!("{path}: not a pipeline"));
-                continue;
+        match yaml::parse_json(&names.put_into(&String::from_utf8_lossy(bytes))) {
+            Ok(body @ Value::Object(_)) => {
+                made.assets.push(Asset::pipeline(names.installed(name), body, names.package));
+                added.insert(name.to_owned());
             }
-            Err(error) => {
-                made.notes.push(format!("{path}: {error}"));
-                continue;
-            }
-        };
-        if name == wanted {
-            first = Some(installed(name));
+            Ok(_) => made.notes.push(format!("{path}: not a pipeline")),
+            Err(error) => made.notes.push(format!("{path}: {error}")),
         }
-        made.assets.push(Asset::pipeline(installed(name), body, package));
     }
-    first
+    added
 }
 
 /// Puts installed names where `{{ IngestPipeline "name" }}` stands, with either kind of quotes.

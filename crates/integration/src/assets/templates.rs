@@ -98,7 +98,7 @@ fn package_template(
 
 /// Settings below `index`, whether they are written so or not, with keys with dots taken apart: `index.codec`,
 /// `codec` and `index: {codec}` say the same.
-fn nested(settings: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn nested(settings: &Map<String, Value>) -> Map<String, Value> {
     let mut done = Map::new();
     for (key, value) in settings {
         let key =

@@ -119,7 +119,7 @@ pub(in crate::management) struct RemoveQuery {
 }
 
 /// The same in a body, as it used to be sent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct RemoveBody {
     force: Option<bool>,
