@@ -31,6 +31,7 @@ mod plan;
 mod probe;
 mod reconciler;
 pub mod record;
+mod refusals;
 mod settings;
 mod streams;
 mod wanted;

@@ -8,6 +8,7 @@ use tracing::warn;
 use super::connection::{Answer, Connection, in_path};
 use super::plan::{Observed, Plan};
 use super::record::InstalledAsset;
+use super::refusals::Refusals;
 use super::streams::in_one_path;
 use super::{Access, EngineProblem};
 
@@ -73,34 +74,49 @@ async fn observe_transforms(connection: &Connection, observed: &mut Observed) ->
     Ok(())
 }
 
-/// Puts there what is planned, and lets it count.
+/// Puts there what is planned, and lets it count. Answers what the engine does not take.
 pub(super) async fn apply(
     connection: &Connection,
     plan: &Plan<'_>,
     all: &[Asset],
     observed: &Observed,
-) -> Result<(), EngineProblem> {
-    for asset in &plan.put {
-        let what = format!("PUT {}{}", asset.kind.path(), asset.name);
-        let mut path = format!("{}{}", asset.kind.path(), in_path(&asset.name));
-        if asset.kind == AssetKind::Transform {
-            if observed.contains_key(&(asset.kind, asset.name.clone())) {
-                // One that is there cannot be made to do something else.
-                remove_transform(connection, &asset.name).await?;
-            }
-            // What it reads may not be there before the first agent sends.
-            path.push_str("?defer_validation=true");
+) -> Result<Refusals, EngineProblem> {
+    let mut refusals = Refusals::default();
+    for (index, asset) in plan.put.iter().enumerate() {
+        // Each kind refers to those before it.
+        if index > 0 && plan.put[index - 1].kind != asset.kind {
+            refusals.spread(all);
         }
-        connection.put(&path, &asset.body).await?.good(&what)?;
+        if !refusals.concern(asset)
+            && let Err(problem) = put(connection, asset, observed).await
+        {
+            refusals.add(asset, problem)?;
+        }
     }
+    refusals.spread(all);
     for name in &plan.roll_over {
         let template = all.iter().find(|asset| asset.kind == AssetKind::IndexTemplate && asset.name == *name);
+        let template = template.filter(|template| !refusals.concern(template));
         let pattern = template.and_then(|template| template.body["index_patterns"][0].as_str());
         if let Some(pattern) = pattern {
             roll_over(connection, name, pattern).await?;
         }
     }
-    Ok(())
+    Ok(refusals)
+}
+
+async fn put(connection: &Connection, asset: &Asset, observed: &Observed) -> Result<(), EngineProblem> {
+    let what = format!("PUT {}{}", asset.kind.path(), asset.name);
+    let mut path = format!("{}{}", asset.kind.path(), in_path(&asset.name));
+    if asset.kind == AssetKind::Transform {
+        if observed.contains_key(&(asset.kind, asset.name.clone())) {
+            // One that is there cannot be made to do something else.
+            remove_transform(connection, &asset.name).await?;
+        }
+        // What it reads may not be there before the first agent sends.
+        path.push_str("?defer_validation=true");
+    }
+    connection.put(&path, &asset.body).await?.good(&what).map(drop)
 }
 
 /// Data streams that are there begin a new index, so that what comes next is mapped by what was put there now.

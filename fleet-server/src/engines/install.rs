@@ -13,6 +13,7 @@ use super::record::{
     ENGINE_PACKAGES, ENGINES, EnginePackage, EngineRecord, EngineStatus, InstalledAsset, MOST_NOTES,
     package_id,
 };
+use super::refusals::Refusals;
 use super::wanted::{WantedPackage, WantedPackages, targets};
 use super::{Access, EngineProblem};
 use crate::deployment::Deployer;
@@ -35,6 +36,8 @@ enum Failure {
     Engine(#[from] EngineProblem),
     #[error("{0}")]
     Package(String),
+    #[error(transparent)]
+    Refused(Refusals),
     #[error("what was done cannot be noted")]
     Note(#[from] WriteError),
 }
@@ -161,11 +164,21 @@ impl Setup {
             self.note(before.clone(), record.clone()).await?;
             info!(output = self.output_id, package = name, assets = plan.put.len(), "goes into an engine");
         }
-        apply(&access.connection, &plan, &made.assets, observed).await?;
+        let refusals = apply(&access.connection, &plan, &made.assets, observed).await?;
         // What was put there by a server that ended may not run yet. What people have stopped stays so.
         let is_new = |asset: &&Asset| before.status != EngineStatus::Installed || plan.put.contains(asset);
-        for asset in made.assets.iter().filter(|asset| asset.is_started).filter(is_new) {
+        let runs = made.assets.iter().filter(|asset| asset.is_started && !refusals.concern(asset));
+        for asset in runs.filter(is_new) {
             start(&access.connection, &asset.name).await?;
+        }
+        if !refusals.is_empty() {
+            // What is there of another version goes on working in its place.
+            let is_there = |asset: &InstalledAsset| {
+                let asset = made.assets.iter().find(|made| made.kind == asset.kind && made.name == asset.id);
+                asset.is_none_or(|asset| !refusals.concern(asset))
+            };
+            record.assets.retain(|asset| before.assets.contains(asset) || is_there(asset));
+            return Err(Failure::Refused(refusals));
         }
         let left = remove(&access.connection, &plan.remove).await?;
         let unseen = unseen(access, &before.assets);

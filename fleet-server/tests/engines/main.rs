@@ -20,6 +20,7 @@ mod keys;
 #[path = "../agents/manager.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod manager;
+mod partly;
 #[path = "../agents/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the agents' API")]
 mod server;

@@ -179,7 +179,7 @@ impl Installed<'_> {
 /// What every Elasticsearch has by itself but the one that can be had as a package.
 fn templates(elastic: &Elastic) -> Result<(), HarnessError> {
     let template = json!({
-        "index_patterns": ["logs-*-steps", "metrics-*-steps"], "priority": 101, "data_stream": {},
+        "index_patterns": ["logs-*-steps", "metrics-*-steps"], "priority": 110, "data_stream": {},
         "template": {
             "settings": {"number_of_replicas": 0},
             "mappings": {"properties": {"agent": {"properties": {"id": {"type": "keyword"}}}}},
