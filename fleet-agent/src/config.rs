@@ -92,6 +92,13 @@ impl Config {
         let certificate_lifetime = certificate_lifetime(&root);
         let vars = root.section("providers").section("local").map("vars", read::text);
         let local = vars.into_iter().map(|(name, value)| (name, value.into())).collect();
+        for section in crate::standalone::SECTIONS {
+            root.accepted(section);
+        }
+        // The settings that a policy has, too, for an agent without a fleet.
+        for section in ["monitoring", "features", "download", "limits", "id"] {
+            root.section("agent").accepted(section);
+        }
         if let Err(error) = crate::logs::parse(&log_level) {
             logging.error("level", &error);
         }

@@ -14,18 +14,20 @@ use tokio::sync::watch;
 use crate::agent::{Agent, Context, Ended};
 use crate::config::Config;
 use crate::control::{Ask, Control, Question, Questions, ServeError, Told};
+use crate::enrolment;
 use crate::health::Status;
 use crate::install::secure_data;
 use crate::logs::LogLevel;
 use crate::paths::Paths;
+use crate::standalone;
 use crate::state::{Identity, Progress, SavedPolicy, StateError, StateStore, secure_directory};
-use crate::workload::{self, State};
+use crate::workload::{self, State, Who};
 
 /// What runs has so long to end.
 const GRACE: Duration = Duration::from_secs(25);
 /// Why an agent does nothing.
 const LEFT: &str = "The agent has left its fleet: enroll it again with fleet-agent enroll";
-const NEVER: &str = "The agent is not enrolled: run fleet-agent enroll";
+const NEVER: &str = "The agent is not enrolled: run fleet-agent enroll, or put inputs and outputs into its configuration file";
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,8 @@ pub struct Options {
     pub paths: Paths,
     /// What people set on this machine.
     pub config: Config,
+    /// What they said beside, for this run.
+    pub overrides: Vec<String>,
     /// Its log's level.
     pub log_level: LogLevel,
     /// The file of its own log; `None`: it logs elsewhere.
@@ -149,6 +153,10 @@ async fn turn(
     loop {
         let Loaded { identity, progress, policy, notes } = load(store).map_err(DaemonError::State)?;
         let Some(identity) = identity else {
+            // One that has left a fleet does nothing of its own accord.
+            if !progress.unenrolled && has_own_policy(&options.paths, store) {
+                return Ok(standalone::run(options, store, notes, questions, drain).await);
+            }
             let message = if progress.unenrolled { LEFT } else { NEVER };
             let told = watch::Sender::new(message.to_owned());
             let after = tokio::select! {
@@ -160,6 +168,7 @@ async fn turn(
                 After::StartAgain => continue,
             }
         };
+        let who = Who { id: identity.id.clone(), is_standalone: false };
         let context = Context {
             paths: options.paths.clone(),
             store: store.clone(),
@@ -176,7 +185,7 @@ async fn turn(
                 .unwrap_or(crate::fleet_server::LIFETIME),
             upgrade: options.config.upgrade.clone(),
             local: options.config.local.clone(),
-            workloads: workload::start(&options.paths, &identity.id, options.config.otelcol.clone()).await,
+            workloads: workload::start(&options.paths, &who, options.config.otelcol.clone()).await,
             notes,
         };
         match Agent::run(context, identity, progress, policy, questions, drain).await {
@@ -185,6 +194,13 @@ async fn turn(
             Ended::Left => {}
         }
     }
+}
+
+/// Whether the configuration file has a policy, and no enrolment is to be made first.
+fn has_own_policy(paths: &Paths, store: &StateStore) -> bool {
+    let is_delayed = matches!(enrolment::delayed(store), Ok(Some(_)));
+    // One that cannot be read is told by who tries to use it.
+    !is_delayed && !matches!(standalone::policy(&paths.config_file, 1), Ok(None))
 }
 
 fn load(store: &StateStore) -> Result<Loaded, StateError> {

@@ -14,6 +14,7 @@
 //! | [`fleet`] | the client's half of the agents' protocol |
 //! | [`control`] | the socket by which people ask the running agent |
 //! | [`rest`] | what an agent keeps that does not run |
+//! | [`standalone`] | the agent of no fleet, whose policy is a file |
 //! | [`state`] | what survives a restart |
 
 pub mod agent;
@@ -36,6 +37,7 @@ pub mod monitoring;
 pub mod paths;
 pub mod policy;
 pub mod rest;
+pub mod standalone;
 pub mod state;
 pub mod upgrade;
 pub mod version;

@@ -36,6 +36,10 @@ impl AtRest {
         let identity = store.peek::<Identity>(Identity::NAME)?;
         let progress = store.peek::<Progress>(Progress::NAME)?.unwrap_or_default();
         let policy = store.peek::<SavedPolicy>(SavedPolicy::NAME)?.map(|saved| saved.policy);
+        let policy = match identity {
+            None => policy.or_else(|| crate::standalone::policy(&paths.config_file, 1).ok().flatten()),
+            Some(_) => policy,
+        };
         let machine = Machine::read();
         let id = identity.as_ref().map(|identity| identity.id.as_str()).unwrap_or_default();
         let mut notes = vec!["the agent does not run: this is what it keeps".to_owned()];

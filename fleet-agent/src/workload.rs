@@ -22,7 +22,7 @@ use crate::policy::{Input, Output};
 
 pub use set::{Rejected, Workloads};
 pub(crate) use start::FOLDER;
-pub use start::{components, start};
+pub use start::{Who, components, start};
 
 /// How a unit is, by the names of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -45,7 +45,7 @@ pub(super) fn wanted(paths: &Paths, flags: &EnrollFlags) -> Result<Option<(Wante
 
 /// Whether there is a program for the server.
 pub(super) fn has_component(paths: &Paths) -> bool {
-    workload::components(paths, "").is_some_and(|components| components.takes(KIND))
+    workload::components(paths, &workload::Who::default()).is_some_and(|components| components.takes(KIND))
 }
 
 /// Writes the enrolment down for the agent that starts.

@@ -15,6 +15,7 @@ use super::{Failure, Outcome, bootstrap, failure, say};
 use crate::enrolment;
 use crate::fleet_server::BootstrapError;
 use crate::install::{self, Account, InstallError, Layout, Record, Systemctl};
+use crate::standalone;
 use crate::version;
 use place::{Place, agreed, must_be_root};
 
@@ -92,7 +93,12 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
     Systemctl.enable(&layout.service)?;
     say(&format!("The agent is installed as service {}.", layout.service));
     if !is_enrolled && before.is_none() {
-        say("It is not enrolled yet: run fleet-agent enroll.");
+        let file = &layout.paths.config_file;
+        if matches!(standalone::policy(file, 1), Ok(Some(_))) {
+            say(&format!("It belongs to no fleet: it does what {} says.", file.display()));
+        } else {
+            say("It is not enrolled yet: run fleet-agent enroll.");
+        }
     }
     if let Some((wanted, server)) = own_server.filter(|_| !asked.flags.delay_enroll) {
         bootstrap::follow(&layout.paths.socket(), &wanted, &server).await?;

@@ -43,7 +43,14 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
     }
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let own_log = (!globals.stderr && !config.to_stderr).then(|| paths.logs.join(LOG_NAME));
-    let after = serve(Options { paths, config, log_level, own_log, credentials })?;
+    let after = serve(Options {
+        paths,
+        config,
+        overrides: globals.overrides.clone(),
+        log_level,
+        own_log,
+        credentials,
+    })?;
     match after {
         After::Exit => Ok(ExitCode::SUCCESS),
         After::StartAgain => start_again(&globals.paths()),

@@ -54,7 +54,8 @@ pub async fn enroll(
     (server, within): (&FleetServer, Duration),
     told: &watch::Sender<String>,
 ) -> Result<Identity, BootstrapError> {
-    let components = workload::components(paths, "").filter(|components| components.takes(KIND));
+    let components =
+        workload::components(paths, &workload::Who::default()).filter(|components| components.takes(KIND));
     let components = components.ok_or(BootstrapError::NoComponent)?;
     let plan = server.first_plan();
     components.apply(plan.inputs, plan.outputs).await;

@@ -16,15 +16,24 @@ use crate::paths::Paths;
 /// The folder of spec files, beside the program.
 pub(crate) const FOLDER: &str = "components";
 
+/// Whose workloads these are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Who {
+    /// The agent's id; empty until it has enrolled.
+    pub id: String,
+    /// Whether it belongs to no fleet.
+    pub is_standalone: bool,
+}
+
 /// Starts what carries out inputs. What cannot be started fails its inputs, and nothing else.
 ///
 /// `collector`: where an OpenTelemetry collector is; `None`: it is looked for among the components.
-pub async fn start(paths: &Paths, agent_id: &str, collector: Option<PathBuf>) -> Workloads {
+pub async fn start(paths: &Paths, who: &Who, collector: Option<PathBuf>) -> Workloads {
     let version = crate::version::current();
     let settings = fleet_collect::Settings {
         data: paths.collector(),
         agent: fleet_collect::AgentFacts {
-            id: agent_id.to_owned(),
+            id: who.id.clone(),
             version: version.to_owned(),
             name: Machine::read().hostname,
             ephemeral_id: uuid::Uuid::new_v4().to_string(),
@@ -39,20 +48,20 @@ pub async fn start(paths: &Paths, agent_id: &str, collector: Option<PathBuf>) ->
             all.push(Unavailable::new(settings, reason));
         }
     }
-    all.extend(components(paths, agent_id));
+    all.extend(components(paths, who));
     all.push(Arc::new(Otelcol::new(paths, collector, folders(paths))));
     Workloads::new(all)
 }
 
-/// What supervises components, if there are any. `agent_id`: empty until the agent has enrolled.
+/// What supervises components, if there are any.
 #[must_use]
-pub fn components(paths: &Paths, agent_id: &str) -> Option<Arc<dyn Workload>> {
+pub fn components(paths: &Paths, who: &Who) -> Option<Arc<dyn Workload>> {
     let version = crate::version::current();
     let facts = ComponentFacts {
-        id: agent_id.to_owned(),
+        id: who.id.clone(),
         version: version.to_owned(),
         is_snapshot: version.contains("SNAPSHOT"),
-        is_standalone: false,
+        is_standalone: who.is_standalone,
         is_unprivileged: !rustix::process::geteuid().is_root(),
     };
     let found = folders(paths).into_iter().find_map(|folder| Components::find(&folder, paths, facts.clone()));

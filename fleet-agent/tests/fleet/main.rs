@@ -19,4 +19,5 @@ mod otelcol;
 mod policies;
 mod rest;
 mod server;
+mod standalone;
 mod upgrades;

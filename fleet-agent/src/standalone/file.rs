@@ -1,0 +1,92 @@
+//! The policy in the configuration file.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+/// The policy's id.
+pub const ID: &str = "standalone";
+/// What of the file is a policy, beside the settings of the agent.
+pub(crate) const SECTIONS: [&str; 8] =
+    ["inputs", "outputs", "receivers", "processors", "exporters", "connectors", "extensions", "service"];
+/// A larger file is none.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Tells one content of a file from the next, as far as its directory knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> Option<Stamp> {
+        let file = fs::metadata(path).ok()?;
+        Some(Stamp { inode: file.ino(), size: file.len(), changed: (file.ctime(), file.ctime_nsec()) })
+    }
+}
+
+/// The policy that a file has, as this revision. `None`: it says nothing of inputs and outputs, or is not there.
+///
+/// # Errors
+/// It cannot be read, or is no map in YAML.
+pub fn policy(path: &Path, revision: i64) -> Result<Option<Map<String, Value>>, String> {
+    let failed = |problem: String| format!("{}: {problem}", path.display());
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error.to_string())),
+        Ok(file) if file.len() > LARGEST => return Err(failed(format!("it is larger than {LARGEST} bytes"))),
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let read: Value = serde_saphyr::from_str(&text).map_err(|error| failed(error.to_string()))?;
+    let Value::Object(mut file) = read else { return Ok(None) };
+    let mut policy = Map::new();
+    for name in SECTIONS {
+        if let Some(section) = file.remove(name).filter(|section| !section.is_null()) {
+            policy.insert(name.to_owned(), section);
+        }
+    }
+    if policy.is_empty() {
+        return Ok(None);
+    }
+    if let Some(agent) = file.remove("agent") {
+        policy.insert("agent".to_owned(), agent);
+    }
+    policy.insert("id".to_owned(), ID.into());
+    policy.insert("revision".to_owned(), revision.into());
+    Ok(Some(policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<Map<String, Value>>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fleet-agent.yml");
+        fs::write(&path, text).unwrap();
+        policy(&path, 7)
+    }
+
+    #[test]
+    fn a_file_with_inputs_or_outputs_has_a_policy() {
+        let found =
+            read("outputs:\n  default: {type: console}\nagent.x: 1\nagent: {monitoring: {logs: true}}\n");
+        let found = Value::Object(found.unwrap().unwrap());
+        assert_eq!((&found["id"], &found["revision"]), (&ID.into(), &7.into()));
+        assert_eq!(found["agent"]["monitoring"]["logs"], true);
+        assert!(found.get("agent.x").is_none());
+        for none in ["", "# nothing\n", "agent: {}\n", "inputs:\n", "7\n"] {
+            assert_eq!(read(none), Ok(None), "{none:?}");
+        }
+        assert!(read("inputs: [").unwrap_err().contains("fleet-agent.yml"));
+        assert_eq!(policy(Path::new("/no/such/file"), 1), Ok(None));
+    }
+}
