@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::flags::{EnrollFlags, Globals};
+use super::install::tell_taken;
 use super::{Outcome, bootstrap, failure, say};
 use crate::control::{Ask, ControlError, ask};
 use crate::enrolment::{self, Wanted};
 use crate::fleet::CallError;
+use crate::install::Record;
 
 /// Enrols.
 #[derive(Clone, Debug, Args)]
@@ -30,10 +32,17 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
     flags.enrollment_token = flags.enrollment_token.or_else(|| position.next());
     let paths = globals.paths();
     let credentials: Option<std::path::PathBuf> = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
-    if let Some((wanted, server)) = bootstrap::wanted(&paths, &flags)? {
+    let is_unprivileged = Record::read(&paths.home).is_some_and(|record| record.is_unprivileged());
+    if let Some((mut wanted, server)) = bootstrap::wanted(&paths, &flags)? {
+        if is_unprivileged {
+            tell_taken(&wanted.take_in_files()?);
+        }
         return bootstrap::enroll(&paths, credentials, (&wanted, &server), flags.delay_enroll).await;
     }
-    let wanted = wanted(&flags)?;
+    let mut wanted = wanted(&flags)?;
+    if is_unprivileged {
+        tell_taken(&wanted.take_in_files()?);
+    }
     let identity = if flags.delay_enroll {
         enrolment::delay(&paths, credentials.as_deref(), &wanted)?;
         say("The agent enrols when it starts.");

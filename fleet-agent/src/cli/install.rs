@@ -107,7 +107,7 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
 }
 
 /// Says that files were taken in.
-fn tell_taken(files: &[String]) {
+pub(super) fn tell_taken(files: &[String]) {
     if !files.is_empty() {
         let files = files.join(", ");
         say(&format!(

@@ -366,12 +366,13 @@ fn read_streams(
             mistakes.add(format!("{at}: this is not a map"));
             continue;
         };
-        if mistakes.take(is_on(&at, &stream, facts)) == Some(true) {
-            stream.remove("condition");
-            let replaced =
-                facts.replace(&Value::Object(stream)).map_err(|missing| format!("{at}: {missing}"));
-            on.extend(mistakes.take(replaced));
+        let is_on = mistakes.take(is_on(&at, &stream, facts));
+        if is_on == Some(false) {
+            continue;
         }
+        stream.remove("condition");
+        let replaced = facts.replace(&Value::Object(stream)).map_err(|missing| format!("{at}: {missing}"));
+        on.extend(mistakes.take(replaced));
     }
     Some(on)
 }

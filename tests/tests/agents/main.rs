@@ -4,5 +4,6 @@ mod name;
 mod office;
 mod own_server;
 mod relay;
+mod standalone;
 mod steps;
 mod unprivileged;

@@ -54,6 +54,11 @@ fn an_agent_without_privileges_collects_what_it_may_and_tells_what_it_may_not() 
         agents.shell(&format!("echo more for root >> {CLOSED}")).await?.success()?;
         office.await_agent(&id, "the agent tells again what it may not read", tells_closed).await?;
 
+        // Root enrols it anew, with a file that it may not read.
+        let anew = ["fleet-agent", "enroll", "--force", "--url", &url, "-t", &key, "-a", "/root/ca.pem"];
+        let id = enrolled(&agents.exec(anew).await?.success()?.stdout)?;
+        office.await_agent(&id, "it is another agent", |agent| agent["policy_revision"] == 1).await?;
+
         // It leaves nothing behind.
         agents.exec(["fleet-agent", "uninstall", "--force"]).await?.success()?;
         let left = "ls -d /opt/Fleet/Agent /var/lib/fleet-agent /var/log/fleet-agent /etc/fleet-agent \

@@ -84,11 +84,11 @@ fn what_is_broken_stops_no_other_and_says_where() {
 fn all_mistakes_of_an_input_are_told_at_once() {
     let plan = planned(with_inputs(json!([{
         "id": "many", "use_output": "other", "a": "${env.NO}", "b": "${env.NO_MORE}",
-        "streams": [{"id": "1", "enabled": "perhaps"}, {"id": "2", "condition": "1 +"}, 3, {"id": "4", "x": "${env.NO}"}],
+        "streams": [{"id": "1", "enabled": "perhaps"}, {"id": "2", "condition": "1 +", "x": "${env.NO}"}, 3, {"id": "4", "x": "${env.NO}"}],
     }])));
     let reason = plan.broken[0].reason.as_str();
     let told = [".type: ", ".a: ", ".b: ", ".use_output: ", ".streams.0.enabled: ", ".streams.1.condition: "];
-    for told in told.into_iter().chain([".streams.2: ", ".streams.3: "]) {
+    for told in told.into_iter().chain([".streams.1: ", ".streams.2: ", ".streams.3: "]) {
         assert!(reason.contains(&format!("inputs.0{told}")), "{told}: {reason}");
     }
 }
