@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -23,6 +25,45 @@ impl Mistake {
     }
 }
 
+/// As many mistakes of one unit are told; of the others, how many there are.
+const TOLD: usize = 10;
+
+/// All mistakes in the settings of a unit or stream that were found, at most one for each setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, mistake: Mistake) {
+        // What is read in place of a setting that is wrong may be found wrong as well.
+        if !self.0.iter().any(|known| known.field == mistake.field) {
+            self.0.push(mistake);
+        }
+    }
+}
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Mistakes {
+        Mistakes(vec![mistake])
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().take(TOLD).enumerate() {
+            let between = if index == 0 { "" } else { "; " };
+            write!(f, "{between}{mistake}")?;
+        }
+        match self.0.len().saturating_sub(TOLD) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more mistakes"),
+        }
+    }
+}
+
 /// The settings of one unit or stream, or a part of them.
 ///
 /// Whoever reads a key marks it as known; [`Config::unknown`] tells the rest, so that a typing error is seen.
@@ -31,17 +72,59 @@ pub struct Config {
     prefix: String,
     map: Map<String, Value>,
     known: RefCell<BTreeSet<String>>,
+    /// Mistakes that were found, if they are gathered; its sections have the same.
+    found: Option<Rc<RefCell<Mistakes>>>,
 }
 
 impl Config {
     /// Takes a map whose keys may be dotted (`close.on_state_change.inactive`), nested, or both.
     #[must_use]
     pub fn new(map: &Map<String, Value>) -> Config {
-        Config::at("", map)
+        Config { prefix: String::new(), map: nested(map), known: RefCell::default(), found: None }
     }
 
-    fn at(prefix: &str, map: &Map<String, Value>) -> Config {
-        Config { prefix: prefix.to_owned(), map: nested(map), known: RefCell::default() }
+    /// The same, but a setting that cannot be used is taken down, and its default read in its place: so whoever reads
+    /// settings goes on, and finds what else is wrong. What was built of them counts only if [`Config::judge`] says so.
+    #[must_use]
+    pub fn gathering(map: &Map<String, Value>) -> Config {
+        Config { found: Some(Rc::default()), ..Config::new(map) }
+    }
+
+    /// What was read, or if that cannot be used and mistakes are gathered, something in its place.
+    ///
+    /// # Errors
+    /// It cannot be used, and mistakes are not gathered.
+    pub fn or<T>(&self, instead: T, read: Result<T, Mistake>) -> Result<T, Mistake> {
+        match (read, &self.found) {
+            (Err(mistake), Some(found)) => {
+                found.borrow_mut().add(mistake);
+                Ok(instead)
+            }
+            (read, _) => read,
+        }
+    }
+
+    /// Takes down mistakes in what others have read.
+    pub fn note(&self, mistakes: Mistakes) {
+        if let Some(found) = &self.found {
+            mistakes.0.into_iter().for_each(|mistake| found.borrow_mut().add(mistake));
+        }
+    }
+
+    /// What was built, if there was no mistake on the way.
+    ///
+    /// # Errors
+    /// All that were gathered, with the one that was the end of it.
+    pub fn judge<T>(&self, built: Result<T, Mistake>) -> Result<T, Mistakes> {
+        let mut all = self.found.as_ref().map(|found| found.take()).unwrap_or_default();
+        match built {
+            Ok(built) if all.is_empty() => Ok(built),
+            Ok(_) => Err(all),
+            Err(mistake) => {
+                all.add(mistake);
+                Err(all)
+            }
+        }
     }
 
     /// The whole name of a key.
@@ -97,9 +180,8 @@ impl Config {
     /// # Errors
     /// It is a list or a map.
     pub fn text(&self, key: &str) -> Result<Option<String>, Mistake> {
-        self.value(key)
-            .map(|value| scalar(value).ok_or_else(|| self.mistake(key, "must be a text")))
-            .transpose()
+        let text = |value| scalar(value).ok_or_else(|| self.mistake(key, "must be a text"));
+        self.or(None, self.value(key).map(text).transpose())
     }
 
     /// A truth value, or a text that says one.
@@ -112,7 +194,7 @@ impl Config {
             Some(Value::Bool(value)) => Ok(*value),
             Some(Value::String(text)) if text == "true" => Ok(true),
             Some(Value::String(text)) if text == "false" => Ok(false),
-            Some(_) => Err(self.mistake(key, "must be true or false")),
+            Some(_) => self.or(default, Err(self.mistake(key, "must be true or false"))),
         }
     }
 
@@ -129,7 +211,8 @@ impl Config {
         match self.value(key) {
             None => Ok(default),
             Some(value) => {
-                number(value).ok_or_else(|| self.mistake(key, "must be a whole number, 0 or more"))
+                let wrong = || self.mistake(key, "must be a whole number, 0 or more");
+                self.or(default, number(value).ok_or_else(wrong))
             }
         }
     }
@@ -139,7 +222,8 @@ impl Config {
     /// # Errors
     /// It is something else, or too large for this machine.
     pub fn count(&self, key: &str, default: usize) -> Result<usize, Mistake> {
-        usize::try_from(self.number(key, default as u64)?).map_err(|_| self.mistake(key, "is too large"))
+        let count = usize::try_from(self.number(key, default as u64)?);
+        self.or(default, count.map_err(|_| self.mistake(key, "is too large")))
     }
 
     /// A duration: `10s`, `1h30m`, `500ms`; a bare number means seconds.
@@ -156,7 +240,8 @@ impl Config {
     /// It is something else.
     pub fn maybe_duration(&self, key: &str) -> Result<Option<Duration>, Mistake> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        duration(&text).map(Some).ok_or_else(|| self.mistake(key, "must be a duration, such as 10s or 1h30m"))
+        let wrong = || self.mistake(key, "must be a duration, such as 10s or 1h30m");
+        self.or(None, duration(&text).map(Some).ok_or_else(wrong))
     }
 
     /// A size in bytes: `10MiB`, `512KB`, or a bare number.
@@ -165,7 +250,8 @@ impl Config {
     /// It is something else.
     pub fn size(&self, key: &str, default: u64) -> Result<u64, Mistake> {
         let Some(text) = self.text(key)? else { return Ok(default) };
-        size(&text).ok_or_else(|| self.mistake(key, "must be a size, such as 10485760 or 10MiB"))
+        let wrong = || self.mistake(key, "must be a size, such as 10485760 or 10MiB");
+        self.or(default, size(&text).ok_or_else(wrong))
     }
 
     /// A list of texts; one text is a list of one.
@@ -174,11 +260,12 @@ impl Config {
     /// It is something else.
     pub fn texts(&self, key: &str) -> Result<Vec<String>, Mistake> {
         let wrong = || self.mistake(key, "must be a list of texts");
-        match self.value(key) {
+        let texts = match self.value(key) {
             None => Ok(Vec::new()),
             Some(Value::Array(list)) => list.iter().map(|value| scalar(value).ok_or_else(wrong)).collect(),
-            Some(value) => Ok(vec![scalar(value).ok_or_else(wrong)?]),
-        }
+            Some(value) => scalar(value).ok_or_else(wrong).map(|text| vec![text]),
+        };
+        self.or(Vec::new(), texts)
     }
 
     /// Regular expressions.
@@ -186,10 +273,9 @@ impl Config {
     /// # Errors
     /// One does not parse.
     pub fn patterns(&self, key: &str) -> Result<Vec<regex::Regex>, Mistake> {
-        self.texts(key)?
-            .iter()
-            .map(|text| pattern(text).map_err(|problem| self.mistake(key, problem)))
-            .collect()
+        let texts = self.texts(key)?;
+        let patterns = texts.iter().map(|text| pattern(text).map_err(|problem| self.mistake(key, problem)));
+        self.or(Vec::new(), patterns.collect())
     }
 
     /// A map, as settings of their own; absent: empty ones.
@@ -197,10 +283,12 @@ impl Config {
     /// # Errors
     /// It is no map.
     pub fn section(&self, key: &str) -> Result<Config, Mistake> {
+        let at = |map| Config { prefix: self.name(key), found: self.found.clone(), ..Config::new(map) };
+        let empty = Map::new();
         match self.value(key) {
-            None => Ok(Config::at(&self.name(key), &Map::new())),
-            Some(Value::Object(map)) => Ok(Config::at(&self.name(key), map)),
-            Some(_) => Err(self.mistake(key, "must be a map")),
+            None => Ok(at(&empty)),
+            Some(Value::Object(map)) => Ok(at(map)),
+            Some(_) => self.or(at(&empty), Err(self.mistake(key, "must be a map"))),
         }
     }
 
@@ -375,6 +463,36 @@ mod tests {
         assert_eq!(size("10MiB"), Some(10 << 20));
         assert_eq!(size("10 kb"), Some(10 << 10));
         assert_eq!(size("ten"), None);
+    }
+
+    #[test]
+    fn mistakes_are_gathered_up_to_a_bound() {
+        let settings = json!({"a": {"n": "x", "t": []}, "b": "maybe", "d": "soon", "p": "(", "s": 5});
+        let config = Config::gathering(settings.as_object().unwrap());
+        let section = config.section("a").unwrap();
+        assert_eq!(section.number("n", 7).unwrap(), 7);
+        assert_eq!(section.text("t").unwrap(), None);
+        assert!(config.boolean("b", true).unwrap());
+        assert_eq!(config.maybe_duration("d").unwrap(), None);
+        assert!(config.patterns("p").unwrap().is_empty());
+        assert!(config.section("s").unwrap().map().is_empty());
+        assert_eq!(config.or(1, Err(config.mistake("x", "is odd"))).unwrap(), 1);
+        // Of one setting the first mistake is told.
+        let mistakes = config.judge::<()>(Err(config.mistake("b", "is missing"))).unwrap_err();
+        let fields: Vec<&str> = mistakes.0.iter().map(|mistake| mistake.field.as_str()).collect();
+        assert_eq!(fields, ["a.n", "a.t", "b", "d", "p", "s", "x"]);
+        assert!(
+            mistakes
+                .to_string()
+                .starts_with("a.n: must be a whole number, 0 or more; a.t: must be a text; b: must")
+        );
+
+        for number in 0..12 {
+            config.note(config.mistake(&number.to_string(), "is wrong").into());
+        }
+        let text = config.judge(Ok(())).unwrap_err().to_string();
+        assert!(text.ends_with("9: is wrong; and 2 more mistakes"), "{text}");
+        assert_eq!(config.judge(Ok(1)), Ok(1), "they are told once");
     }
 
     #[test]

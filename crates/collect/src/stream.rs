@@ -62,7 +62,7 @@ impl DataStream {
                 let problem = format!(
                     "{text:?} cannot be part of an index's name: use 1 to 100 characters of a-z, 0-9, ., _"
                 );
-                return Err(config.mistake(key, problem));
+                return config.or(text, Err(config.mistake(key, problem)));
             }
             Ok(text)
         };

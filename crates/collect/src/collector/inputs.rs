@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use super::failures::Reasons;
 use super::outputs::OutputPart;
 use super::{Collector, Common, Running};
-use crate::config::{Config, Mistake, merge, nested};
+use crate::config::{Config, Mistake, Mistakes, merge, nested};
 use crate::input::{self, Builder, Context, Definition, Input};
 use crate::link::Link;
 use crate::plan::InputUnit;
 use crate::processor::Chain;
 use crate::state::{Status, Unit, UnitState};
+use crate::stream::OwnFields;
 
 /// An input that failed is tried again after this, and after twice as long each time.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -84,9 +85,9 @@ impl Collector {
                     board.stream(&unit.id, &id, Status::new(UnitState::Starting, "starting"));
                     tasks.spawn(keep_running(input, context));
                 }
-                Err(mistake) => {
-                    board.stream(&unit.id, &id, Status::new(UnitState::Failed, mistake.to_string()));
-                    failures.insert(id, mistake.to_string());
+                Err(mistakes) => {
+                    board.stream(&unit.id, &id, Status::new(UnitState::Failed, mistakes.to_string()));
+                    failures.insert(id, mistakes.to_string());
                 }
             }
         }
@@ -112,14 +113,18 @@ impl Part<'_> {
         common: &Common,
         link: &Arc<Link>,
         stop: &CancellationToken,
-    ) -> Result<(Box<dyn Input>, Context), Mistake> {
-        let config = Config::new(&self.config);
+    ) -> Result<(Box<dyn Input>, Context), Mistakes> {
+        let config = Config::gathering(&self.config);
         config.allow(&["processors", "data_stream", "id", "publisher_pipeline", "keep_null", "index"]);
         let chain = Chain::build(&[
             ("processors", self.config.get("processors")),
             ("input processors", self.unit.config.get("processors").filter(|_| has_streams(self.unit))),
             ("output processors", self.processors),
-        ])?;
+        ]);
+        let chain = chain.unwrap_or_else(|mistakes| {
+            config.note(mistakes);
+            Chain::default()
+        });
         let mut builder = Builder {
             config: &config,
             kind: &self.unit.kind,
@@ -135,7 +140,12 @@ impl Part<'_> {
             counters: common.counters.clone(),
             stream: None,
         };
-        let input = (self.definition.build)(&mut builder)?;
+        let input = (self.definition.build)(&mut builder);
+        if input.is_err() && builder.stream.is_none() {
+            // For the mistakes in what all streams have.
+            let _ = builder.stream(OwnFields::Any);
+        }
+        let input = config.judge(input)?;
         let stream = builder.stream.ok_or_else(|| Mistake::new("type", "this input has built no stream"))?;
         let unknown = config.unknown();
         if !unknown.is_empty() {

@@ -120,9 +120,9 @@ impl Collector {
                     tasks: tasks.clone(),
                 });
             }
-            Err(mistake) => {
-                common.board.unit(&name, Status::new(UnitState::Failed, mistake.to_string()));
-                running.failures.built(&name, Reasons::from([(String::new(), mistake.to_string())]));
+            Err(mistakes) => {
+                common.board.unit(&name, Status::new(UnitState::Failed, mistakes.to_string()));
+                running.failures.built(&name, Reasons::from([(String::new(), mistakes.to_string())]));
             }
         }
         RunningOutput { unit: unit.clone(), stop, tasks }

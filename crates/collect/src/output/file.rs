@@ -19,21 +19,22 @@ pub(super) struct FileOutput {
 impl FileOutput {
     pub(super) fn read(config: &Config) -> Result<FileOutput, Mistake> {
         config.allow(&["codec", "bulk_max_size", "rotate_on_startup", "worker", "preset"]);
-        let directory =
-            config.text("path")?.ok_or_else(|| config.mistake("path", "is missing: name a directory"))?;
+        let directory = config.text("path")?;
+        let missing = || config.mistake("path", "is missing: name a directory");
+        let directory = config.or("/".to_owned(), directory.ok_or_else(missing))?;
         if !Path::new(&directory).is_absolute() {
-            return Err(config.mistake(
-                "path",
-                format!("{directory:?} is relative, to a directory that nobody chose: write it from / on"),
-            ));
+            let problem =
+                format!("{directory:?} is relative, to a directory that nobody chose: write it from / on");
+            config.or((), Err(config.mistake("path", problem)))?;
         }
         let name = config.text("filename")?.unwrap_or_else(|| "fleet-agent".to_owned());
         if name.is_empty() || name.contains('/') {
-            return Err(config.mistake("filename", format!("{name:?} must be a name without /")));
+            let problem = format!("{name:?} must be a name without /");
+            config.or((), Err(config.mistake("filename", problem)))?;
         }
         let files = config.count("number_of_files", 7)?;
         if !(2..=1024).contains(&files) {
-            return Err(config.mistake("number_of_files", "must be between 2 and 1024"));
+            config.or((), Err(config.mistake("number_of_files", "must be between 2 and 1024")))?;
         }
         let mode = match config.value("permissions") {
             None => 0o600,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Mistake};
+use crate::config::{Config, Mistake, Mistakes};
 use crate::metrics::Counters;
 use crate::outlet::Outlet;
 use crate::plan::OutputUnit;
@@ -57,8 +57,16 @@ pub(crate) trait Output: Send {
 }
 
 /// Reads an output's settings. The second part tells settings that nobody knows.
-pub(crate) fn build(unit: &OutputUnit) -> Result<(Box<dyn Output>, Vec<String>), Mistake> {
-    let config = Config::new(&unit.config);
+///
+/// # Errors
+/// All settings that cannot be used.
+pub(crate) fn build(unit: &OutputUnit) -> Result<(Box<dyn Output>, Vec<String>), Mistakes> {
+    let config = Config::gathering(&unit.config);
+    let output = read(unit, &config);
+    Ok((config.judge(output)?, config.unknown()))
+}
+
+fn read(unit: &OutputUnit, config: &Config) -> Result<Box<dyn Output>, Mistake> {
     config.allow(&[
         "type",
         "name",
@@ -71,19 +79,17 @@ pub(crate) fn build(unit: &OutputUnit) -> Result<(Box<dyn Output>, Vec<String>),
     ]);
     // The queue is the same for all kinds; it reads its size itself.
     config.size("queue.disk.max_size", 0)?;
-    let output: Box<dyn Output> = match unit.kind.as_str() {
-        "elasticsearch" | "remote_elasticsearch" => Box::new(elasticsearch::Elasticsearch::read(&config)?),
-        "file" => Box::new(file::FileOutput::read(&config)?),
-        "console" => Box::new(console::Console::read(&config)?),
+    Ok(match unit.kind.as_str() {
+        "elasticsearch" | "remote_elasticsearch" => Box::new(elasticsearch::Elasticsearch::read(config)?),
+        "file" => Box::new(file::FileOutput::read(config)?),
+        "console" => Box::new(console::Console::read(config)?),
         other => {
             return Err(Mistake::new(
                 "type",
                 format!("{other:?} is no output that this agent has: use {}", KINDS.join(", ")),
             ));
         }
-    };
-    let unknown = config.unknown();
-    Ok((output, unknown))
+    })
 }
 
 #[cfg(test)]
@@ -147,8 +153,8 @@ mod tests {
             assert!(build(&unit(config.clone())).unwrap().1.is_empty(), "{kind}");
             config.insert("queue.disk.max_size".to_owned(), json!("much"));
             config.remove("queue");
-            let mistake = build(&unit(config)).err().unwrap();
-            assert_eq!(mistake.field, "queue.disk.max_size");
+            let mistakes = build(&unit(config)).err().unwrap().to_string();
+            assert!(mistakes.starts_with("queue.disk.max_size: must be a size"), "{mistakes}");
         }
     }
 

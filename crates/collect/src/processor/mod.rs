@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::config::{Config, Mistake};
+use crate::config::{Config, Mistake, Mistakes};
 use crate::event::{Base, Event, FieldPath};
 use condition::Condition;
 
@@ -75,20 +75,27 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Reads the lists of processors of a stream, its input and its output, and puts them behind each other.
-    pub(crate) fn build(lists: &[(&str, Option<&Value>)]) -> Result<Chain, Mistake> {
+    ///
+    /// # Errors
+    /// Those of all processors that cannot be used.
+    pub(crate) fn build(lists: &[(&str, Option<&Value>)]) -> Result<Chain, Mistakes> {
         let mut steps = Vec::new();
+        let mut mistakes = Mistakes::default();
         for (place, list) in lists {
             match list {
                 None | Some(Value::Null) => {}
                 Some(Value::Array(list)) => {
                     for (index, item) in list.iter().enumerate() {
-                        steps.extend(step(&format!("{place}[{index}]"), item)?);
+                        match step(&format!("{place}[{index}]"), item) {
+                            Ok(step) => steps.extend(step),
+                            Err(mistake) => mistakes.add(mistake),
+                        }
                     }
                 }
-                Some(_) => return Err(Mistake::new(*place, "must be a list of processors")),
+                Some(_) => mistakes.add(Mistake::new(*place, "must be a list of processors")),
             }
         }
-        Ok(Chain { steps })
+        if mistakes.is_empty() { Ok(Chain { steps }) } else { Err(mistakes) }
     }
 
     /// Runs all steps.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn chain(processors: &Value) -> Result<Chain, Mistake> {
+fn chain(processors: &Value) -> Result<Chain, Mistakes> {
     Chain::build(&[("processors", Some(processors))])
 }
 
@@ -257,6 +257,13 @@ fn what_is_over_the_limit_is_dropped() {
     };
     assert_eq!([goes_on("a"), goes_on("a"), goes_on("b")], [true, false, true]);
     assert!(mistake(&json!([{"rate_limit": {"limit": "2"}}])).contains("rate_limit.limit"));
+}
+
+#[test]
+fn what_is_wrong_with_each_of_them_is_told() {
+    let text = mistake(&json!([{"append": {}}, {"add_tags": {"tags": ["x"]}}, {"nobody_has_it": {}}, 5]));
+    let parts: Vec<&str> = text.split("; ").map(|part| part.split(": ").next().unwrap()).collect();
+    assert_eq!(parts, ["processors[0].append.values", "processors[2].nobody_has_it", "processors[3]"]);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_collect::{Plan, UnitState};
-use serde_json::json;
+use fleet_collect::{InputUnit, Plan, UnitState};
+use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -45,6 +45,92 @@ async fn a_unit_that_cannot_be_built_says_why_and_stops_no_other() {
         assert!(status.message.contains(words), "{id}: {}", status.message);
     }
     engine.has(INDEX, 3).await;
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+/// Kinds of inputs, settings with mistakes, and which settings they are in.
+fn mistaken() -> [(&'static str, Value, &'static [&'static str]); 7] {
+    [
+        (
+            "filestream",
+            json!({
+                "paths": ["relative"], "encoding": "klingon", "harvester_limit": "many", "backoff.init": "soon",
+                "parsers": [{"nothing": {}}], "processors": [{"teleport": {}}, {"drop_fields": {}}],
+                "data_stream.dataset": "Big", "tags": {"a": 1},
+            }),
+            &[
+                "processors[0].teleport",
+                "processors[1].drop_fields.fields",
+                "paths",
+                "harvester_limit",
+                "backoff.init",
+                "encoding",
+                "parsers[0]",
+                "data_stream.dataset",
+                "tags",
+            ],
+        ),
+        (
+            "journald",
+            json!({"seek": "end", "priorities": [9], "units": [""], "since": [], "data_stream.type": "?"}),
+            &["since", "seek", "units", "priorities", "data_stream.type"],
+        ),
+        (
+            "tcp",
+            json!({"framing": "x", "network": "udp7", "max_connections": -1, "ssl.certificate": "/c.pem"}),
+            &["framing", "max_connections", "ssl.key", "network", "host"],
+        ),
+        ("unix", json!({"mode": "999", "socket_type": "x"}), &["path", "socket_type", "mode"]),
+        (
+            "system/metrics",
+            json!({"period": "1ms", "metricsets": ["cpu", "gpu"], "cpu.metrics": ["x"]}),
+            &["period", "cpu.metrics", "metricsets"],
+        ),
+        (
+            "otlp",
+            json!({"signal": "smoke", "protocols": {"grpc": {"endpoint": "x"}, "http": {"tls": {"cert_file": "/c"}}}}),
+            &["signal", "protocols.grpc.endpoint", "protocols.http.tls.key_file"],
+        ),
+        (
+            "prometheus/metrics",
+            json!({"period": "1ms", "hosts": [], "headers": {"a b": "c"}, "ssl.verification_mode": "maybe"}),
+            &["period", "hosts", "headers.a b", "ssl.verification_mode"],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn all_mistakes_of_a_unit_are_told_at_once() {
+    let world = World::new();
+    let wrong = mistaken();
+    let mut inputs = Vec::new();
+    for (kind, settings, _) in &wrong {
+        let mut config = settings.as_object().unwrap().clone();
+        config.insert("type".into(), json!(kind));
+        let kind = (*kind).to_owned();
+        inputs.push(InputUnit { id: kind.clone(), kind, output: "default".into(), config });
+    }
+    let outputs = vec![output(
+        &[],
+        &json!({"preset": "fast", "compression_level": 11, "timeout": "x", "ssl.verification_mode": "y", "queue.disk.max_size": "z"}),
+    )];
+    let collector = world.start().await;
+    collector.apply(Plan { inputs, outputs }).await;
+    let fields = |message: &str| -> Vec<String> {
+        message.split("; ").map(|part| part.split(": ").next().unwrap().to_owned()).collect()
+    };
+    let states = until(&collector, "all failed", |states| {
+        states.inputs.len() == wrong.len()
+            && states.inputs.values().all(|input| input.status.state == UnitState::Failed)
+    })
+    .await;
+    for (kind, _, expected) in wrong {
+        let status = states.inputs[kind].streams.values().next().unwrap();
+        assert_eq!(fields(&status.message), expected, "{kind}: {}", status.message);
+    }
+    let expected =
+        ["queue.disk.max_size", "preset", "hosts", "compression_level", "timeout", "ssl.verification_mode"];
+    assert_eq!(fields(&states.outputs["default"].status.message), expected);
     collector.stop(Duration::from_secs(5)).await;
 }
 

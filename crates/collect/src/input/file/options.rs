@@ -153,12 +153,12 @@ fn filestream(config: &Config) -> Result<Options, Mistake> {
         Some("since_last_start") => Some(Inactive::SinceLastStart),
         Some(other) => {
             let problem = format!("{other:?} is unknown: use since_first_start or since_last_start");
-            return Err(config.mistake("ignore_inactive", problem));
+            config.or(None, Err(config.mistake("ignore_inactive", problem)))?
         }
     };
     let compression = config.text("compression")?;
     Ok(Options {
-        globs: globs(config, config.boolean(&key("recursive_glob"), true)?)?,
+        globs: config.or(Vec::new(), globs(config, config.boolean(&key("recursive_glob"), true)?))?,
         exclude_files: [config.patterns(&key("exclude_files"))?, config.patterns("exclude_files")?].concat(),
         include_files: config.patterns(&key("include_files"))?,
         symlinks: config.boolean(&key("symlinks"), false)?,
@@ -182,7 +182,7 @@ fn filestream(config: &Config) -> Result<Options, Mistake> {
         max_bytes: max_bytes(config, "message_max_bytes")?,
         include_lines: config.patterns("include_lines")?,
         exclude_lines: config.patterns("exclude_lines")?,
-        parsers: crate::parser::read(config)?,
+        parsers: config.or(Vec::new(), crate::parser::read(config))?,
         gzip: compression.is_none_or(|text| text != "none"),
     })
 }
@@ -208,7 +208,7 @@ fn log(config: &Config) -> Result<Options, Mistake> {
         Identity::Fingerprint
     };
     Ok(Options {
-        globs: globs(config, config.boolean("recursive_glob.enabled", true)?)?,
+        globs: config.or(Vec::new(), globs(config, config.boolean("recursive_glob.enabled", true)?))?,
         exclude_files: config.patterns("exclude_files")?,
         include_files: Vec::new(),
         symlinks: config.boolean("symlinks", false)?,
@@ -232,7 +232,7 @@ fn log(config: &Config) -> Result<Options, Mistake> {
         max_bytes: max_bytes(config, "max_bytes")?,
         include_lines: config.patterns("include_lines")?,
         exclude_lines: config.patterns("exclude_lines")?,
-        parsers: crate::parser::of_log(config)?,
+        parsers: config.or(Vec::new(), crate::parser::of_log(config))?,
         gzip: true,
     })
 }
@@ -240,10 +240,9 @@ fn log(config: &Config) -> Result<Options, Mistake> {
 fn fingerprint_length(config: &Config, key: &str) -> Result<usize, Mistake> {
     let length = config.count(key, 1024)?;
     if (64..=1 << 20).contains(&length) {
-        Ok(length)
-    } else {
-        Err(config.mistake(key, "must be between 64 and 1048576 bytes"))
+        return Ok(length);
     }
+    config.or(length, Err(config.mistake(key, "must be between 64 and 1048576 bytes")))
 }
 
 fn harvester_limit(config: &Config) -> Result<usize, Mistake> {
@@ -257,7 +256,7 @@ fn max_bytes(config: &Config, key: &str) -> Result<usize, Mistake> {
     let size = config.size(key, MAX_BYTES)?;
     match usize::try_from(size) {
         Ok(size) if (64..=64 << 20).contains(&size) => Ok(size),
-        _ => Err(config.mistake(key, "must be between 64 bytes and 64 MiB")),
+        _ => config.or(64, Err(config.mistake(key, "must be between 64 bytes and 64 MiB"))),
     }
 }
 
@@ -269,7 +268,8 @@ fn charset(config: &Config) -> Result<Charset, Mistake> {
         "utf-16be" | "utf-16be-bom" | "utf-16-bom" => Charset::Utf16(true),
         "utf-16le" | "utf-16le-bom" => Charset::Utf16(false),
         "hz-gb-2312" => {
-            return Err(config.mistake("encoding", "hz-gb-2312 is not supported: write the files in utf-8"));
+            let problem = "hz-gb-2312 is not supported: write the files in utf-8";
+            config.or(Charset::Utf8, Err(config.mistake("encoding", problem)))?
         }
         other => {
             // Names that users of Go's tables know, beside the labels of the web's.
@@ -279,12 +279,12 @@ fn charset(config: &Config) -> Result<Charset, Mistake> {
                 Some(encoding) if encoding == encoding_rs::UTF_16LE => Charset::Utf16(false),
                 Some(encoding) if encoding == encoding_rs::UTF_16BE => Charset::Utf16(true),
                 Some(encoding) if encoding != encoding_rs::REPLACEMENT => Charset::Other(encoding),
-                _ => return Err(config.mistake(
-                    "encoding",
-                    format!(
+                _ => {
+                    let problem = format!(
                         "{name:?} is unknown: use utf-8, utf-16le, latin1, gbk or another of the web's labels"
-                    ),
-                )),
+                    );
+                    config.or(Charset::Utf8, Err(config.mistake("encoding", problem)))?
+                }
             }
         }
     })

@@ -37,27 +37,26 @@ impl Options {
     pub(super) fn read(config: &Config) -> Result<Options, Mistake> {
         // Of inputs that read the journal by themselves: how long they wait for it.
         config.allow(&["backoff", "max_backoff"]);
-        let query = Query {
-            program: program(config)?,
-            units: units(config)?,
-            filter: filter(config)?,
-            merge: config.boolean("merge", false)?,
-        };
         let mut sources: Vec<Source> = config.texts("paths")?.iter().map(|path| Source::of(path)).collect();
         if sources.is_empty() {
             sources.push(Source::Local);
         }
         sources.dedup();
         if sources.len() > MAX_PATHS {
-            return Err(config
-                .mistake("paths", format!("has more than {MAX_PATHS} journals: name a directory of them")));
+            let problem = format!("has more than {MAX_PATHS} journals: name a directory of them");
+            config.or((), Err(config.mistake("paths", problem)))?;
         }
         Ok(Options {
-            query,
             sources,
-            seek: seek(config)?,
-            parsers: parser::read(config)?,
+            seek: config.or(Seek::Head, seek(config))?,
+            parsers: config.or(Vec::new(), parser::read(config))?,
             save_remote_hostname: config.boolean("save_remote_hostname", false)?,
+            query: Query {
+                program: config.or(PathBuf::new(), program(config))?,
+                units: config.or(Vec::new(), units(config))?,
+                merge: config.boolean("merge", false)?,
+                filter: filter(config)?,
+            },
         })
     }
 }
@@ -87,10 +86,12 @@ fn filter(config: &Config) -> Result<Filter, Mistake> {
             config.mistake("facilities", format!("{name:?} is no facility: use 0 to 23, or its name"))
         })
     };
-    let facilities = config.texts("facilities")?.iter().map(facility).collect::<Result<_, _>>()?;
+    let facilities = config.texts("facilities")?.iter().map(facility).collect();
+    let facilities = config.or(Vec::new(), facilities)?;
     let priorities = config.texts("priorities")?;
     if let Some(bad) = priorities.iter().find(|text| text.parse::<u8>().map_or(true, |number| number > 7)) {
-        return Err(config.mistake("priorities", format!("{bad:?} is no priority: use 0 to 7")));
+        let problem = format!("{bad:?} is no priority: use 0 to 7");
+        config.or((), Err(config.mistake("priorities", problem)))?;
     }
     let mut transports = config.texts("transports")?;
     if config.boolean("kernel", false)? {

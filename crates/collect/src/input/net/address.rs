@@ -38,6 +38,16 @@ pub(super) enum Unresolved {
 impl Host {
     /// `host` and `network` (`tcp`, `tcp4`, `udp6`, ...).
     pub(super) fn read(config: &Config) -> Result<Host, Mistake> {
+        let network = config.text("network")?.unwrap_or_default();
+        let family = match network.as_str() {
+            "" | "tcp" | "udp" => Family::Any,
+            "tcp4" | "udp4" => Family::V4,
+            "tcp6" | "udp6" => Family::V6,
+            _ => {
+                let mistake = config.mistake("network", "must be tcp, tcp4, tcp6, udp, udp4 or udp6");
+                config.or(Family::Any, Err(mistake))?
+            }
+        };
         let text = config.text("host")?.ok_or_else(|| {
             config.mistake("host", "is missing: say where to listen, such as localhost:9514 or 0.0.0.0:9514")
         })?;
@@ -45,13 +55,6 @@ impl Host {
         let (name, port) = text.trim().rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
         let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let network = config.text("network")?.unwrap_or_default();
-        let family = match network.as_str() {
-            "" | "tcp" | "udp" => Family::Any,
-            "tcp4" | "udp4" => Family::V4,
-            "tcp6" | "udp6" => Family::V6,
-            _ => return Err(config.mistake("network", "must be tcp, tcp4, tcp6, udp, udp4 or udp6")),
-        };
         Ok(Host { name: name.to_owned(), port, family })
     }
 

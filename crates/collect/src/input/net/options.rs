@@ -17,12 +17,15 @@ const CONNECTIONS: usize = 16_384;
 pub(super) fn reading(config: &Config) -> Result<Reading, Mistake> {
     let delimiter = config.text("line_delimiter")?.unwrap_or_else(|| "\n".to_owned());
     if delimiter.is_empty() || delimiter.len() > 64 {
-        return Err(config.mistake("line_delimiter", "must have 1 to 64 bytes"));
+        config.or((), Err(config.mistake("line_delimiter", "must have 1 to 64 bytes")))?;
     }
     let framing = match config.text("framing")?.as_deref() {
         None | Some("delimiter") => Framing::Delimiter(delimiter.into_bytes()),
         Some("rfc6587") => Framing::OctetCounting,
-        Some(_) => return Err(config.mistake("framing", "must be delimiter or rfc6587")),
+        Some(_) => {
+            let mistake = config.mistake("framing", "must be delimiter or rfc6587");
+            config.or(Framing::OctetCounting, Err(mistake))?
+        }
     };
     let most = longest(config, 20 << 20)?;
     let idle = config.duration("timeout", Duration::from_secs(300))?;
@@ -35,7 +38,8 @@ pub(super) fn reading(config: &Config) -> Result<Reading, Mistake> {
 pub(super) fn longest(config: &Config, default: u64) -> Result<usize, Mistake> {
     let size = config.size("max_message_size", default)?;
     let size = if (1..=LONGEST).contains(&size) { usize::try_from(size).ok() } else { None };
-    size.ok_or_else(|| config.mistake("max_message_size", "must be 1 byte to 128MiB"))
+    let wrong = || config.mistake("max_message_size", "must be 1 byte to 128MiB");
+    config.or(1, size.ok_or_else(wrong))
 }
 
 /// `max_connections`.

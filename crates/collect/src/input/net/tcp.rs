@@ -30,10 +30,10 @@ impl Tcp {
     pub(super) fn read(config: &Config, shape: Shape) -> Result<Tcp, Mistake> {
         options::allow(config);
         Ok(Tcp {
-            host: Host::read(config)?,
             reading: options::reading(config)?,
             connections: options::connections(config)?,
-            tls: ssl::read(config)?,
+            tls: config.or(None, ssl::read(config))?,
+            host: Host::read(config)?,
             shape: Arc::new(shape),
         })
     }

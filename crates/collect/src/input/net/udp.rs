@@ -35,10 +35,11 @@ impl Udp {
         config.allow(&["timeout"]);
         let buffer = config.size("read_buffer", 0)?;
         let buffer = usize::try_from(buffer).ok().filter(|size| *size <= 1 << 30);
-        let buffer = buffer.ok_or_else(|| config.mistake("read_buffer", "must be 1GiB at most"))?;
+        let wrong = || config.mistake("read_buffer", "must be 1GiB at most");
+        let buffer = config.or(0, buffer.ok_or_else(wrong))?;
         Ok(Udp {
-            host: Host::read(config)?,
             most: options::longest(config, 10 << 10)?.min(LONGEST),
+            host: Host::read(config)?,
             buffer: Some(buffer).filter(|size| *size > 0),
             shape: Arc::new(shape),
         })

@@ -42,20 +42,22 @@ impl Unix {
     pub(super) fn read(config: &Config, shape: Shape) -> Result<Unix, Mistake> {
         options::allow(config);
         let path = config.text("path")?.filter(|path| !path.is_empty());
-        let path = path.ok_or_else(|| config.mistake("path", "is missing: say where the socket is to be"))?;
+        let missing = || config.mistake("path", "is missing: say where the socket is to be");
+        let path = config.or(String::new(), path.ok_or_else(missing))?;
         if path.len() > LONGEST_PATH || path.contains('\0') {
             let problem =
                 format!("is longer than {LONGEST_PATH} bytes, which no socket's path may be: choose another");
-            return Err(config.mistake("path", problem));
+            config.or((), Err(config.mistake("path", problem)))?;
         }
         let datagrams = match config.text("socket_type")?.as_deref() {
             None | Some("stream") => false,
             Some("datagram") => true,
-            Some(_) => return Err(config.mistake("socket_type", "must be stream or datagram")),
+            Some(_) => config.or(false, Err(config.mistake("socket_type", "must be stream or datagram")))?,
         };
         let mode = config.text("mode")?.map(|text| u32::from_str_radix(text.trim_start_matches("0o"), 8));
         let mode = mode.transpose().ok().filter(|mode| mode.is_none_or(|mode| mode <= 0o777));
-        let mode = mode.ok_or_else(|| config.mistake("mode", "must be an octal mode, such as \"0660\""))?;
+        let wrong = || config.mistake("mode", "must be an octal mode, such as \"0660\"");
+        let mode = config.or(None, mode.ok_or_else(wrong))?;
         Ok(Unix {
             path: path.into(),
             datagrams,

@@ -77,7 +77,8 @@ impl Settings {
     pub(super) fn read(config: &Config) -> Result<Settings, Mistake> {
         let signal = config.text("signal")?;
         let signal = signal.and_then(|text| Signal::ALL.into_iter().find(|signal| signal.name() == text));
-        let signal = signal.ok_or_else(|| config.mistake("signal", "must be logs, metrics or traces"))?;
+        let wrong = || config.mistake("signal", "must be logs, metrics or traces");
+        let signal = config.or(Signal::Logs, signal.ok_or_else(wrong))?;
         let mut endpoints = Vec::new();
         for (protocol, key, default) in [
             (Protocol::Grpc, "protocols.grpc", "localhost:4317"),
@@ -113,7 +114,7 @@ fn endpoint(
     let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     if !matches!(port, Some(Ok(_))) {
         let problem = format!("{address:?} is not host:port, such as {default}");
-        return Err(section.mistake("endpoint", problem));
+        section.or((), Err(section.mistake("endpoint", problem)))?;
     }
     let (key, most) = match protocol {
         Protocol::Grpc => {
@@ -125,7 +126,7 @@ fn endpoint(
     // 0 means that nothing was said.
     let most = if most == 0 { 20 << 20 } else { most };
     let most = usize::try_from(most).ok().filter(|most| *most as u64 <= LARGEST);
-    let most = most.ok_or_else(|| section.mistake(key, "must be 128 MiB or less"))?;
+    let most = section.or(0, most.ok_or_else(|| section.mistake(key, "must be 128 MiB or less")))?;
     let connections = match section.count("max_connections", config.count("max_connections", 0)?)? {
         0 => CONNECTIONS,
         number => number,
@@ -147,9 +148,9 @@ fn endpoint(
         "write_buffer_size",
         "max_concurrent_streams",
     ]);
-    let tls = match tls(section)? {
+    let tls = match section.or(None, tls(section))? {
         Some(tls) => Some(tls),
-        None => crate::input::net::server_tls(config)?,
+        None => config.or(None, crate::input::net::server_tls(config))?,
     };
     let tls = tls.map(|mut tls| {
         tls.alpn = match protocol {

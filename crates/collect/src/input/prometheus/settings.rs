@@ -53,12 +53,13 @@ impl Settings {
     pub(super) fn read(config: &Config) -> Result<Settings, Mistake> {
         for name in config.texts("metricsets")? {
             if name != "collector" {
-                return Err(config.mistake("metricsets", format!("{name:?} is not known: use collector")));
+                let problem = format!("{name:?} is not known: use collector");
+                config.or((), Err(config.mistake("metricsets", problem)))?;
             }
         }
         let period = config.duration("period", PERIOD)?;
         if period < Duration::from_millis(100) {
-            return Err(config.mistake("period", "must be 100ms or more"));
+            config.or((), Err(config.mistake("period", "must be 100ms or more")))?;
         }
         let timeout =
             config.maybe_duration("timeout")?.filter(|timeout| !timeout.is_zero()).unwrap_or(period);
@@ -74,8 +75,8 @@ impl Settings {
         Ok(Settings {
             period,
             timeout,
-            targets: targets(config)?,
-            headers: headers(config)?,
+            targets: config.or(Vec::new(), targets(config))?,
+            headers: config.or(HeaderMap::new(), headers(config))?,
             login: match (config.text("username")?, config.text("password")?) {
                 (Some(name), password) if !name.is_empty() => Some((name, password.unwrap_or_default())),
                 _ => None,

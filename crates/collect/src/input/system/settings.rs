@@ -40,7 +40,7 @@ impl Settings {
     pub(super) fn read(config: &Config, machine: &Arc<Machine>) -> Result<Settings, Mistake> {
         let period = config.duration("period", PERIOD)?;
         if period < Duration::from_millis(100) {
-            return Err(config.mistake("period", "must be 100ms or more"));
+            config.or((), Err(config.mistake("period", "must be 100ms or more")))?;
         }
         let root = match config.text("system.hostfs")?.or(config.text("hostfs")?) {
             Some(path) if !path.is_empty() => Root::new(path),
@@ -48,10 +48,13 @@ impl Settings {
         };
         let names = config.texts("metricsets")?;
         if names.is_empty() {
-            return Err(config.mistake("metricsets", format!("must name what is to be measured: {NAMES}")));
+            let problem = format!("must name what is to be measured: {NAMES}");
+            config.or((), Err(config.mistake("metricsets", problem)))?;
         }
-        let metricsets =
-            names.iter().map(|name| metricset(name, config, machine)).collect::<Result<_, _>>()?;
+        let mut metricsets = Vec::with_capacity(names.len());
+        for name in &names {
+            metricsets.extend(config.or(None, metricset(name, config, machine).map(Some))?);
+        }
         Ok(Settings { period, root, metricsets })
     }
 }
@@ -71,7 +74,7 @@ fn metricset(name: &str, config: &Config, machine: &Arc<Machine>) -> Result<Box<
         "socket_summary" => Box::new(Sockets::default()),
         "uptime" => Box::new(Uptime::default()),
         other => {
-            let problem = format!("{other:?} is not a metricset that this agent has; it has {NAMES}");
+            let problem = format!("{other:?} is not a metricset that this agent has (these are: {NAMES})");
             return Err(config.mistake("metricsets", problem));
         }
     })

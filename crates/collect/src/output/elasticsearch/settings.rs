@@ -51,14 +51,15 @@ const LINGER: Duration = Duration::from_secs(1);
 fn preset(config: &Config) -> Result<Preset, Mistake> {
     let seconds = Duration::from_secs;
     let preset = |events, workers, linger, idle| Preset { events, workers, linger, compression: 1, idle };
+    let balanced = preset(1600, 1, LINGER, seconds(3));
     Ok(match config.text("preset")?.as_deref() {
-        None | Some("balanced" | "custom" | "") => preset(1600, 1, LINGER, seconds(3)),
+        None | Some("balanced" | "custom" | "") => balanced,
         Some("throughput") => preset(1600, 4, LINGER, seconds(15)),
         Some("scale") => preset(1600, 1, seconds(20), seconds(1)),
         Some("latency") => preset(50, 1, Duration::from_millis(50), seconds(60)),
         Some(other) => {
             let problem = format!("{other:?} is unknown: use balanced, throughput, scale, latency or custom");
-            return Err(config.mistake("preset", problem));
+            config.or(balanced, Err(config.mistake("preset", problem)))?
         }
     })
 }
@@ -87,8 +88,8 @@ impl Settings {
         ]);
         let preset = preset(config)?;
         let mut headers = HeaderMap::new();
-        add_headers(config, "headers", &mut headers)?;
-        if let Some(authorization) = authorization(config)? {
+        config.or((), add_headers(config, "headers", &mut headers))?;
+        if let Some(authorization) = config.or(None, authorization(config))? {
             headers.insert(AUTHORIZATION, authorization);
         }
         let events = config.count("bulk_max_size", preset.events)?;
@@ -98,18 +99,18 @@ impl Settings {
         let compression = u32::try_from(compression).ok().filter(|level| *level <= 9);
         let proxy = config.text("proxy_url")?.filter(|text| !text.is_empty());
         let mut proxy_headers = HeaderMap::new();
-        add_headers(config, "proxy_headers", &mut proxy_headers)?;
+        config.or((), add_headers(config, "proxy_headers", &mut proxy_headers))?;
+        let proxy = proxy
+            .map(|text| url(&text, "http", None).map_err(|problem| config.mistake("proxy_url", problem)))
+            .transpose();
+        let wrong = || config.mistake("compression_level", "must be between 0 and 9");
         Ok(Settings {
-            hosts: hosts(config)?,
+            hosts: config.or(Vec::new(), hosts(config))?,
             headers,
-            tls: Tls::read(config)?,
-            proxy: proxy
-                .map(|text| url(&text, "http", None).map_err(|problem| config.mistake("proxy_url", problem)))
-                .transpose()?,
+            proxy: config.or(None, proxy)?,
             proxy_headers,
             no_proxy: config.boolean("proxy_disable", false)?,
-            compression: compression
-                .ok_or_else(|| config.mistake("compression_level", "must be between 0 and 9"))?,
+            compression: config.or(0, compression.ok_or_else(wrong))?,
             // 0 means: as many as there are.
             limits: Limits {
                 events: if events == 0 { 4096 } else { events.min(20_000) },
@@ -119,6 +120,7 @@ impl Settings {
             workers: config.count("worker", config.count("workers", preset.workers)?)?.clamp(1, MOST_WORKERS),
             timeout: config.duration("timeout", Duration::from_secs(90))?.max(Duration::from_millis(100)),
             idle: config.duration("idle_connection_timeout", preset.idle)?,
+            tls: Tls::read(config)?,
             backoff: (
                 config.duration("backoff.init", Duration::from_secs(1))?.max(Duration::from_millis(10)),
                 config.duration("backoff.max", Duration::from_secs(60))?,

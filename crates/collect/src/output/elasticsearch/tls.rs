@@ -49,7 +49,7 @@ impl Tls {
             Some("none") => Mode::None,
             Some(other) => {
                 let problem = format!("{other:?} is unknown: use full, strict, certificate or none");
-                return Err(ssl.mistake("verification_mode", problem));
+                ssl.or(Mode::Full, Err(ssl.mistake("verification_mode", problem)))?
             }
         };
         let fingerprint = ssl.text("ca_trusted_fingerprint")?.filter(|text| !text.is_empty());
@@ -62,12 +62,13 @@ impl Tls {
             })
         });
         if ssl.text("key_passphrase")?.is_some_and(|text| !text.is_empty()) {
-            return Err(ssl.mistake("key_passphrase", "is not supported: give a key that is not encrypted"));
+            let problem = "is not supported: give a key that is not encrypted";
+            ssl.or((), Err(ssl.mistake("key_passphrase", problem)))?;
         }
         let identity = match (ssl.text("certificate")?, ssl.text("key")?) {
             (Some(certificate), Some(key)) if !certificate.is_empty() => Some((certificate, key)),
             (Some(certificate), None) if !certificate.is_empty() => {
-                return Err(ssl.mistake("key", "is missing: give the certificate's key"));
+                ssl.or(None, Err(ssl.mistake("key", "is missing: give the certificate's key")))?
             }
             _ => None,
         };
