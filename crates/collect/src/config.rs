@@ -1,68 +1,15 @@
 //! Reading the settings of a unit: nested and dotted keys alike, durations, sizes, and which keys nobody asked for.
 
+mod mistake;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-/// A setting that cannot be used. Names the setting and the fix.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct Mistake {
-    /// The setting's whole name, such as `ssl.verification_mode`.
-    pub field: String,
-    /// What is wrong, and the fix.
-    pub problem: String,
-}
-
-impl Mistake {
-    /// A mistake in this setting.
-    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Mistake {
-        Mistake { field: field.into(), problem: problem.into() }
-    }
-}
-
-/// As many mistakes of one unit are told; of the others, how many there are.
-const TOLD: usize = 10;
-
-/// All mistakes in the settings of a unit or stream that were found, at most one for each setting.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-pub struct Mistakes(Vec<Mistake>);
-
-impl Mistakes {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn add(&mut self, mistake: Mistake) {
-        // What is read in place of a setting that is wrong may be found wrong as well.
-        if !self.0.iter().any(|known| known.field == mistake.field) {
-            self.0.push(mistake);
-        }
-    }
-}
-
-impl From<Mistake> for Mistakes {
-    fn from(mistake: Mistake) -> Mistakes {
-        Mistakes(vec![mistake])
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().take(TOLD).enumerate() {
-            let between = if index == 0 { "" } else { "; " };
-            write!(f, "{between}{mistake}")?;
-        }
-        match self.0.len().saturating_sub(TOLD) {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more mistakes"),
-        }
-    }
-}
+pub use mistake::{Mistake, Mistakes};
 
 /// The settings of one unit or stream, or a part of them.
 ///
@@ -107,7 +54,7 @@ impl Config {
     /// Takes down mistakes in what others have read.
     pub fn note(&self, mistakes: Mistakes) {
         if let Some(found) = &self.found {
-            mistakes.0.into_iter().for_each(|mistake| found.borrow_mut().add(mistake));
+            mistakes.into_iter().for_each(|mistake| found.borrow_mut().add(mistake));
         }
     }
 
@@ -479,7 +426,7 @@ mod tests {
         assert_eq!(config.or(1, Err(config.mistake("x", "is odd"))).unwrap(), 1);
         // Of one setting the first mistake is told.
         let mistakes = config.judge::<()>(Err(config.mistake("b", "is missing"))).unwrap_err();
-        let fields: Vec<&str> = mistakes.0.iter().map(|mistake| mistake.field.as_str()).collect();
+        let fields: Vec<String> = mistakes.clone().into_iter().map(|mistake| mistake.field).collect();
         assert_eq!(fields, ["a.n", "a.t", "b", "d", "p", "s", "x"]);
         assert!(
             mistakes

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::attempt::{self, Attempt};
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
 use crate::event::{Event, FieldPath};
@@ -116,26 +117,16 @@ struct DecodeBase64 {
     from: FieldPath,
     to: FieldPath,
     ignore_missing: bool,
-    fail_on_error: bool,
 }
 
-impl Processor for DecodeBase64 {
-    fn run(&self, event: &mut Event) -> Flow {
-        let decoded = match event.text(&self.from) {
-            None if self.ignore_missing => return Flow::Keep,
-            None => Err(format!("field {} is not in the event", self.from)),
-            Some(text) => STANDARD
-                .decode(text.trim_end_matches('=').to_owned() + padding(text))
-                .map_err(|error| format!("field {} is no base64: {error}", self.from)),
-        };
-        match decoded {
-            Ok(bytes) => event.put(&self.to, json!(String::from_utf8_lossy(&bytes))),
-            Err(problem) if self.fail_on_error => {
-                event.put(&FieldPath::new("error.message"), json!(problem));
-            }
-            Err(_) => {}
-        }
-        Flow::Keep
+impl Attempt for DecodeBase64 {
+    fn attempt(&self, event: &mut Event) -> Result<(), String> {
+        let Some(text) = attempt::text(event, &self.from, self.ignore_missing)? else { return Ok(()) };
+        let decoded = STANDARD
+            .decode(text.trim_end_matches('=').to_owned() + padding(text))
+            .map_err(|error| format!("field {} is no base64: {error}", self.from))?;
+        event.put(&self.to, json!(String::from_utf8_lossy(&decoded)));
+        Ok(())
     }
 }
 
@@ -152,10 +143,10 @@ fn padding(text: &str) -> &'static str {
 pub(super) fn base64(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     let from = config.text("field.from")?.ok_or_else(|| config.mistake("field.from", "is missing"))?;
     let to = config.text("field.to")?.unwrap_or_else(|| from.clone());
-    Ok(Box::new(DecodeBase64 {
+    let decode = DecodeBase64 {
         from: FieldPath::new(&from),
         to: FieldPath::new(&to),
         ignore_missing: config.boolean("ignore_missing", false)?,
-        fail_on_error: config.boolean("fail_on_error", true)?,
-    }))
+    };
+    attempt::telling(config, decode)
 }

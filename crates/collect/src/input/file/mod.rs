@@ -4,6 +4,7 @@
 //! output has acknowledged, is all the persistence that they need. A queue on disk between them would write every
 //! line a second time, and would promise nothing more.
 
+mod beginning;
 mod emit;
 mod glob;
 mod gzip;
@@ -206,7 +207,7 @@ impl Files {
             let interval = self.options.check_interval;
             message = format!("{message}; some files are looked for each {interval:?} only: {lacking}");
         }
-        if tail.lost.is_some_and(|lost| clock::unix_millis().saturating_sub(lost) < LOST_MS) {
+        if tail.has_lost(clock::unix_millis()) {
             message.push_str("; more has changed than the system tells: files were looked for");
         }
         context.healthy(message);

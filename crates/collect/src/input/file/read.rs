@@ -2,9 +2,10 @@
 
 use std::io;
 
+use super::beginning::read_head;
 use super::emit::Emitter;
 use super::options::Identity;
-use super::scan::{TELLING, read_head};
+use super::scan::TELLING;
 use super::system::OpenFile;
 use super::tail::{Reached, Tail};
 use super::tracked::{Head, Tracked};

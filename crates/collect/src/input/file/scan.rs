@@ -1,19 +1,19 @@
 //! Which files there are, and which of them are known.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::gzip::Gzip;
+use super::beginning::{Beginning, is_gz, open, read_head};
 use super::options::{Identity, Inactive};
-use super::system::{FileSystem, Kind, Look, Node, OpenFile};
+use super::system::{Kind, Look, Node};
 use super::tail::Tail;
 use super::tracked::{About, Head, Tracked};
 
 /// A head that is shorter than this proves little.
 pub(super) const TELLING: usize = 64;
 
-/// Scans, each a `check_interval` after the one before, for which a file that looks like a copy of another is left alone: who copies and truncates is done by then.
+/// Scans, each a `check_interval` after the one before, for which a file that looks like a copy of another is left alone:
+/// who copies and truncates is done by then.
 const PATIENCE: u8 = 2;
 
 /// For this long a file that is gone may come back and go on: a file system that was unmounted, a slow rotation.
@@ -34,12 +34,6 @@ struct Candidate {
     look: Look,
     /// It was renamed to here from a name that fits; this one does not.
     stray: bool,
-}
-
-/// What a candidate begins with.
-struct Beginning {
-    bytes: Vec<u8>,
-    compressed: bool,
 }
 
 impl Tail {
@@ -74,10 +68,10 @@ impl Tail {
     pub(super) fn look(&mut self, now: u64) {
         let news = self.notices.news();
         if news.lost {
-            tracing::warn!(
-                stream = self.stream.id(),
-                "more has changed than the system tells: files are looked for"
-            );
+            if !self.has_lost(now) {
+                let stream = self.stream.id();
+                tracing::warn!(stream, "more has changed than the system tells: files are looked for");
+            }
             self.lost = Some(now);
         }
         if news.changed {
@@ -89,6 +83,11 @@ impl Tail {
         if self.next_look <= now {
             self.next_look = now + u64::try_from(super::LOOK.as_millis()).unwrap_or(u64::MAX);
         }
+    }
+
+    /// Whether more has changed lately than was told.
+    pub(super) fn has_lost(&self, now: u64) -> bool {
+        self.lost.is_some_and(|lost| now.saturating_sub(lost) < super::LOST_MS)
     }
 
     fn is_rotated(&self) -> bool {
@@ -442,25 +441,6 @@ impl Tail {
     }
 }
 
-impl Tail {
-    /// What a file begins with; of a compressed one, what its content does.
-    fn beginning(&self, path: &Path, length: usize) -> io::Result<Beginning> {
-        let mut file = self.system.open(path)?;
-        let mut magic = [0; 2];
-        let gz = self.options.gzip && is_gz(path);
-        let compressed = gz && file.read_at(0, &mut magic)? == 2 && magic == [0x1f, 0x8b];
-        if compressed {
-            file = Box::new(Gzip::new(file)?);
-        }
-        // A compressed file that is still being written ends too early: it is looked at again.
-        let bytes = match read_head(&mut *file, self.options.fingerprint_offset, length) {
-            Err(error) if compressed && error.kind() == io::ErrorKind::UnexpectedEof => Vec::new(),
-            other => other?,
-        };
-        Ok(Beginning { bytes, compressed })
-    }
-}
-
 enum Resolved {
     /// This one of the files.
     Known(usize),
@@ -469,28 +449,4 @@ enum Resolved {
     /// It may be a copy that is being made.
     Unclear,
     New,
-}
-
-/// Opens a file; a compressed one as its content.
-pub(super) fn open(system: &dyn FileSystem, path: &Path, compressed: bool) -> io::Result<Box<dyn OpenFile>> {
-    let file = system.open(path)?;
-    if compressed { Ok(Box::new(Gzip::new(file)?)) } else { Ok(file) }
-}
-
-fn is_gz(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
-}
-
-/// Up to `length` bytes behind `start`; fewer where the file is shorter.
-pub(super) fn read_head(file: &mut dyn OpenFile, start: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        match file.read_at(start + filled as u64, &mut bytes[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }

@@ -47,7 +47,6 @@ use unix::Unix;
 pub(in crate::input) use accept::accept;
 pub(in crate::input) use message::Ids;
 pub(in crate::input) use ssl::read as server_tls;
-pub(in crate::input) use tcp::chain;
 
 /// `tcp`, `udp` and `unix`.
 pub(crate) const DEFINITION: Definition =

@@ -13,6 +13,7 @@ use super::listener::{self, Listener, Service};
 use super::message::Shape;
 use super::shared::Shared;
 use super::{listens, options, ssl};
+use crate::causes::with_causes;
 use crate::config::{Config, Mistake};
 use crate::input::{Context, Input};
 
@@ -42,8 +43,9 @@ impl Tcp {
     async fn acceptor(&self, stop: &CancellationToken) -> Result<Option<Acceptor>, String> {
         let Some(settings) = self.tls.clone() else { return Ok(None) };
         let started = tokio::task::spawn_blocking(move || Reload::start(settings)).await;
-        let (acceptor, follow) =
-            started.map_err(|error| error.to_string())?.map_err(|error| format!("ssl: {}", chain(&error)))?;
+        let (acceptor, follow) = started
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("ssl: {}", with_causes(&error)))?;
         tokio::spawn(follow.run(reload::INTERVAL, stop.clone()));
         Ok(Some(acceptor))
     }
@@ -74,15 +76,4 @@ async fn bind(host: &Host) -> Result<TcpListener, String> {
         }
     }
     Err(problem)
-}
-
-/// An error with its causes.
-pub(in crate::input) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -118,7 +118,7 @@ impl Target {
         };
         let problem = match fetched {
             Err(down) => {
-                let reason = crate::input::net::chain(&down);
+                let reason = crate::causes::with_causes(&down);
                 out.push(Document::up(&scraping.form, &self.usual, false), Some(&reason)).await?;
                 Some(reason)
             }

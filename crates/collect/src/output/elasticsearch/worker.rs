@@ -1,7 +1,6 @@
 //! A worker: takes batches, sends them, and does not let go of them until each event is settled.
 
 use std::collections::{BTreeSet, HashMap};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::request::{Lacking, Pending, Refused, Request};
 use super::settings::Settings;
 use super::streams::Streams;
 use crate::batch::Batch;
+use crate::causes::with_causes;
 use crate::outlet::Closed;
 use crate::output::Context;
 
@@ -321,7 +321,7 @@ impl Worker {
             Err(error) => {
                 return Attempt::Failed(format!(
                     "{place} cannot be reached: {}",
-                    chain(&error.without_url())
+                    with_causes(&error.without_url())
                 ));
             }
         };
@@ -378,7 +378,7 @@ fn forbidden(index: &str, refusal: &Refusal) -> String {
 
 pub(super) async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| chain(&error.without_url()))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error.without_url()))? {
         if text.len() + chunk.len() > MOST_ANSWER {
             return Err(format!("it is longer than {MOST_ANSWER} bytes"));
         }
@@ -391,14 +391,4 @@ pub(super) async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Strin
 fn address(url: &reqwest::Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
-}
-
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }

@@ -1,0 +1,69 @@
+//! What is wrong with settings, in words for an operator.
+
+use std::fmt;
+
+/// A setting that cannot be used. Names the setting and the fix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Mistake {
+    /// The setting's whole name, such as `ssl.verification_mode`.
+    pub field: String,
+    /// What is wrong, and the fix.
+    pub problem: String,
+}
+
+impl Mistake {
+    /// A mistake in this setting.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Mistake {
+        Mistake { field: field.into(), problem: problem.into() }
+    }
+}
+
+/// As many mistakes of one unit are told; of the others, how many there are.
+const TOLD: usize = 10;
+
+/// All mistakes in the settings of a unit or stream that were found, at most one for each setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes one down, unless there is one in the same setting already.
+    pub(crate) fn add(&mut self, mistake: Mistake) {
+        // What is read in place of a setting that is wrong may be found wrong as well.
+        if !self.0.iter().any(|known| known.field == mistake.field) {
+            self.0.push(mistake);
+        }
+    }
+}
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Mistakes {
+        Mistakes(vec![mistake])
+    }
+}
+
+impl IntoIterator for Mistakes {
+    type Item = Mistake;
+    type IntoIter = std::vec::IntoIter<Mistake>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().take(TOLD).enumerate() {
+            let between = if index == 0 { "" } else { "; " };
+            write!(f, "{between}{mistake}")?;
+        }
+        match self.0.len().saturating_sub(TOLD) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more mistakes"),
+        }
+    }
+}
