@@ -1,7 +1,7 @@
 //! The half of a component process.
 //!
-//! A process reads what it needs to know from its standard input ([`StartUp`]) and then [`run`]s a [`Handler`]: that is
-//! told what the component should do, and says by a [`Reporter`] how each unit is. `examples/component` is one.
+//! A process [`serve`]s a [`Handler`], or reads what it needs to know from its standard input ([`StartUp`]) and then
+//! [`run`]s one: that is told what the component should do, and says by a [`Reporter`] how each unit is. `examples/component` is one.
 //!
 //! | module | what |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | [`session`] | what the component should have and what it says: decisions alone |
 //! | [`handler`] | what a component has to do itself |
 //! | `connection` | reaching the agent |
+//! | `serve` | a whole process, from its start to its end |
 //! | `link` | the streams, kept open until the end |
 //! | `actions` | what the component is asked to do at once |
 
@@ -16,11 +17,13 @@ mod actions;
 mod connection;
 pub mod handler;
 mod link;
+mod serve;
 pub mod session;
 pub mod start_up;
 
 pub use handler::{About, Action, Change, DiagnosticFile, Handler, News, Reporter, Scope, Unit};
 pub use link::run;
+pub use serve::{ServeError, serve};
 pub use start_up::{StartUp, StartUpError};
 
 /// What of the agent a component is told.

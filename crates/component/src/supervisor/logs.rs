@@ -92,13 +92,26 @@ pub struct OwnLog;
 impl LogSink for OwnLog {
     fn write(&self, record: LogRecord) {
         let LogRecord { origin, source, level, message, fields, .. } = record;
-        let (component, kind) = (&origin.component, &origin.kind);
         let fields = if fields.is_empty() { String::new() } else { Value::Object(fields).to_string() };
+        /// By the names that those who read logs of components know.
+        macro_rules! tell {
+            ($level:ident) => {
+                $level!(
+                    component.id = origin.component,
+                    component.type = origin.kind,
+                    component.binary = origin.binary,
+                    component.dataset = origin.dataset(),
+                    log.source = %source,
+                    fields,
+                    "{message}"
+                )
+            };
+        }
         match level {
-            LogLevel::Error => error!(component, kind, %source, fields, "{message}"),
-            LogLevel::Warning => warn!(component, kind, %source, fields, "{message}"),
-            LogLevel::Info => info!(component, kind, %source, fields, "{message}"),
-            LogLevel::Debug | LogLevel::Trace => debug!(component, kind, %source, fields, "{message}"),
+            LogLevel::Error => tell!(error),
+            LogLevel::Warning => tell!(warn),
+            LogLevel::Info => tell!(info),
+            LogLevel::Debug | LogLevel::Trace => tell!(debug),
         }
     }
 }

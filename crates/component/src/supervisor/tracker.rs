@@ -1,14 +1,14 @@
 //! What a component should have, against what it says it has: decisions alone, without a clock or a connection.
 //!
-//! A component is told what it should have when that changes, at the first message of each of its streams, and when it
-//! says something new and has not got it all. It is *not* told again only because it is not well: a component that
-//! answered each such message would be asked and answered without end.
+//! A component is told what it should have when that changes, at the first message of each of its streams, and when what
+//! it lacks has become another. It is *not* told again only because it is not well, or because it still lacks what it
+//! was told of: a component that answered each such message would be asked and answered without end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost::Message;
-use ring::digest::{Digest, SHA256, digest};
+use ring::digest::{Context, Digest, SHA256};
 use serde_json::{Map, Value, json};
 
 use super::plan::{Component, Unit};
@@ -40,8 +40,8 @@ pub(super) struct Tracker {
     component: wire::ComponentConfig,
     component_idx: u64,
     version: Option<ComponentVersion>,
-    /// What it said last on this stream: a hash, as it may have been much.
-    last: Option<Digest>,
+    /// What it lacked by its last message on this stream: a hash, as it may be much.
+    lack: Option<Digest>,
     /// Whether the next message is the first of its stream.
     is_first: bool,
     /// The largest configuration of a unit, in bytes.
@@ -77,7 +77,7 @@ impl Tracker {
             component: component_config(&Map::new()),
             component_idx: FIRST_INDEX,
             version: None,
-            last: None,
+            lack: None,
             is_first: false,
             // The rest is for what else a message has.
             max_config: max_message_size - max_message_size / 8,
@@ -175,7 +175,7 @@ impl Tracker {
 
     /// A process starts: it has nothing yet.
     pub(super) fn process_started(&mut self, message: &str) {
-        self.last = None;
+        self.lack = None;
         self.unknown.clear();
         self.version = None;
         self.units.retain(|_, unit| unit.is_wanted);
@@ -197,7 +197,7 @@ impl Tracker {
     /// has all it should have would hear of no change otherwise.
     pub(super) fn stream_opened(&mut self) {
         self.is_first = true;
-        self.last = None;
+        self.lack = None;
     }
 
     /// Takes what the component says. Returns whether it must be told what it should have.
@@ -208,18 +208,21 @@ impl Tracker {
         }
         // Some list their units in another order each time.
         observed.units.sort_by(|one, other| (one.r#type, &one.id).cmp(&(other.r#type, &other.id)));
-        let said = digest(&SHA256, &observed.encode_to_vec());
-        let is_new = self.last.as_ref().map(Digest::as_ref) != Some(said.as_ref());
-        let is_settled = self.take_units(&observed)
-            && observed.features_idx == self.features_idx
-            && observed.component_idx == self.component_idx;
-        self.last = Some(said);
-        is_first || (is_new && !is_settled)
+        let mut lack = self.take_units(&observed);
+        if (observed.features_idx, observed.component_idx) != (self.features_idx, self.component_idx) {
+            lack.add("", &[observed.features_idx, observed.component_idx]);
+        }
+        let lack = lack.end();
+        let is_new = lack
+            .as_ref()
+            .is_some_and(|lack| self.lack.as_ref().is_none_or(|before| before.as_ref() != lack.as_ref()));
+        self.lack = lack;
+        is_first || is_new
     }
 
-    /// Returns whether the component has each unit as it should.
-    fn take_units(&mut self, observed: &wire::Observed) -> bool {
-        let mut is_settled = true;
+    /// Returns what the component has not as it should.
+    fn take_units(&mut self, observed: &wire::Observed) -> Lack {
+        let mut lack = Lack::default();
         let mut listed = BTreeSet::new();
         self.unknown.clear();
         for unit in &observed.units {
@@ -227,13 +230,15 @@ impl Tracker {
             let key = UnitKey { kind, id: unit.id.clone() };
             match self.units.get_mut(&key).filter(|unit| unit.problem.is_none()) {
                 Some(tracked) => {
-                    is_settled &= tracked.take(unit);
+                    if !tracked.take(unit) {
+                        lack.add_unit(&key, Some(unit));
+                    }
                     listed.insert(key);
                 }
                 // It was told to stop it, and has: no more is to be said about it.
-                None if State::from_wire(unit.state) == State::Stopped => is_settled = false,
+                None if State::from_wire(unit.state) == State::Stopped => lack.add_unit(&key, Some(unit)),
                 None => {
-                    is_settled = false;
+                    lack.add_unit(&key, Some(unit));
                     if self.unknown.len() < MOST_UNKNOWN {
                         let status = UnitStatus::new(State::Failed, "Failed: reported unit is unknown");
                         self.unknown.insert(key, status);
@@ -250,11 +255,11 @@ impl Tracker {
         });
         for (key, unit) in &mut self.units {
             if unit.problem.is_none() && !listed.contains(key) {
-                is_settled = false;
+                lack.add_unit(key, None);
                 unit.miss();
             }
         }
-        is_settled
+        lack
     }
 
     /// What the component should have.
@@ -288,6 +293,32 @@ impl Tracker {
     /// How much its units log, each for itself.
     pub(super) fn levels(&self) -> BTreeMap<String, LogLevel> {
         self.units.iter().map(|(key, unit)| (key.id.clone(), unit.level)).collect()
+    }
+}
+
+/// What a component has not as it should: a hash of all of it.
+#[derive(Default)]
+struct Lack(Option<Context>);
+
+impl Lack {
+    /// A unit that it has otherwise than it should; `None`: it has not got it.
+    fn add_unit(&mut self, key: &UnitKey, observed: Option<&wire::UnitObserved>) {
+        let is_stopped = observed.is_some_and(|unit| State::from_wire(unit.state) == State::Stopped);
+        let idx = observed.map_or(0, |unit| unit.config_idx);
+        self.add(&key.to_string(), &[idx, u64::from(is_stopped)]);
+    }
+
+    fn add(&mut self, unit: &str, indices: &[u64]) {
+        let hash = self.0.get_or_insert_with(|| Context::new(&SHA256));
+        hash.update(unit.as_bytes());
+        // What no id has in it: none runs over into the next.
+        hash.update(&[0xff]);
+        indices.iter().for_each(|index| hash.update(&index.to_be_bytes()));
+    }
+
+    /// `None`: it has all of it.
+    fn end(self) -> Option<Digest> {
+        self.0.map(Context::finish)
     }
 }
 

@@ -112,6 +112,23 @@ async fn a_thousand_units_are_no_trouble() {
     host.supervisor.stop(Duration::from_secs(5)).await;
 }
 
+/// More than gRPC's libraries take unless they are told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_may_be_large() {
+    const LARGE: usize = 20 << 20;
+    let Some(host) = start("", "", |_| {}).await else { return };
+    let mut large = input("a", "large");
+    large["blob"] = "b".repeat(LARGE).into();
+    host.apply(vec![large.clone(), input("b", "one")]).await;
+    host.until(|component| says(component, "a", &format!("blob={LARGE} ")) && component.is_healthy()).await;
+    // It is not sent again when another one changes.
+    host.apply(vec![large, input("b", "two")]).await;
+    let after = host.until(|component| says(component, "b", "two")).await;
+    assert!(says(&after, "a", "idx=1 "), "{after:#?}");
+    assert_eq!(after.restarts, 0);
+    host.supervisor.stop(Duration::from_secs(5)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unit_may_go_and_come_again() {
     let Some(host) = start("", "", |_| {}).await else { return };

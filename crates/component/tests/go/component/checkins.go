@@ -10,9 +10,6 @@ import (
 	"fleet.test/component/wire"
 )
 
-// heartbeat is how often the agent hears of the component at least.
-const heartbeat = 25 * time.Second
-
 // serveCheckins keeps one stream of check-ins until it ends.
 func (c *component) serveCheckins(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -29,7 +26,7 @@ func (c *component) serveCheckins(ctx context.Context) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- c.hear(stream) }()
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(c.heartbeat)
 	defer tick.Stop()
 	last := first
 	for {

@@ -43,14 +43,15 @@ func main() {
 	var overrides settings
 	flag.Var(&overrides, "E", "a setting; any is accepted")
 	pieces := flag.Int("pieces", 0, "messages above this size in bytes are sent in pieces; 0: those above the agent's limit")
+	heartbeat := flag.Duration("heartbeat", 25*time.Second, "how often the agent hears of the component at least")
 	flag.Parse()
-	if err := run(overrides, *pieces); err != nil {
+	if err := run(overrides, *pieces, *heartbeat); err != nil {
 		fmt.Fprintln(os.Stderr, "refused:", err)
 		os.Exit(refused)
 	}
 }
 
-func run(overrides settings, pieces int) error {
+func run(overrides settings, pieces int, heartbeat time.Duration) error {
 	start, err := readStartUp()
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func run(overrides settings, pieces int) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	c := newComponent(start, wire.NewElasticAgentClient(conn), conn)
-	c.pieces = int(start.MaxMessageSize)
+	c.pieces, c.heartbeat = int(start.MaxMessageSize), heartbeat
 	if pieces > 0 {
 		c.pieces = pieces
 	}

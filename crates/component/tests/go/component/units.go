@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -32,7 +33,9 @@ type component struct {
 	client wire.ElasticAgentClient
 	conn   *grpc.ClientConn
 	pieces int
-	fatal  chan error
+	// heartbeat is how often the agent hears of the component at least.
+	heartbeat time.Duration
+	fatal     chan error
 	// changed holds something while the agent has not heard of it.
 	changed chan struct{}
 	// isHung: nothing is said any more.
