@@ -75,7 +75,7 @@ async fn run_under(start_up: StartUp, overrides: Vec<String>, terminal: &mut Ter
         }
     };
     let stop = CancellationToken::new();
-    let feed = Arc::new(UnitsFeed::new(&start_up, overrides));
+    let feed = Arc::new(UnitsFeed::new(&start_up, overrides, terminal.verbosity()));
     let about = About {
         name: NAME.to_owned(),
         build_hash: String::new(),

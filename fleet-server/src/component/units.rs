@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use fleet_component::component::{
     Agent, Change, DiagnosticFile, Handler, News, Reporter, Scope, StartUp, Unit,
 };
-use fleet_component::unit::{State, UnitKind};
+use fleet_component::unit::{LogLevel, State, UnitKind};
+use fleet_service::logging::Verbosity;
 use tokio::sync::watch;
+use tracing::Level;
 
 use super::document::Document;
 use super::status::Status;
@@ -44,6 +46,8 @@ pub(super) struct UnitsFeed {
     known: watch::Sender<Known>,
     told: Mutex<Told>,
     overrides: Vec<String>,
+    /// The log's level, if there is a log.
+    verbosity: Option<Verbosity>,
 }
 
 #[derive(Debug)]
@@ -56,12 +60,28 @@ struct Told {
 }
 
 impl UnitsFeed {
-    pub(super) fn new(start_up: &StartUp, overrides: Vec<String>) -> UnitsFeed {
+    pub(super) fn new(start_up: &StartUp, overrides: Vec<String>, verbosity: Option<Verbosity>) -> UnitsFeed {
         let known = Known { agent: start_up.agent.clone(), ..Known::default() };
         UnitsFeed {
             known: watch::Sender::new(known),
             told: Mutex::new(Told { status: Status::Starting, reporter: None, document: None }),
             overrides,
+            verbosity,
+        }
+    }
+
+    /// The server logs as much as the unit does that logs most.
+    fn set_level(&self, units: &[Unit]) {
+        let Some(level) = units.iter().map(|unit| unit.level).max() else { return };
+        let level = match level {
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warning => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
+            LogLevel::Trace => Level::TRACE,
+        };
+        if let Some(verbosity) = &self.verbosity {
+            verbosity.set_level(level);
         }
     }
 
@@ -137,7 +157,9 @@ impl Handler for UnitsFeed {
         }
         let mut input = None;
         let mut output = None;
-        for unit in reporter.units() {
+        let units = reporter.units();
+        self.set_level(&units);
+        for unit in units {
             let (place, kind) = match unit.key.kind {
                 UnitKind::Input => (&mut input, INPUT),
                 UnitKind::Output => (&mut output, OUTPUT),

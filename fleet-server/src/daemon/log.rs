@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use fleet_service::logging::{self, Output, StartError, Style};
+use fleet_service::logging::{self, Output, StartError, Style, Verbosity};
 use tracing::Level as Finest;
 
 use crate::config::logging::{Destination, Level, Logging};
@@ -17,12 +17,19 @@ pub(crate) struct Terminal {
     stderr: File,
     /// The log goes there too.
     has_log: bool,
+    /// `None`: nothing is logged.
+    verbosity: Option<Verbosity>,
 }
 
 impl Terminal {
     /// Nobody is left to tell if this fails.
     pub(super) fn tell(&mut self, text: &str) {
         let _ = self.stderr.write_all(text.as_bytes());
+    }
+
+    /// The log's level, which can be changed.
+    pub(crate) fn verbosity(&self) -> Option<Verbosity> {
+        self.verbosity.clone()
     }
 
     /// Tells why the server cannot run, unless its log has told it already.
@@ -67,6 +74,6 @@ pub(crate) fn start(config: &Logging) -> Result<Terminal, StartError> {
         Level::Trace => Finest::TRACE,
     };
     let has_log = matches!(output, Output::Stderr(_) | Output::StderrJson);
-    let stderr = logging::start_to(output, SERVICE, finest)?;
-    Ok(Terminal { stderr, has_log })
+    let (stderr, verbosity) = logging::start_steered(output, SERVICE, finest)?;
+    Ok(Terminal { stderr, has_log, verbosity })
 }

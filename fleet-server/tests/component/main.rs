@@ -3,6 +3,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod agent;
+mod foreign;
 mod host;
 mod life;
 mod mistakes;
+#[path = "../../../crates/component/tests/go/programs.rs"]
+mod programs;
