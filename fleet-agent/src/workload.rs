@@ -87,6 +87,19 @@ pub struct States {
     pub outputs: BTreeMap<String, UnitState>,
 }
 
+/// What holds for all units, whatever carries them out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Common {
+    /// What the machine is called; empty: as its system says.
+    pub host_name: String,
+    /// The agent's own log level.
+    pub log_level: String,
+    /// `agent.features` of the policy.
+    pub features: Map<String, Value>,
+    /// `agent.limits` of the policy.
+    pub limits: Map<String, Value>,
+}
+
 /// Something that carries out inputs.
 #[async_trait]
 pub trait Workload: std::fmt::Debug + Send + Sync {
@@ -96,9 +109,13 @@ pub trait Workload: std::fmt::Debug + Send + Sync {
     /// Whether it carries out inputs of this kind.
     fn takes(&self, kind: &str) -> bool;
 
-    /// Hears, before each [`Workload::apply`], what the machine is called (empty: as its system says) and which features
-    /// of agents are on.
-    async fn hear(&self, _host_name: &str, _features: &Map<String, Value>) {}
+    /// The name of a kind that it takes, if that is an alias of another one.
+    fn own_name(&self, kind: &str) -> String {
+        kind.to_owned()
+    }
+
+    /// Hears, before each [`Workload::apply`], what holds for all units.
+    async fn hear(&self, _common: &Common) {}
 
     /// Carries out these inputs and no others from now on. What is the same goes on untouched; what cannot be done is
     /// told by [`Workload::states`] and stops no other.
@@ -112,6 +129,11 @@ pub trait Workload: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// What went wrong, for a person.
     async fn act(&self, action: &Action) -> Result<Value, String>;
+
+    /// Lets whoever wants to know hear of what the agent is about to do, such as `UNENROLL`.
+    async fn pass_on(&self, action: &Action) {
+        let _ = action;
+    }
 
     /// What helps to find out what is wrong, by file name. Secrets are taken out by whoever asks.
     async fn diagnostics(&self) -> Vec<(String, Vec<u8>)>;

@@ -10,6 +10,9 @@ use crate::fleet::{Action, Delivery};
 use crate::logs;
 use crate::policy::verify_action;
 
+/// What components may want to hear of before it is done.
+const PASSED_ON: [&str; 3] = ["UNENROLL", "UPGRADE", "MIGRATE"];
+
 impl Agent {
     /// Carries out an answer. The ack token is kept only when all in it is done, under way, or written down for later.
     pub(super) async fn deliver(&mut self, delivery: Delivery) {
@@ -59,10 +62,13 @@ impl Agent {
         if let Err(reason) = self.is_believed(&action) {
             return self.finish(&action, Err(reason));
         }
+        if PASSED_ON.contains(&action.kind.as_str()) {
+            self.context.workloads.pass_on(&action).await;
+        }
         match action.kind.as_str() {
             "POLICY_REASSIGN" => self.finish(&action, Ok(())),
             "SETTINGS" => {
-                let outcome = self.settings(&action);
+                let outcome = self.settings(&action).await;
                 self.finish(&action, outcome);
             }
             "CANCEL" => self.cancel(&action),
@@ -104,7 +110,7 @@ impl Agent {
             .map_err(|error| format!("the action is not believed: {}", crate::error::chain(&error)))
     }
 
-    fn settings(&mut self, action: &Action) -> Result<(), String> {
+    async fn settings(&mut self, action: &Action) -> Result<(), String> {
         let level = match action.data.get("log_level") {
             None | Some(Value::Null) => None,
             Some(Value::String(level)) if level.is_empty() => None,
@@ -116,6 +122,10 @@ impl Agent {
         };
         self.progress.log_level = level;
         self.set_level();
+        if self.policy.is_some() {
+            // Units that name no level have the agent's.
+            self.rejected = self.context.workloads.apply(&self.plan, self.level()).await;
+        }
         Ok(())
     }
 

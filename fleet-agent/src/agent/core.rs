@@ -163,8 +163,12 @@ impl Agent {
 
     /// The level that counts: the one that somebody chose for this agent, that of the policy, that of the file.
     pub(super) fn level(&self) -> &str {
+        self.level_by(&self.plan)
+    }
+
+    pub(super) fn level_by<'a>(&'a self, plan: &'a Plan) -> &'a str {
         let chosen = self.progress.log_level.as_deref();
-        chosen.or(self.plan.settings.log_level.as_deref()).unwrap_or(&self.context.default_level)
+        chosen.or(plan.settings.log_level.as_deref()).unwrap_or(&self.context.default_level)
     }
 
     pub(super) fn set_level(&self) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::core::Agent;
@@ -39,21 +39,45 @@ pub(super) fn input_action(agent: &Agent, action: Action) {
         let outcome = timeout(most, workloads.act(&action)).await;
         let outcome =
             outcome.unwrap_or_else(|_| Err(format!("there is no answer within {} s", most.as_secs())));
-        let (response, outcome) = match outcome {
-            Ok(response) => (Some(response), Ok(())),
-            Err(reason) => (None, Err(reason)),
+        let (answer, outcome) = match outcome {
+            Ok(response) => {
+                let mut answer = Answer::of(response);
+                let outcome = answer.error.take().map_or(Ok(()), Err);
+                (answer, outcome)
+            }
+            Err(reason) => (Answer::default(), Err(reason)),
         };
         let event = AckEvent {
             action_input_type: Some(action.input_type.clone()),
             action_data: Some(action.data.clone()),
-            action_response: response,
-            started_at: Some(started_at),
-            completed_at: Some(clock::now_text()),
+            action_response: answer.rest.map(|rest| json!({&action.input_type: rest})),
+            started_at: Some(answer.started_at.unwrap_or(started_at)),
+            completed_at: Some(answer.completed_at.unwrap_or_else(clock::now_text)),
             ..AckEvent::of(&agent_id, &action, outcome)
         };
         // The agent may have ended.
         let _ = jobs.send(JobDone::Acted(Box::new(event))).await;
     });
+}
+
+/// What an input has answered. What says how the action went has its own place in what the server is told.
+#[derive(Debug, Default, PartialEq)]
+struct Answer {
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    error: Option<String>,
+    rest: Option<Value>,
+}
+
+impl Answer {
+    fn of(mut response: Value) -> Answer {
+        let mut text = |name: &str| match response.as_object_mut()?.remove(name)? {
+            Value::String(text) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let (started_at, completed_at, error) = (text("started_at"), text("completed_at"), text("error"));
+        Answer { started_at, completed_at, error, rest: Some(response) }
+    }
 }
 
 impl Agent {
@@ -101,7 +125,7 @@ impl Agent {
                 Err(reason) => Err(reason),
             };
             let mut event = AckEvent::of(&agent_id, &action, sent.as_ref().map(drop).map_err(Clone::clone));
-            event.data = sent.ok().map(|upload_id| serde_json::json!({"upload_id": upload_id}));
+            event.data = sent.ok().map(|upload_id| json!({"upload_id": upload_id}));
             let _ = jobs.send(JobDone::Acted(Box::new(event))).await;
         });
     }
@@ -129,4 +153,18 @@ pub(super) async fn make(material: Material) -> Result<Bytes, String> {
     let zipped = tokio::task::spawn_blocking(move || diagnostics::zip(&parts)).await;
     let zipped = zipped.map_err(|error| error.to_string())?;
     zipped.map(Bytes::from).map_err(|error| format!("the diagnostics cannot be packed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_when_it_was_done_and_what_went_wrong() {
+        let answer = Answer::of(json!({"started_at": "a", "completed_at": 7, "error": "", "rows": [1]}));
+        let rest = Some(json!({"rows": [1]}));
+        assert_eq!(answer, Answer { started_at: Some("a".to_owned()), rest, ..Answer::default() });
+        assert_eq!(Answer::of(json!({"error": "no"})).error.as_deref(), Some("no"));
+        assert_eq!(Answer::of(json!([1])).rest, Some(json!([1])));
+    }
 }

@@ -16,7 +16,7 @@ impl Agent {
     pub(super) async fn begin_with_own_server(&mut self) {
         let Some(server) = &self.identity.fleet_server else { return };
         let plan = server.first_plan();
-        self.rejected = self.context.workloads.apply(&plan).await;
+        self.rejected = self.context.workloads.apply(&plan, self.level()).await;
         self.plan = plan;
     }
 

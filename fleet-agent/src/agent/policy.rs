@@ -123,12 +123,14 @@ impl Agent {
 
     pub(super) fn make_plan(&self, policy: &Map<String, Value>, facts: &Facts) -> Result<Plan, String> {
         let own_log = self.context.own_log.as_deref();
-        make_plan(policy, facts, own_log, self.identity.fleet_server.as_ref())
+        let mut made = make_plan(policy, facts, own_log, self.identity.fleet_server.as_ref())?;
+        self.context.workloads.name(&mut made);
+        Ok(made)
     }
 
     pub(super) async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
         self.redactor = Redactor::of(&policy);
-        self.rejected = self.context.workloads.apply(&made).await;
+        self.rejected = self.context.workloads.apply(&made, self.level_by(&made)).await;
         self.progress.policy_id.clone_from(&made.policy_id);
         self.plan = made;
         self.policy = Some(Arc::new(policy));

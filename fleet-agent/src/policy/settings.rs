@@ -29,6 +29,8 @@ pub struct AgentSettings {
     pub download: Map<String, Value>,
     /// `agent.features`
     pub features: Map<String, Value>,
+    /// `agent.limits`
+    pub limits: Map<String, Value>,
 }
 
 /// Where the agent is asked how it is.
@@ -114,8 +116,9 @@ impl AgentSettings {
                 signing_key: read.text("protection.signing_key").unwrap_or_default(),
             },
             diagnostics: read.limits(),
-            download: read.find("download").and_then(Value::as_object).cloned().unwrap_or_default(),
-            features: read.find("features").and_then(Value::as_object).cloned().unwrap_or_default(),
+            download: read.map("download"),
+            features: read.map("features"),
+            limits: read.map("limits"),
         }
     }
 }
@@ -145,6 +148,10 @@ impl Read<'_> {
             self.wrong.push(format!("agent.{path}: this is not {kind}"));
         }
         read
+    }
+
+    fn map(&self, path: &str) -> Map<String, Value> {
+        self.find(path).and_then(Value::as_object).cloned().unwrap_or_default()
     }
 
     fn text(&mut self, path: &str) -> Option<String> {

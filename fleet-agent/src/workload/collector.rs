@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleet_collect::{Collector, InputUnit, OutputUnit, Settings, UnitStatus};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{State, States, UnitState, Workload};
+use super::{Common, State, States, UnitState, Workload};
 use crate::fleet::Action;
 use crate::health::streams_payload;
 use crate::policy::{Input, Output};
@@ -93,9 +93,9 @@ impl Workload for Collecting {
         fleet_collect::handles(kind)
     }
 
-    async fn hear(&self, host_name: &str, _features: &Map<String, Value>) {
-        if !host_name.is_empty() {
-            self.collector.name_host(host_name).await;
+    async fn hear(&self, common: &Common) {
+        if !common.host_name.is_empty() {
+            self.collector.name_host(&common.host_name).await;
         }
     }
 

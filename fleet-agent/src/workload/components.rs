@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleet_component::supervisor::spec::Variable;
+use fleet_component::supervisor::spec::{Found, Variable};
 use fleet_component::supervisor::{AgentFacts, Component, Platform, Settings, Specs, Supervisor, Wanted};
-use fleet_component::unit::UnitKind;
+use fleet_component::unit::{LogLevel, UnitKey, UnitKind};
+use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{State, States, UnitState, Workload};
+use super::{Common, State, States, UnitState, Workload};
 use crate::fleet::Action;
 use crate::fleet_server::{KIND, documents};
 use crate::paths::Paths;
@@ -20,7 +22,16 @@ use crate::policy::{Input, Output};
 use crate::state::secure_directory;
 
 /// A component has so long for an action that names no time.
-const ACTION_TIME: Duration = Duration::from_secs(300);
+const ACTION_TIME: Duration = Duration::from_secs(60);
+/// And never longer.
+const ACTION_TIME_MAX: Duration = Duration::from_secs(3600);
+/// Components have so long to hear of what the agent is about to do; then it does it all the same.
+const PASS_ON_MAX: Duration = Duration::from_secs(40);
+/// One that has not taken it is asked again after these pauses.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// What is measured for diagnostics: how the component reaches whom it works with.
+const MEASURED: [&str; 1] = ["CONN"];
 
 /// Supervises components. Nothing is opened before a policy has an input for one.
 #[derive(Debug)]
@@ -30,8 +41,8 @@ pub(super) struct Components {
     /// Where a Fleet Server keeps its documents, if it must be told.
     documents: Option<std::path::PathBuf>,
     facts: AgentFacts,
-    /// Switches of agents, which components hear of.
-    features: Mutex<Map<String, Value>>,
+    /// What holds for all units.
+    common: Mutex<Common>,
     supervisor: OnceCell<Arc<Supervisor>>,
     states: watch::Sender<Arc<States>>,
     token: CancellationToken,
@@ -52,7 +63,7 @@ impl Components {
             home: paths.components(),
             documents: documents::directory(paths),
             facts,
-            features: Mutex::default(),
+            common: Mutex::default(),
             supervisor: OnceCell::new(),
             states: watch::Sender::new(Arc::default()),
             token: CancellationToken::new(),
@@ -94,6 +105,26 @@ impl Components {
         if !environment.iter().any(|variable| variable.name == documents::VARIABLE) {
             let value = documents.to_string_lossy().into_owned();
             environment.push(Variable { name: documents::VARIABLE.to_owned(), value });
+        }
+    }
+
+    /// As the supervisor takes it.
+    fn wanted(&self, inputs: Vec<Input>, outputs: Map<String, Value>) -> Wanted {
+        let named = |input: Input| {
+            let mut config = input.config;
+            config.insert("id".to_owned(), input.id.into());
+            config.insert("use_output".to_owned(), input.output.into());
+            Value::Object(config)
+        };
+        let common = self.common.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Wanted {
+            inputs: inputs.into_iter().map(named).collect(),
+            outputs,
+            // A policy's revision would be a change to every input whenever anything of the policy changes.
+            revision: None,
+            log_level: LogLevel::parse(&common.log_level).unwrap_or_default(),
+            features: common.features,
+            limits: common.limits,
         }
     }
 
@@ -148,12 +179,19 @@ impl Workload for Components {
         "components"
     }
 
+    fn own_name(&self, kind: &str) -> String {
+        match self.specs.find(kind) {
+            Found::Component(spec, index) => spec.inputs[index].name.clone(),
+            Found::OtherPlatform | Found::Nothing => kind.to_owned(),
+        }
+    }
+
     fn takes(&self, kind: &str) -> bool {
         self.specs.handles(kind)
     }
 
-    async fn hear(&self, _host_name: &str, features: &Map<String, Value>) {
-        features.clone_into(&mut self.features.lock().unwrap_or_else(PoisonError::into_inner));
+    async fn hear(&self, common: &Common) {
+        self.common.lock().unwrap_or_else(PoisonError::into_inner).clone_from(common);
     }
 
     async fn apply(&self, inputs: Vec<Input>, outputs: Vec<Output>) {
@@ -166,14 +204,13 @@ impl Workload for Components {
         };
         let outputs: Map<String, Value> =
             outputs.into_iter().map(|output| (output.name, Value::Object(output.config))).collect();
-        let features = self.features.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (apart, inputs): (Vec<Input>, Vec<Input>) =
             inputs.into_iter().partition(|input| input.own_output.is_some());
-        let mut components = self.specs.components(&wanted(inputs, outputs, &features));
+        let mut components = self.specs.components(&self.wanted(inputs, outputs));
         for mut input in apart {
             let own = input.own_output.take().unwrap_or_default();
             let outputs = Map::from_iter([(input.output.clone(), Value::Object(own))]);
-            components.extend(self.specs.components(&wanted(vec![input], outputs, &features)));
+            components.extend(self.specs.components(&self.wanted(vec![input], outputs)));
         }
         for component in components.iter_mut().filter(|component| component.kind == KIND) {
             self.tell_documents(component);
@@ -188,14 +225,34 @@ impl Workload for Components {
     async fn act(&self, action: &Action) -> Result<Value, String> {
         let absent = || format!("no input of type {:?} runs here", action.input_type);
         let supervisor = self.supervisor.get().ok_or_else(absent)?;
-        let (component, unit) = supervisor.input_unit(&action.input_type).ok_or_else(absent)?;
+        let kind = self.own_name(&action.input_type);
+        let (component, unit) = supervisor.input_unit(&kind).ok_or_else(absent)?;
         let params = serde_json::to_value(action).map_err(|error| error.to_string())?;
         let Value::Object(params) = params else { return Err("the action is no map".to_owned()) };
         let asked =
             action.timeout.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-        let most = asked.map_or(ACTION_TIME, Duration::from_secs);
-        let done = supervisor.action(&component, unit, &action.input_type, params, most).await;
+        let most = asked.map_or(ACTION_TIME, Duration::from_secs).min(ACTION_TIME_MAX);
+        let done = supervisor.action(&component, unit, &kind, params, most).await;
         done.map(Value::Object).map_err(|error| error.to_string())
+    }
+
+    async fn pass_on(&self, action: &Action) {
+        let Some(supervisor) = self.supervisor.get() else { return };
+        let Ok(Value::Object(params)) = serde_json::to_value(action) else { return };
+        let units = supervisor.proxied_units(&action.kind).await;
+        let telling = units.iter().map(|(component, unit)| {
+            let telling = tell(supervisor, component, unit, &action.kind, &params);
+            async move {
+                if timeout(PASS_ON_MAX, telling).await.is_err() {
+                    tracing::warn!(
+                        component,
+                        action = action.kind,
+                        "a component has not heard of an action in time"
+                    );
+                }
+            }
+        });
+        join_all(telling).await;
     }
 
     async fn diagnostics(&self) -> Vec<(String, Vec<u8>)> {
@@ -203,7 +260,7 @@ impl Workload for Components {
         let states = supervisor.states().borrow().clone();
         let mut files = Vec::new();
         for (id, component) in states.components.iter().filter(|(_, component)| component.pid.is_some()) {
-            match supervisor.diagnostics(id, &[]).await {
+            match supervisor.diagnostics(id, &MEASURED).await {
                 Ok(found) => files.extend(
                     found.into_iter().map(|file| (format!("{id}/{}", plain(&file.filename)), file.content)),
                 ),
@@ -240,16 +297,21 @@ impl Workload for Components {
     }
 }
 
-/// As the supervisor takes it.
-fn wanted(inputs: Vec<Input>, outputs: Map<String, Value>, features: &Map<String, Value>) -> Wanted {
-    let named = |input: Input| {
-        let mut config = input.config;
-        config.insert("id".to_owned(), input.id.into());
-        config.insert("use_output".to_owned(), input.output.into());
-        Value::Object(config)
-    };
-    let inputs = inputs.into_iter().map(named).collect();
-    Wanted { inputs, outputs, features: features.clone(), ..Wanted::default() }
+/// Tells a unit of an action until it has taken it.
+async fn tell(
+    supervisor: &Supervisor,
+    component: &str,
+    unit: &UnitKey,
+    name: &str,
+    params: &Map<String, Value>,
+) {
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = supervisor.action(component, unit.clone(), name, params.clone(), PASS_ON_MAX).await
+    {
+        tracing::debug!(component, action = name, %error, "a component is told again");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// A name of a file may be anything where it comes from.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{State, States, UnitState, Workload};
+use super::{Common, State, States, UnitState, Workload};
 use crate::fleet::Action;
 use crate::policy::{Input, Output, Plan};
 
@@ -31,8 +31,17 @@ impl Workloads {
         self.all.iter()
     }
 
-    /// Carries out a plan. Returns the inputs that nobody takes.
-    pub async fn apply(&self, plan: &Plan) -> Rejected {
+    /// Calls inputs by the names of their kinds, not by aliases.
+    pub fn name(&self, plan: &mut Plan) {
+        for input in &mut plan.inputs {
+            if let Some(workload) = self.all.iter().find(|workload| workload.takes(&input.kind)) {
+                input.kind = workload.own_name(&input.kind);
+            }
+        }
+    }
+
+    /// Carries out a plan. `log_level`: the agent's own. Returns the inputs that nobody takes.
+    pub async fn apply(&self, plan: &Plan, log_level: &str) -> Rejected {
         let mut shares: Vec<Vec<Input>> = self.all.iter().map(|_| Vec::new()).collect();
         let mut rejected = Rejected::new();
         for input in &plan.inputs {
@@ -44,9 +53,15 @@ impl Workloads {
                 }
             }
         }
+        let common = Common {
+            host_name: plan.host_name.clone(),
+            log_level: log_level.to_owned(),
+            features: plan.settings.features.clone(),
+            limits: plan.settings.limits.clone(),
+        };
         for (workload, inputs) in self.all.iter().zip(shares) {
             let outputs = outputs_of(&inputs, plan);
-            workload.hear(&plan.host_name, &plan.settings.features).await;
+            workload.hear(&common).await;
             workload.apply(inputs, outputs).await;
         }
         rejected
@@ -96,6 +111,13 @@ impl Workloads {
         match self.all.iter().find(|workload| workload.takes(&action.input_type)) {
             Some(workload) => workload.act(action).await,
             None => Err(format!("no input of type {:?} runs here", action.input_type)),
+        }
+    }
+
+    /// Lets whoever wants to know hear of what the agent is about to do.
+    pub async fn pass_on(&self, action: &Action) {
+        for workload in &self.all {
+            workload.pass_on(action).await;
         }
     }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleet_collect::Settings;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::collector::Collecting;
-use super::{State, States, UnitState, Workload};
+use super::{Common, State, States, UnitState, Workload};
 use crate::fleet::Action;
 use crate::policy::{Input, Output};
 
@@ -30,7 +30,7 @@ pub(super) struct Unavailable {
 struct Current {
     /// What was asked for last, for when there is a collector.
     wanted: (Vec<Input>, Vec<Output>),
-    host_name: String,
+    common: Common,
     collecting: Option<Arc<Collecting>>,
 }
 
@@ -67,7 +67,7 @@ async fn try_again(unavailable: Weak<Unavailable>, settings: Settings) {
         let Some(unavailable) = unavailable.upgrade() else { return };
         let mut current = unavailable.current.lock().await;
         let (inputs, outputs) = std::mem::take(&mut current.wanted);
-        collecting.hear(&current.host_name, &Map::new()).await;
+        collecting.hear(&current.common).await;
         collecting.apply(inputs, outputs).await;
         current.collecting = Some(collecting);
         tracing::info!("the collector is started");
@@ -93,11 +93,11 @@ impl Workload for Unavailable {
         fleet_collect::handles(kind)
     }
 
-    async fn hear(&self, host_name: &str, features: &Map<String, Value>) {
+    async fn hear(&self, common: &Common) {
         let mut current = self.current.lock().await;
-        host_name.clone_into(&mut current.host_name);
+        current.common.clone_from(common);
         if let Some(collecting) = &current.collecting {
-            collecting.hear(host_name, features).await;
+            collecting.hear(common).await;
         }
     }
 

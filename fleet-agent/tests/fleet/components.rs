@@ -41,19 +41,19 @@ fn policy(whom: &str) -> Value {
     })
 }
 
-fn unit<'a>(agent: &'a Value, id: &str) -> Option<&'a Value> {
+pub(crate) fn unit<'a>(agent: &'a Value, id: &str) -> Option<&'a Value> {
     let components = agent["components"].as_array()?.iter();
     components.flat_map(|one| one["units"].as_array().into_iter().flatten()).find(|unit| unit["id"] == id)
 }
 
-fn says(agent: &Value, id: &str, status: &str, message: &str) -> bool {
+pub(crate) fn says(agent: &Value, id: &str, status: &str, message: &str) -> bool {
     unit(agent, id).is_some_and(|unit| {
         unit["status"] == status && unit["message"].as_str().unwrap_or_default().contains(message)
     })
 }
 
 /// The content of a file of diagnostics whose name ends so.
-fn file(archive: &Path, end: &str) -> String {
+pub(crate) fn file(archive: &Path, end: &str) -> String {
     let mut archive = zip::ZipArchive::new(fs::File::open(archive).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     let name = names.iter().find(|name| name.ends_with(end)).unwrap_or_else(|| panic!("no {end}: {names:?}"));

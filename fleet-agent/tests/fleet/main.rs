@@ -15,8 +15,11 @@ mod chaos;
 mod collecting;
 mod components;
 mod enrolment;
+mod foreign;
 mod otelcol;
 mod policies;
+#[path = "../../../crates/component/tests/go/programs.rs"]
+mod programs;
 mod rest;
 mod server;
 mod standalone;
