@@ -50,6 +50,7 @@ use crate::events::Delivery;
 use crate::exporter::Exporter;
 use crate::fleet::{Bounds, Fleet};
 use crate::http::{Ending, Port, serve};
+use crate::jobs::bulk::BulkKeeper;
 use crate::management::{self, Health, Management, People};
 use crate::packages::registry::RegistryError;
 use crate::upkeep::{Leavers, Upgrades};
@@ -295,8 +296,9 @@ impl Server {
                 let delivery = Delivery::new(Arc::clone(&fleet));
                 let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
                 let installer = Installer::new(Arc::clone(&fleet));
-                let keys = KeyKeeper::new(Arc::clone(&fleet));
-                let duties: &[&dyn Duty] = &[&watcher, &delivery, &upgrades, &leavers, &installer, &keys];
+                let (keys, bulk) = (KeyKeeper::new(Arc::clone(&fleet)), BulkKeeper::new(&fleet));
+                let duties: &[&dyn Duty] =
+                    &[&watcher, &delivery, &upgrades, &leavers, &installer, &keys, &bulk];
                 let realm = Realm { agents, policies, actions, files, keep_expired, duties };
                 let name = welcome::hostname().unwrap_or_default();
                 keep(realm, &name, || clock.now(), token.cancelled()).await;

@@ -1,5 +1,7 @@
 //! What goes on after it was answered that it does: changing very many agents.
 
+pub mod bulk;
+
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

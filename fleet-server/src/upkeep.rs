@@ -30,4 +30,4 @@ pub(crate) fn sign_action(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -27,7 +27,7 @@ const LONGEST_MESSAGE: usize = 2048;
 /// An agent that says how long it waits is answered so long before.
 const POLL_MARGIN: Duration = Duration::from_secs(120);
 /// An engine that gave no key is asked again after so long.
-const KEYS_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const KEYS_AGAIN: Duration = Duration::from_secs(10);
 /// The shortest time that a check-in is held.
 const SHORTEST_POLL: Duration = Duration::from_secs(60);
 

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::Management;
 use super::catalogue::SortOrder;
-use super::error::ApiError;
 use super::input::Params;
 use super::routes::{Routes, get};
 use crate::engines::{DataStream, NotSeen};
@@ -128,6 +127,9 @@ struct NamesQuery {
 #[derive(Debug, Serialize, JsonSchema)]
 struct Names {
     items: Vec<Name>,
+    /// The outputs whose engines could not be looked into, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_seen: Vec<NotSeen>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -136,10 +138,7 @@ struct Name {
 }
 
 /// `GET /epm/data_streams`
-async fn list_names(
-    State(management): State<Management>,
-    Params(asked): Params<NamesQuery>,
-) -> Result<Json<Names>, ApiError> {
+async fn list_names(State(management): State<Management>, Params(asked): Params<NamesQuery>) -> Json<Names> {
     let fleet = &management.fleet;
     let is_wanted = |stream: &DataStream| {
         asked.kind.as_ref().is_none_or(|kind| *kind == stream.kind)
@@ -149,16 +148,12 @@ async fn list_names(
     let seen = fleet.engines.data_stream_names(fleet).await;
     let streams = seen.found.into_iter().flat_map(|(_, streams)| streams);
     let mut names: Vec<String> = streams.filter(is_wanted).map(|stream| stream.name).collect();
-    if let (true, Some(first)) = (names.is_empty(), seen.not_seen.first()) {
-        // Nobody may take an engine that is away for one that is empty.
-        return Err(ApiError::Upstream(first.message.clone()));
-    }
     names.sort();
     names.dedup();
     if asked.sort_order == Some(SortOrder::Desc) {
         names.reverse();
     }
-    Ok(Json(Names { items: names.into_iter().map(|name| Name { name }).collect() }))
+    Json(Names { items: names.into_iter().map(|name| Name { name }).collect(), not_seen: seen.not_seen })
 }
 
 #[cfg(test)]

@@ -33,15 +33,15 @@ impl Clock for Hand {
     }
 }
 
-struct Bench {
+pub(crate) struct Bench {
     _directory: TempDir,
-    fleet: Arc<Fleet>,
+    pub(crate) fleet: Arc<Fleet>,
     hand: Hand,
     lease: LeaseId,
 }
 
 impl Bench {
-    async fn new() -> Bench {
+    pub(crate) async fn new() -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Embedded::open(&directory.path().join("store")).unwrap());
         let keyring = Keyring::open(Arc::clone(&store), MasterKey::from_bytes([7; 32])).await.unwrap();
@@ -61,7 +61,7 @@ impl Bench {
         *now = *now + time;
     }
 
-    async fn put(&self, id: &str, agent: Agent) {
+    pub(crate) async fn put(&self, id: &str, agent: Agent) {
         self.fleet.agents.put(id, agent, Expect::Absent).await.unwrap();
         let state = AgentState {
             last_checkin: Some(self.hand.now()),
@@ -74,7 +74,7 @@ impl Bench {
     }
 
     /// An agent that runs 9.4.0.
-    fn old(&self) -> Agent {
+    pub(crate) fn old(&self) -> Agent {
         let mut agent =
             Agent { active: true, policy_id: "web".into(), enrolled_at: self.hand.now(), ..Agent::default() };
         agent.agent.version = "9.4.0".into();

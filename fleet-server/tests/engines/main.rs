@@ -14,6 +14,10 @@ mod agent;
 #[expect(dead_code, reason = "shared with the tests of the management API")]
 mod archives;
 mod assets;
+#[path = "../agents/opamp/collector.rs"]
+#[expect(dead_code, reason = "shared with the tests of the agents' API")]
+mod collector;
+mod collectors;
 mod data;
 mod endings;
 mod keys;

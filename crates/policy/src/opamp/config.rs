@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleet_protocol::opamp::{AgentConfigFile, AgentConfigMap, AgentRemoteConfig};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
+
+use crate::keyed::KeyedOutput;
 
 /// The keys of a policy that are a collector's configuration.
 const KEYS: [&str; 6] = ["connectors", "exporters", "extensions", "processors", "receivers", "service"];
@@ -47,10 +51,49 @@ impl CollectorConfig {
     /// As it is offered: one file without a name.
     #[must_use]
     pub fn message(&self) -> AgentRemoteConfig {
-        let file = AgentConfigFile { body: self.body.to_vec(), content_type: "text/yaml".to_owned() };
+        self.message_of(self.body.to_vec())
+    }
+
+    /// The outputs that it writes to and names no key for.
+    #[must_use]
+    pub fn keyless(&self, outputs: &[KeyedOutput]) -> Vec<KeyedOutput> {
+        let body = self.parsed();
+        let is_keyless = |output: &&KeyedOutput| {
+            let exporter = body["exporters"].get(exporter(&output.name));
+            exporter.is_some_and(|exporter| exporter.is_object() && exporter.get("api_key").is_none())
+        };
+        outputs.iter().filter(is_keyless).cloned().collect()
+    }
+
+    /// As it is offered to a collector with these keys, `id:key` by the outputs' names. It is told from others as
+    /// it is without them.
+    #[must_use]
+    pub fn message_with(&self, keys: &BTreeMap<String, String>) -> AgentRemoteConfig {
+        let mut body = self.parsed();
+        for (name, key) in keys {
+            if let Some(Value::Object(exporter)) = body["exporters"].get_mut(exporter(name)) {
+                exporter.entry("api_key").or_insert_with(|| STANDARD.encode(key).into());
+            }
+        }
+        let mut text = serde_json::to_vec_pretty(&body).unwrap_or_default();
+        text.push(b'\n');
+        self.message_of(text)
+    }
+
+    fn parsed(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    fn message_of(&self, body: Vec<u8>) -> AgentRemoteConfig {
+        let file = AgentConfigFile { body, content_type: "text/yaml".to_owned() };
         let config_map = BTreeMap::from([(String::new(), file)]);
         AgentRemoteConfig { config: Some(AgentConfigMap { config_map }), config_hash: self.hash.to_vec() }
     }
+}
+
+/// What the exporter to an output is called.
+fn exporter(output: &str) -> String {
+    format!("elasticsearch/{output}")
 }
 
 /// A hash as it is stored: hexadecimal.
@@ -80,6 +123,31 @@ mod tests {
         let body: Value = serde_json::from_slice(&file.body).unwrap();
         assert_eq!(body, json!({"receivers": {"otlp": {}}, "service": {"pipelines": {}}}));
         assert_eq!(hash_text(&message.config_hash).as_ref(), config.hash());
+    }
+
+    #[test]
+    fn each_collector_has_keys_of_its_own_in_the_same_configuration() {
+        let config = of(json!({
+            "exporters": {"elasticsearch/default": {"endpoints": ["https://e"]},
+                "elasticsearch/own": {"api_key": "mine"}, "debug": {}},
+            "service": {},
+        }));
+        let config = config.unwrap();
+        let output = |name: &str| KeyedOutput {
+            name: name.to_owned(),
+            output_id: name.to_owned(),
+            permissions: Map::new(),
+            permissions_hash: String::new(),
+        };
+        let keyless = config.keyless(&[output("default"), output("own"), output("other")]);
+        assert_eq!(keyless, [output("default")], "nobody needs a key that is not used");
+        let keys = ["default", "own", "other"].map(|name| (name.to_owned(), "id:key".to_owned()));
+        let message = config.message_with(&BTreeMap::from(keys));
+        assert_eq!(message.config_hash, config.message().config_hash);
+        let body: Value = serde_json::from_slice(&message.config.unwrap().config_map[""].body).unwrap();
+        assert_eq!(body["exporters"]["elasticsearch/default"]["api_key"], "aWQ6a2V5");
+        assert_eq!(body["exporters"]["elasticsearch/own"]["api_key"], "mine");
+        assert_eq!(body["exporters"].as_object().unwrap().len(), 3);
     }
 
     #[test]

@@ -6,15 +6,19 @@ use fleet_access::key::ApiKey;
 use fleet_policy::agents::{SaveError, Snapshot};
 use fleet_policy::documents::{AgentDetails, CheckinStatus};
 use fleet_policy::opamp::{Decision, Description, Parts, SERVER_CAPABILITIES, decide};
+use fleet_policy::policies::Head;
 use fleet_policy::timestamp::Timestamp;
 use fleet_protocol::opamp::{AgentToServer, ServerToAgent};
 use fleet_store::WriteError;
 use futures_util::future::try_join_all;
+use tracing::warn;
 
 use super::who::Who;
 use crate::agents::AgentsApi;
 use crate::agents::acks::RESULTS_AT_A_TIME;
+use crate::agents::checkin::KEYS_AGAIN;
 use crate::agents::error::ApiError;
+use crate::engines::keys::KeysError;
 
 /// A state is decided again so often when it changes at the same moment.
 const ATTEMPTS: usize = 5;
@@ -76,13 +80,22 @@ impl AgentsApi {
             let conversation = self.conversations.get(&agent.id);
             let head = fleet.policies.head(&agent.agent.policy_id);
             let now = fleet.clock.now();
-            let decision = decide(&agent, message, &conversation, head.as_ref(), &fleet.actions, now);
+            let mut decision = decide(&agent, message, &conversation, head.as_ref(), &fleet.actions, now);
             if decision.reply.remote_config.is_some() && !is_newest {
                 // Another server may have given it a newer one, which is not known here yet. (Who is only woken
                 // is woken by the newest.)
                 fleet.policies.refresh(&agent.agent.policy_id).await.map_err(WriteError::NotDone)?;
                 is_newest = true;
                 continue;
+            }
+            if let Some(head) = head.as_ref().filter(|_| decision.reply.remote_config.is_some())
+                && let Err(error) = self.add_keys(&agent.id, head, &mut decision).await
+            {
+                let error: &dyn std::error::Error = &error;
+                warn!(agent = &*agent.id, error, "a configuration waits for the keys of its collector");
+                decision = decide(&agent, message, &conversation, None, &fleet.actions, now);
+                let again = now + KEYS_AGAIN;
+                decision.look_again = Some(decision.look_again.map_or(again, |other| other.min(again)));
             }
             for results in decision.results.chunks(RESULTS_AT_A_TIME) {
                 try_join_all(results.iter().map(|result| fleet.actions.record(result))).await?;
@@ -100,6 +113,20 @@ impl AgentsApi {
             return self.carry_out(&agent, decision, instance_uid).await;
         }
         Err(ApiError::Busy)
+    }
+
+    /// Gives a collector keys of its own for what its configuration writes to.
+    async fn add_keys(&self, agent_id: &str, head: &Head, decision: &mut Decision) -> Result<(), KeysError> {
+        let (fleet, rendered) = (&self.fleet, &head.rendered);
+        let Some(config) = &rendered.collector else { return Ok(()) };
+        let keyed = rendered.keyed.as_ref().map_or(&[][..], |keyed| &keyed.outputs);
+        let outputs = config.keyless(keyed);
+        if outputs.is_empty() && !fleet.output_keys.has_any(agent_id) {
+            return Ok(());
+        }
+        let keys = Box::pin(fleet.output_keys.ensure(fleet, agent_id, rendered, &outputs)).await?;
+        decision.reply.remote_config = Some(config.message_with(&keys));
+        Ok(())
     }
 
     /// What is left to do once all is stored.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_policy::actions::reference;
-use fleet_policy::documents::{Action, Agent, Outcome, SecretReference};
+use fleet_policy::documents::{Action, Outcome, SecretReference};
 use fleet_policy::timestamp::Timestamp;
 use fleet_protocol::agent::{ActionType, Signed};
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::LIFE;
 use super::chosen::Refused;
-use crate::jobs::Room;
+use crate::jobs::bulk::{self, Change};
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
@@ -63,19 +63,25 @@ impl Asked {
     }
 }
 
-/// How agents that are asked are changed.
-pub(super) type Change = Box<dyn FnMut(&mut Agent) -> bool + Send>;
-
 impl Management {
     /// Asks `agents`. Returns the action's id.
     pub(super) async fn ask(
         &self,
+        asked: Asked,
+        agents: Vec<String>,
+        caller: &Caller,
+    ) -> Result<String, ApiError> {
+        self.ask_as(new_id(), asked, agents, caller).await
+    }
+
+    async fn ask_as(
+        &self,
+        action_id: String,
         mut asked: Asked,
         agents: Vec<String>,
         caller: &Caller,
     ) -> Result<String, ApiError> {
         let now = self.now();
-        let action_id = uuid::Uuid::new_v4().to_string();
         let mut signed = match asked.signed.take() {
             Some(signed) => Some(signed),
             None => self.sign(&asked, &action_id)?,
@@ -152,54 +158,52 @@ impl Management {
         change: Change,
         caller: &Caller,
     ) -> Result<String, ApiError> {
-        if agents.len() <= FEW {
-            self.fleet.agents.change_many(&agents, change, None).await?;
-            asked.is_done = !asked.kind.is_delivered();
-            return self.ask(asked, agents, caller).await;
+        if agents.len() > FEW {
+            return self.ask_many(asked, agents, change, caller).await;
         }
-        let room = self.fleet.jobs.room().ok_or(ApiError::Busy)?;
-        let kind = asked.kind;
+        self.fleet.agents.change_many(&agents, move |agent| change.apply(agent), None).await?;
+        asked.is_done = !asked.kind.is_delivered();
+        self.ask(asked, agents, caller).await
+    }
+
+    /// Asks agents, and marks them as asked.
+    pub(super) async fn ask_and_mark(
+        &self,
+        asked: Asked,
+        agents: Vec<String>,
+        mark: Change,
+        caller: &Caller,
+    ) -> Result<String, ApiError> {
+        if agents.len() > FEW {
+            return self.ask_many(asked, agents, mark, caller).await;
+        }
         let id = self.ask(asked, agents.clone(), caller).await?;
-        self.change_later(room, kind, id.clone(), agents, change);
+        if let Err(error) = self.fleet.agents.change_many(&agents, move |agent| mark.apply(agent), None).await
+        {
+            // They are asked: that counts.
+            let error = &error as &dyn std::error::Error;
+            warn!(action = id, error, "agents were asked, but are not all marked as such");
+        }
         Ok(id)
     }
 
-    fn change_later(&self, room: Room, kind: ActionType, id: String, agents: Vec<String>, change: Change) {
-        let fleet = Arc::clone(&self.fleet);
-        self.fleet.jobs.begin(room, async move {
-            let count = agents.len() as u64;
-            let done = fleet.agents.change_many(&agents, change, None).await;
-            if let Err(error) = &done {
-                warn!(action = id, error = error as &dyn std::error::Error, "not all agents are changed");
-            }
-            if kind.is_delivered() {
-                return;
-            }
-            let at = fleet.clock.now();
-            let outcome = match done {
-                Ok(()) => Outcome { at, acked: count, failed: 0 },
-                Err(_) => Outcome { at, acked: 0, failed: count },
-            };
-            if let Err(error) = fleet.actions.finish(&id, outcome).await {
-                let error = &error as &dyn std::error::Error;
-                warn!(action = id, error, "what came of an action is not kept");
-            }
-        });
-    }
-
-    /// Marks agents that were asked for something. The asking is done: people need not wait for this.
-    pub(super) fn mark(&self, agents: Vec<String>, change: Change) {
-        let fleet = Arc::clone(&self.fleet);
-        let job = async move {
-            if let Err(error) = fleet.agents.change_many(&agents, change, None).await {
-                let error = &error as &dyn std::error::Error;
-                warn!(error, "agents were asked, but are not all marked as such");
-            }
-        };
-        match self.fleet.jobs.room() {
-            Some(room) => self.fleet.jobs.begin(room, job),
-            None => warn!("agents were asked, but are not marked as such: too much goes on"),
+    async fn ask_many(
+        &self,
+        asked: Asked,
+        agents: Vec<String>,
+        change: Change,
+        caller: &Caller,
+    ) -> Result<String, ApiError> {
+        let room = self.fleet.jobs.room().ok_or(ApiError::Busy)?;
+        let (kind, id) = (asked.kind, new_id());
+        let begun = bulk::begin(&self.fleet, &id, change).await?;
+        if let Err(error) = self.ask_as(id.clone(), asked, agents.clone(), caller).await {
+            bulk::forget(&self.fleet, begun).await;
+            return Err(error);
         }
+        let fleet = Arc::clone(&self.fleet);
+        self.fleet.jobs.begin(room, async move { bulk::run(&fleet, begun, kind, &agents).await });
+        Ok(id)
     }
 
     /// Agents check that some actions come from whoever made their policy.
@@ -210,6 +214,10 @@ impl Management {
         let signed = sign_action(&self.fleet.signer, asked.kind, action_id, asked.data.as_ref());
         signed.map(Some).map_err(|error| ApiError::Internal(Box::new(error)))
     }
+}
+
+fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// Adds the texts in `value` that are `wanted`.

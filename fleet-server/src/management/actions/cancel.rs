@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Asked;
 use super::chosen::Refused;
 use super::create::{CreateAnswer, CreatedAction};
+use crate::jobs::bulk::Change;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
@@ -47,16 +48,15 @@ pub(in crate::management) async fn cancel(
     let data = json!({"target_id": id});
     let created_at = management.now();
     let asked = Asked::new(ActionType::Cancel, Some(data.clone()), Refused::default());
-    let cancel_id = management.ask(asked, agents.clone(), &caller).await?;
-    match kind {
-        ActionType::Upgrade => {
-            management.mark(agents.clone(), Box::new(|agent| agent.upgrade_started_at.take().is_some()));
-        }
-        ActionType::Unenroll => {
-            management.mark(agents.clone(), Box::new(|agent| agent.unenrollment_started_at.take().is_some()));
-        }
-        _ => {}
-    }
+    let mark = match kind {
+        ActionType::Upgrade => Some(Change::Upgrade(None)),
+        ActionType::Unenroll => Some(Change::AskedToLeave(None)),
+        _ => None,
+    };
+    let cancel_id = match mark {
+        Some(mark) => management.ask_and_mark(asked, agents.clone(), mark, &caller).await?,
+        None => management.ask(asked, agents.clone(), &caller).await?,
+    };
     let item =
         CreatedAction { id: cancel_id, kind: ActionType::Cancel, data: Some(data), created_at, agents };
     Ok(Json(CreateAnswer { item }))

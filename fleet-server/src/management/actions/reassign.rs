@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ActionAnswer, Asked, Chosen, Done, Picked};
+use crate::jobs::bulk::Change;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
@@ -91,11 +92,6 @@ impl Management {
         let agents = picked.ids();
         let data = json!({"policy_id": policy_id});
         let asked = Asked::new(ActionType::PolicyReassign, Some(data), picked.refused);
-        let give = Box::new(move |agent: &mut fleet_policy::documents::Agent| {
-            let differs = agent.policy_id != policy;
-            agent.policy_id = Arc::clone(&policy);
-            differs
-        });
-        self.ask_and_change(asked, agents, give, caller).await
+        self.ask_and_change(asked, agents, Change::Policy(policy), caller).await
     }
 }

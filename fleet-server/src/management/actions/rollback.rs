@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::chosen::Refused;
-use super::{ActionAnswer, ActionsAnswer, Asked, Chosen, Picked, upgrade};
+use super::{ActionAnswer, ActionsAnswer, Asked, Chosen, Picked};
+use crate::jobs::bulk::Change;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
@@ -86,8 +87,8 @@ impl Management {
             // Those who were refused are told of with the first one.
             let refused: Refused = std::mem::take(&mut refused);
             let asked = Asked::new(ActionType::Upgrade, Some(data), refused);
-            ids.push(self.ask(asked, agents.clone(), caller).await?);
-            self.mark(agents, upgrade::started(self.now()));
+            let mark = Change::Upgrade(Some(self.now()));
+            ids.push(self.ask_and_mark(asked, agents, mark, caller).await?);
         }
         Ok(ids)
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use fleet_policy::agents::Seen;
-use fleet_policy::documents::Agent;
 use fleet_protocol::agent::ActionType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{ActionAnswer, Asked, Chosen};
+use crate::jobs::bulk::{Change, retagged};
 use crate::management::Management;
 use crate::management::agents::{MOST_TAGS, check_tags};
 use crate::management::caller::Caller;
@@ -31,18 +31,6 @@ pub(in crate::management) struct UpdateTags {
     include_inactive: bool,
 }
 
-/// The tags of an agent after a change.
-fn changed(tags: &[Arc<str>], add: &[Arc<str>], remove: &[Arc<str>]) -> Vec<Arc<str>> {
-    let kept = tags.iter().filter(|tag| !remove.contains(tag));
-    let mut after: Vec<Arc<str>> = Vec::with_capacity(tags.len() + add.len());
-    for tag in kept.chain(add) {
-        if !after.contains(tag) {
-            after.push(Arc::clone(tag));
-        }
-    }
-    after
-}
-
 /// `POST /agents/bulk_update_agent_tags`
 pub(in crate::management) async fn many(
     State(management): State<Management>,
@@ -58,7 +46,7 @@ pub(in crate::management) async fn many(
     let shared = |tags: &[String]| tags.iter().map(|tag| Arc::from(tag.as_str())).collect::<Vec<Arc<str>>>();
     let (add, remove) = (shared(&asked.tags_to_add), shared(&asked.tags_to_remove));
     let check = |seen: &Seen<'_>| {
-        let count = changed(&seen.agent.tags, &add, &remove).len();
+        let count = retagged(&seen.agent.tags, &add, &remove).len();
         let text = || format!("agent {} would have {count} tags: at most {MOST_TAGS}", seen.id);
         if count > MOST_TAGS { Err(text()) } else { Ok(()) }
     };
@@ -67,11 +55,6 @@ pub(in crate::management) async fn many(
     let agents = picked.ids();
     let data = json!({"tagsToAdd": asked.tags_to_add, "tagsToRemove": asked.tags_to_remove});
     let asked = Asked::new(ActionType::UpdateTags, Some(data), picked.refused);
-    let change = Box::new(move |agent: &mut Agent| {
-        let after = changed(&agent.tags, &add, &remove);
-        let differs = agent.tags != after;
-        agent.tags = after;
-        differs
-    });
+    let change = Change::Tags { add, remove };
     Ok(Json(ActionAnswer { action_id: management.ask_and_change(asked, agents, change, &caller).await? }))
 }

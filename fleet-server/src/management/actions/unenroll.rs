@@ -1,17 +1,15 @@
 //! Letting agents go, or making them.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_policy::agents::Seen;
-use fleet_policy::documents::Agent;
 use fleet_policy::status::Status;
 use fleet_protocol::agent::ActionType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{ActionAnswer, Asked, Chosen, Done, Picked};
+use crate::jobs::bulk::Change;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
@@ -90,24 +88,9 @@ impl Management {
         let agents = picked.ids();
         if revoke {
             let asked = Asked::new(ActionType::ForceUnenroll, None, picked.refused);
-            let leave = Box::new(move |agent: &mut Agent| {
-                let was_active = agent.active;
-                agent.active = false;
-                agent.unenrolled_at = agent.unenrolled_at.or(Some(now));
-                agent.unenrolled_reason = Some(Arc::from("manual"));
-                was_active
-            });
-            return self.ask_and_change(asked, agents, leave, caller).await;
+            return self.ask_and_change(asked, agents, Change::Leave(now), caller).await;
         }
         let asked = Asked::new(ActionType::Unenroll, None, picked.refused);
-        let id = self.ask(asked, agents.clone(), caller).await?;
-        let mark = move |agent: &mut Agent| {
-            if agent.active {
-                agent.unenrollment_started_at = Some(now);
-            }
-            agent.active
-        };
-        self.mark(agents, Box::new(mark));
-        Ok(id)
+        self.ask_and_mark(asked, agents, Change::AskedToLeave(Some(now)), caller).await
     }
 }

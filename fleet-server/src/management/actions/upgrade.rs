@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use fleet_policy::agents::Seen;
-use fleet_policy::documents::Agent;
 use fleet_policy::status::Status;
 use fleet_policy::timestamp::Timestamp;
 use fleet_policy::version::Version;
@@ -16,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ActionAnswer, Asked, Chosen, Done, LIFE, Picked};
+use crate::jobs::bulk::Change;
 use crate::management::Management;
 use crate::management::caller::Caller;
 use crate::management::error::ApiError;
@@ -266,16 +266,6 @@ impl Management {
             expiration: timed.expiration,
             ..Asked::new(ActionType::Upgrade, Some(data), picked.refused)
         };
-        let id = self.ask(asked, agents.clone(), caller).await?;
-        self.mark(agents, started(now));
-        Ok(id)
+        self.ask_and_mark(asked, agents, Change::Upgrade(Some(now)), caller).await
     }
-}
-
-/// Marks agents as being upgraded.
-pub(super) fn started(now: Timestamp) -> super::ask::Change {
-    Box::new(move |agent: &mut Agent| {
-        agent.upgrade_started_at = Some(now);
-        true
-    })
 }

@@ -1,5 +1,5 @@
-//! What packages would put into an engine or into a console of somebody else's. Nothing is put anywhere as long
-//! as no engine is configured, and these routes say so.
+//! What packages would put into a console of somebody else's, and what people would do by hand for an engine. There
+//! is no such console, and engines are set up by themselves (`engines`): these routes say so.
 
 use std::collections::BTreeMap;
 
@@ -138,7 +138,7 @@ pub(in crate::management) struct Authorized {
     error: Option<String>,
 }
 
-/// No transform runs, so that none is authorized.
+/// Transforms run with what the server logs in with.
 pub(super) async fn authorize(
     State(management): State<Management>,
     which: Which,
@@ -148,7 +148,7 @@ pub(super) async fn authorize(
     let told = body.transforms.into_iter().map(|transform| Authorized {
         transform_id: transform.transform_id,
         success: false,
-        error: Some("no engine is configured that could run transforms".to_owned()),
+        error: Some("transforms run with the server's login to the engine: there is nothing to authorize".to_owned()),
     });
     Ok(Json(told.collect()))
 }

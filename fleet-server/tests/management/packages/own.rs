@@ -115,8 +115,19 @@ async fn a_package_is_made_of_a_name_and_datasets() {
 async fn what_nothing_is_put_into_is_told_truthfully() {
     let server = Server::start(&[]);
     let admin = Client::admin(&server);
-    assert_eq!(admin.get("/api/fleet/data_streams").await.ok(), json!({"data_streams": []}));
-    assert_eq!(admin.get(&format!("{EPM}/data_streams?type=logs")).await.ok(), json!({"items": []}));
+    // An engine that can be reached by nobody.
+    let output = json!({"name": "default", "type": "elasticsearch", "hosts": ["http://127.0.0.1:9"]});
+    admin.put("/api/fleet/outputs/fleet-default-output", &output).await.ok();
+    for (path, list) in [
+        ("/api/fleet/data_streams".to_owned(), "data_streams"),
+        (format!("{EPM}/data_streams?type=logs"), "items"),
+    ] {
+        let told = admin.get(&path).await.ok();
+        assert_eq!(
+            (&told[list], &told["not_seen"][0]["output_id"]),
+            (&json!([]), &json!("fleet-default-output"))
+        );
+    }
     assert_eq!(admin.get(&format!("{EPM}/verification_key_id")).await.ok(), json!({"id": null}));
     let asked = json!({"assetIds": [{"id": "x", "type": "dashboard"}]});
     assert_eq!(admin.post(&format!("{EPM}/bulk_assets"), &asked).await.ok(), json!({"items": []}));
