@@ -78,8 +78,11 @@ pub fn render(policy: &DeployedPolicy, secrets: &BTreeMap<String, String>) -> Re
         }
         data.insert("secret_paths".to_owned(), replaced.into());
     }
-    let collector = CollectorConfig::of(&data);
     let keyed = Keyed::of(&data, &policy.output_keys);
+    let collector = CollectorConfig::of(&data).map(|config| match &keyed {
+        Some(keyed) => config.keyed(&keyed.outputs),
+        None => config,
+    });
     let whole = Value::Object(Map::from_iter([("policy".to_owned(), Value::Object(data))]));
     Rendered {
         policy_id: policy.policy_id.clone(),

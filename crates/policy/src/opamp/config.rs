@@ -19,7 +19,7 @@ const KEYS: [&str; 6] = ["connectors", "exporters", "extensions", "processors", 
 pub struct CollectorConfig {
     /// JSON, which is YAML too.
     body: Bytes,
-    /// SHA-256 of `body`.
+    /// SHA-256 of `body`, and of the outputs that collectors have keys for.
     hash: Bytes,
     /// The same, hexadecimal.
     hash_text: Box<str>,
@@ -54,6 +54,21 @@ impl CollectorConfig {
         self.message_of(self.body.to_vec())
     }
 
+    /// The same where collectors have keys of their own for these outputs: with them it is another one.
+    #[must_use]
+    pub fn keyed(self, outputs: &[KeyedOutput]) -> CollectorConfig {
+        let keyless = self.keyless(outputs);
+        if keyless.is_empty() {
+            return self;
+        }
+        let mut whole = self.body.to_vec();
+        for output in keyless {
+            whole.extend_from_slice(format!("{}={}\n", output.name, output.output_id).as_bytes());
+        }
+        let hash = Bytes::copy_from_slice(digest(&SHA256, &whole).as_ref());
+        CollectorConfig { hash_text: hash_text(&hash), hash, body: self.body }
+    }
+
     /// The outputs that it writes to and names no key for.
     #[must_use]
     pub fn keyless(&self, outputs: &[KeyedOutput]) -> Vec<KeyedOutput> {
@@ -65,8 +80,8 @@ impl CollectorConfig {
         outputs.iter().filter(is_keyless).cloned().collect()
     }
 
-    /// As it is offered to a collector with these keys, `id:key` by the outputs' names. It is told from others as
-    /// it is without them.
+    /// As it is offered to a collector with these keys, `id:key` by the outputs' names. Its hash is the same for
+    /// all of them.
     #[must_use]
     pub fn message_with(&self, keys: &BTreeMap<String, String>) -> AgentRemoteConfig {
         let mut body = self.parsed();
@@ -132,13 +147,17 @@ mod tests {
                 "elasticsearch/own": {"api_key": "mine"}, "debug": {}},
             "service": {},
         }));
-        let config = config.unwrap();
+        let without = config.unwrap();
         let output = |name: &str| KeyedOutput {
             name: name.to_owned(),
             output_id: name.to_owned(),
             permissions: Map::new(),
             permissions_hash: String::new(),
         };
+        // A collector that runs it without keys is offered it again.
+        let config = without.clone().keyed(&[output("default")]);
+        assert_ne!(config.hash(), without.hash());
+        assert_eq!(without.clone().keyed(&[output("own"), output("other")]), without);
         let keyless = config.keyless(&[output("default"), output("own"), output("other")]);
         assert_eq!(keyless, [output("default")], "nobody needs a key that is not used");
         let keys = ["default", "own", "other"].map(|name| (name.to_owned(), "id:key".to_owned()));

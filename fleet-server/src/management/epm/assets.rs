@@ -148,7 +148,9 @@ pub(super) async fn authorize(
     let told = body.transforms.into_iter().map(|transform| Authorized {
         transform_id: transform.transform_id,
         success: false,
-        error: Some("transforms run with the server's login to the engine: there is nothing to authorize".to_owned()),
+        error: Some(
+            "transforms run with the server's login to the engine: there is nothing to authorize".to_owned(),
+        ),
     });
     Ok(Json(told.collect()))
 }
