@@ -221,10 +221,12 @@ impl<'a> Standalone<'a> {
         }
         (self.machine, self.facts) = (machine, facts);
         self.redactor = Redactor::of(&policy);
-        self.rejected = self.workloads.apply(&made).await;
+        self.workloads.name(&mut made);
+        let level = made.settings.log_level.clone().unwrap_or(config.log_level);
+        let level = if level.is_empty() { "info" } else { &level };
+        self.rejected = self.workloads.apply(&made, level).await;
         (self.plan, self.policy) = (made, policy);
-        let level = self.plan.settings.log_level.as_deref().unwrap_or(&config.log_level);
-        if let Err(error) = self.options.log_level.set(if level.is_empty() { "info" } else { level }) {
+        if let Err(error) = self.options.log_level.set(level) {
             tracing::warn!(%error, "the log level stays");
         }
         self.serve_monitoring().await;
