@@ -432,3 +432,29 @@ proptest! {
         world.judge(false)?;
     }
 }
+
+#[test]
+fn a_copy_that_is_met_while_it_is_empty_is_no_new_file() {
+    let mut world = World::new("fingerprint");
+    for _ in 0..2 {
+        world.run(&Step::Write(20));
+        world.drain();
+        world.run(&Step::CopyTruncate { watched: true });
+        world.run(&Step::Write(20));
+        world.drain();
+    }
+    world.judge(true).unwrap();
+    assert_eq!(world.arrived.len(), 80);
+}
+
+#[test]
+fn a_compressed_file_that_is_met_while_it_is_empty_is_unpacked() {
+    let mut world = World::new("fingerprint");
+    let inode = world.disk.create(&compressed(1));
+    world.read(10);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, b"hello\n").unwrap();
+    world.disk.append(inode, &encoder.finish().unwrap());
+    world.drain();
+    assert_eq!(world.arrived.into_keys().collect::<Vec<_>>(), ["hello"]);
+}
