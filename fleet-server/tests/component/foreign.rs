@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -20,6 +20,10 @@ const OUTPUT: &str = "output fleet-server-default";
 /// Messages that the agent has sent at most: it answers each of the server's as long as that is not well.
 const MOST_SENT: u64 = 60;
 
+/// Agents look every 30 s whether they have heard of their components.
+const SILENCE_MAX: Duration = Duration::from_secs(28);
+/// Long enough for whatever was under way.
+const SILENCE: Duration = Duration::from_secs(3);
 /// What is logged of each action, as a detail.
 const ASKED: &str = "something is to be done";
 
@@ -107,6 +111,14 @@ impl Foreign {
             let is_expected =
                 ["units", "opened", "actions", "spawned"].iter().any(|known| event["event"] == *known);
             assert!(is_expected, "while waiting for {what}: {event:#}\n{}", self.log());
+        }
+    }
+
+    /// Waits until nothing has happened for some time.
+    fn until_silent(&mut self) {
+        while let Ok(event) = self.events.recv_timeout(SILENCE) {
+            assert_eq!(event["event"], "units", "{event:#}");
+            self.sent = event["sent"].as_u64().expect("a number");
         }
     }
 
@@ -294,6 +306,12 @@ fn a_server_that_was_cut_off_from_an_agent_of_others_hears_of_changes() {
     }
     assert!(agent.sent < MOST_SENT, "{}", agent.sent);
     checkin(&mut agent, &id, &key);
+    // Nothing happens, and the agent hears of it all the same: one that does not for 30 s takes it for hung.
+    agent.until_silent();
+    let sent = agent.sent;
+    let began = Instant::now();
+    agent.until("a sign of life", |event| event["event"] == "units");
+    assert!(began.elapsed() < SILENCE_MAX && agent.sent == sent, "{:?}", began.elapsed());
     agent.commands = None;
     let ended = agent.until("its end", |event| event["event"] == "exited");
     assert_eq!(ended["code"], 0, "{ended}");
