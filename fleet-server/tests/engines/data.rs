@@ -11,7 +11,7 @@ use crate::server_with;
 
 /// Mappings as other engines have them by themselves, and of one shard.
 async fn prepare(client: &Client) {
-    let template = json!({"index_patterns": ["logs-*-*"], "priority": 100, "data_stream": {}, "template": {
+    let template = json!({"index_patterns": ["logs-*-*"], "priority": 102, "data_stream": {}, "template": {
         "settings": {"number_of_replicas": 0}}});
     client.put("/_index_template/data-of-agents", &template).await.unwrap().success().unwrap();
 }
