@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleet_collect::{Plan, UnitState};
-use fleet_test_engine::{Client, Engine};
+use fleet_test_engine::{Client, Elastic, Engine};
 use serde_json::{Value, json};
 
 use crate::world::{World, die, numbered, output, until};
@@ -23,9 +23,14 @@ async fn template(engine: &Client, name: &str) {
 }
 
 fn plan(world: &World, engine: &Client, dataset: &str, more: &Value) -> Plan {
+    plan_with(world, engine, &json!({}), dataset, more)
+}
+
+/// The same where somebody has to log in.
+fn plan_with(world: &World, engine: &Client, login: &Value, dataset: &str, more: &Value) -> Plan {
     let mut more = more.clone();
     more["data_stream"] = json!({"dataset": dataset, "type": "logs"});
-    let outputs = vec![output(&[engine.url().to_owned()], &json!({}))];
+    let outputs = vec![output(&[engine.url().to_owned()], login)];
     Plan { inputs: vec![world.input(&more)], outputs }
 }
 
@@ -33,21 +38,36 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn lines_of_a_growing_file_are_found_and_bad_documents_are_dead_letters() {
-    let (engine, world) = (Engine::shared(), World::new());
-    template(engine, "growing").await;
+    grows_and_buries(Engine::shared(), &json!({})).await;
+}
+
+#[tokio::test]
+async fn the_same_on_elasticsearch_with_a_login() {
+    let Some(elastic) = Elastic::from_env() else { return };
+    let login = json!({"username": elastic.user(), "password": elastic.password()});
+    grows_and_buries(&elastic, &login).await;
+}
+
+async fn grows_and_buries(engine: &Client, login: &Value) {
+    let world = World::new();
+    // The engine may have seen this test before.
+    let dataset = format!("growing{}", std::process::id());
+    let (stream, all) = (format!("logs-{dataset}-prod"), json!({"match_all": {}}));
+    template(engine, &dataset).await;
     template(engine, "elastic_agent.dead_letter").await;
     world.write("a.log", [r#"{"number": 1}"#.to_owned(), r#"{"number": "many"}"#.to_owned()]);
     let collector = world.start().await;
-    collector.apply(plan(&world, engine, "growing", &json!({"parsers": [{"ndjson": {}}]}))).await;
-    let all = json!({"match_all": {}});
-    let hits = engine.wait_for("logs-growing-prod", &all, 1, PATIENCE).await.unwrap();
+    let ndjson = json!({"parsers": [{"ndjson": {}}]});
+    collector.apply(plan_with(&world, engine, login, &dataset, &ndjson)).await;
+    let hits = engine.wait_for(&stream, &all, 1, PATIENCE).await.unwrap();
     assert_eq!(hits[0]["_source"]["json"]["number"], 1);
-    let dead = engine.wait_for("logs-elastic_agent.dead_letter-prod", &all, 1, PATIENCE).await.unwrap();
+    let buried = json!({"match_phrase": {"labels.index": stream}});
+    let dead = engine.wait_for("logs-elastic_agent.dead_letter-prod", &buried, 1, PATIENCE).await.unwrap();
     let letter = &dead[0]["_source"];
     assert!(letter["message"].as_str().unwrap().contains("many"), "{letter}");
     assert!(letter["error"]["message"].as_str().unwrap().contains("number"), "{letter}");
     world.write("a.log", [r#"{"number": 2}"#.to_owned()]);
-    engine.wait_for("logs-growing-prod", &json!({"match": {"json.number": 2}}), 1, PATIENCE).await.unwrap();
+    engine.wait_for(&stream, &json!({"match": {"json.number": 2}}), 1, PATIENCE).await.unwrap();
     collector.stop(Duration::from_secs(5)).await;
     assert_eq!(collector.metrics().events_lost, 0);
 }
