@@ -22,7 +22,7 @@ pub enum ActionError {
         /// The component.
         component: String,
     },
-    /// It has not asked for actions (yet).
+    /// It does not run.
     #[error("the component {component} takes no actions at the moment")]
     NotListening {
         /// The component.
@@ -91,14 +91,27 @@ pub(super) struct Actions {
     component: String,
     stream: Option<(u64, mpsc::Sender<wire::ActionRequest>)>,
     pending: HashMap<String, Reply>,
+    /// Of the pending ones, those that wait for the stream: a component that has just started opens it a moment after
+    /// it has said how it is.
+    unsent: Vec<wire::ActionRequest>,
 }
 
 impl Actions {
     pub(super) fn new(component: &str) -> Actions {
-        Actions { component: component.to_owned(), stream: None, pending: HashMap::new() }
+        Actions { component: component.to_owned(), stream: None, pending: HashMap::new(), unsent: Vec::new() }
     }
 
     pub(super) fn opened(&mut self, stream: u64, requests: mpsc::Sender<wire::ActionRequest>) {
+        for request in self.unsent.drain(..) {
+            let id = request.id.clone();
+            let is_wanted = self.pending.get(&id).is_some_and(|reply| !reply.is_closed());
+            if is_wanted
+                && requests.try_send(request).is_err()
+                && let Some(reply) = self.pending.remove(&id)
+            {
+                let _ = reply.send(Err(ActionError::Busy { component: self.component.clone() }));
+            }
+        }
         self.stream = Some((stream, requests));
     }
 
@@ -110,26 +123,38 @@ impl Actions {
     /// The process is gone, and with it what it was doing.
     pub(super) fn lost(&mut self) {
         self.stream = None;
+        self.unsent.clear();
         for (_, reply) in self.pending.drain() {
             // Who asked may have gone.
             let _ = reply.send(Err(ActionError::NotListening { component: self.component.clone() }));
         }
     }
 
-    pub(super) fn ask(&mut self, asked: &Asked, reply: Reply) {
+    /// Asks, or lets it wait until the component that runs listens: who asks knows for how long.
+    pub(super) fn ask(&mut self, asked: &Asked, reply: Reply, is_running: bool) {
         self.pending.retain(|_, reply| !reply.is_closed());
-        let component = || self.component.clone();
-        let Some((_, requests)) = &self.stream else {
-            let _ = reply.send(Err(ActionError::NotListening { component: component() }));
-            return;
-        };
-        let request = to_request(asked);
-        let id = request.id.clone();
-        if self.pending.len() >= MOST_PENDING || requests.try_send(request).is_err() {
-            let _ = reply.send(Err(ActionError::Busy { component: component() }));
+        self.unsent.retain(|request| self.pending.contains_key(&request.id));
+        let component = self.component.clone();
+        if self.stream.is_none() && !is_running {
+            let _ = reply.send(Err(ActionError::NotListening { component }));
             return;
         }
-        self.pending.insert(id, reply);
+        let request = to_request(asked);
+        let id = request.id.clone();
+        let has_room = self.pending.len() < MOST_PENDING;
+        let is_taken = has_room
+            && match &self.stream {
+                Some((_, requests)) => requests.try_send(request).is_ok(),
+                None => {
+                    self.unsent.push(request);
+                    true
+                }
+            };
+        if is_taken {
+            self.pending.insert(id, reply);
+        } else {
+            let _ = reply.send(Err(ActionError::Busy { component }));
+        }
     }
 
     pub(super) fn answered(&mut self, response: wire::ActionResponse) {
@@ -256,7 +281,7 @@ mod tests {
         let mut asked = Vec::new();
         for _ in 0..3 {
             let (reply, answer) = oneshot::channel();
-            actions.ask(&unit(), reply);
+            actions.ask(&unit(), reply, true);
             asked.push((waiting.try_recv().expect("a request").id, answer));
         }
         for (id, _) in asked.iter().rev() {
@@ -275,18 +300,47 @@ mod tests {
         let mut kept = Vec::new();
         for _ in 0..MOST_PENDING {
             let (reply, answer) = oneshot::channel();
-            actions.ask(&unit(), reply);
+            actions.ask(&unit(), reply, true);
             kept.push(answer);
         }
         let (reply, mut answer) = oneshot::channel();
-        actions.ask(&unit(), reply);
+        actions.ask(&unit(), reply, true);
         assert!(matches!(answer.try_recv(), Ok(Err(ActionError::Busy { .. }))));
         kept.clear();
         let (reply, mut answer) = oneshot::channel();
-        actions.ask(&unit(), reply);
+        actions.ask(&unit(), reply, true);
         assert!(answer.try_recv().is_err());
         actions.lost();
         assert!(matches!(answer.try_recv(), Ok(Err(ActionError::NotListening { .. }))));
+        let (reply, mut answer) = oneshot::channel();
+        actions.ask(&unit(), reply, false);
+        assert!(matches!(answer.try_recv(), Ok(Err(ActionError::NotListening { .. }))));
+    }
+
+    #[test]
+    fn what_is_asked_before_a_component_listens_waits_for_it() {
+        let mut actions = Actions::new("c");
+        let ask = |actions: &mut Actions| {
+            let (reply, answer) = oneshot::channel();
+            actions.ask(&unit(), reply, true);
+            answer
+        };
+        let (mut first, given_up) = (ask(&mut actions), ask(&mut actions));
+        drop(given_up);
+        let (requests, mut waiting) = mpsc::channel(200);
+        actions.opened(1, requests);
+        let id = waiting.try_recv().expect("a request").id;
+        assert!(waiting.try_recv().is_err(), "nobody waits for the other");
+        actions.answered(wire::ActionResponse { id, ..wire::ActionResponse::default() });
+        assert!(matches!(first.try_recv(), Ok(Ok(_))));
+        // What a process was asked that is gone, another is not.
+        actions.closed(1);
+        let mut lost = ask(&mut actions);
+        actions.lost();
+        assert!(matches!(lost.try_recv(), Ok(Err(ActionError::NotListening { .. }))));
+        let (requests, mut waiting) = mpsc::channel(200);
+        actions.opened(2, requests);
+        assert!(waiting.try_recv().is_err());
     }
 
     #[test]

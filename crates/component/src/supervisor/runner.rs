@@ -124,7 +124,7 @@ impl Runner {
                     self.tell();
                 }
             }
-            Command::Ask(asked, reply) => self.actions.ask(&asked, reply),
+            Command::Ask(asked, reply) => self.actions.ask(&asked, reply, self.process.is_some()),
             Command::Stop(grace) => {
                 self.endpoint.stop();
                 self.life.stop(Instant::now(), grace);
