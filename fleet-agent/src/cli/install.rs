@@ -16,6 +16,7 @@ use crate::enrolment;
 use crate::fleet_server::BootstrapError;
 use crate::install::{self, Account, InstallError, Layout, Record, Systemctl};
 use crate::standalone;
+use crate::state::replace_with_mode;
 use crate::version;
 use place::{Place, agreed, must_be_root};
 
@@ -24,6 +25,8 @@ pub(super) use uninstall::{Uninstall, uninstall};
 
 /// The user of an unprivileged agent, and its group.
 const USER: &str = "fleet-agent";
+/// All may read what is installed: without it `fleet-agent status` would not find the agent.
+const RECORD_MODE: u32 = 0o644;
 
 /// Installs.
 #[derive(Clone, Debug, Args)]
@@ -196,11 +199,13 @@ fn belong_to(
             (Record { service, user, group, made_user, made_group }, account.uid, account.gid)
         }
     };
-    let leaving = before.filter(|before| before.user != record.user && install::owns(before, &paths.home));
+    let leaving =
+        before.filter(|before| install::owns(before, &paths.home)).map(|before| before.without(&record));
     fs::write(&layout.unit, install::unit_file(layout, &record))
         .map_err(InstallError::file("writing", &layout.unit))?;
     let file = paths.home.join(Record::FILE);
-    fs::write(&file, serde_json::to_vec_pretty(&record)?).map_err(InstallError::file("writing", &file))?;
+    replace_with_mode(&file, &serde_json::to_vec_pretty(&record)?, RECORD_MODE)
+        .map_err(InstallError::file("writing", &file))?;
     install::secure_data(paths).map_err(InstallError::file("making", &paths.data))?;
     if record.is_unprivileged() || before.is_some() {
         for path in [&paths.home, &paths.data, &paths.logs] {
@@ -209,7 +214,7 @@ fn belong_to(
     }
     Systemctl.reload()?;
     if let Some(leaving) = leaving
-        && let Err(error) = Account::remove(leaving)
+        && let Err(error) = Account::remove(&leaving)
     {
         say(&format!("User {} or group {} is still there: {error}", leaving.user, leaving.group));
     }

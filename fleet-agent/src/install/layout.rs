@@ -49,6 +49,16 @@ impl Record {
         !self.user.is_empty()
     }
 
+    /// The same, without the user and the group that another record has, too: they are not to be removed with it.
+    #[must_use]
+    pub fn without(&self, other: &Record) -> Record {
+        Record {
+            made_user: self.made_user && self.user != other.user,
+            made_group: self.made_group && self.group != other.group,
+            ..self.clone()
+        }
+    }
+
     /// Reads it; `None`: nothing is installed there.
     #[must_use]
     pub fn read(home: &Path) -> Option<Record> {
@@ -126,6 +136,25 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_next_record_has_too_is_not_removed_with_the_one_before() {
+        let record = |user: &str, group: &str| Record {
+            user: user.to_owned(),
+            group: group.to_owned(),
+            made_user: true,
+            made_group: true,
+            ..Record::default()
+        };
+        let removed = |next: &Record| {
+            let leaving = record("a", "g").without(next);
+            (leaving.made_user, leaving.made_group)
+        };
+        assert_eq!(removed(&record("b", "h")), (true, true));
+        assert_eq!(removed(&record("b", "g")), (true, false));
+        assert_eq!(removed(&record("a", "h")), (false, true));
+        assert_eq!(removed(&Record::default()), (true, true), "root's");
+    }
 
     #[test]
     fn several_agents_lie_apart() {

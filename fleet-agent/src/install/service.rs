@@ -93,7 +93,7 @@ impl Account {
                 return Err(InstallError::Field { field, given: name.to_owned(), problem });
             }
         }
-        let is_new_group = group_id(group).is_err();
+        let is_new_group = Account::group_id(group).is_err();
         if is_new_group {
             run("groupadd", &["--system", group])?;
         }
@@ -115,7 +115,7 @@ impl Account {
                 ],
             )?;
         }
-        Ok(Account { uid: Account::id_of(user)?, gid: group_id(group)?, is_new, is_new_group })
+        Ok(Account { uid: Account::id_of(user)?, gid: Account::group_id(group)?, is_new, is_new_group })
     }
 
     /// The id of a user.
@@ -124,6 +124,15 @@ impl Account {
     /// There is none of that name.
     pub fn id_of(user: &str) -> Result<u32, InstallError> {
         number("id", &["-u", user], &run("id", &["-u", user])?)
+    }
+
+    /// The id of a group.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn group_id(group: &str) -> Result<u32, InstallError> {
+        let line = run("getent", &["group", group])?;
+        number("getent", &["group", group], line.split(':').nth(2).unwrap_or_default())
     }
 
     /// Removes the user and the group that were made for an agent.
@@ -135,16 +144,11 @@ impl Account {
             run("userdel", &[&record.user])?;
         }
         // A group goes with the last user of its name on most systems.
-        if record.made_group && group_id(&record.group).is_ok() {
+        if record.made_group && Account::group_id(&record.group).is_ok() {
             run("groupdel", &[&record.group])?;
         }
         Ok(())
     }
-}
-
-fn group_id(group: &str) -> Result<u32, InstallError> {
-    let line = run("getent", &["group", group])?;
-    number("getent", &["group", group], line.split(':').nth(2).unwrap_or_default())
 }
 
 fn number(program: &str, arguments: &[&str], text: &str) -> Result<u32, InstallError> {

@@ -43,10 +43,20 @@ fn with_mode(path: &Path, wanted: u32) -> io::Result<()> {
 /// # Errors
 /// One of these steps failed; the file is as it was.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, content, FILE_MODE)
+}
+
+/// The same, with other rights than those of what the agent keeps to itself.
+///
+/// # Errors
+/// One of these steps failed; the file is as it was.
+pub fn replace_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = path.with_file_name(name);
-    let written = write(&beside, content).and_then(|()| fs::rename(&beside, path));
+    // One may lie there from an attempt that was cut off.
+    let _ = fs::remove_file(&beside);
+    let written = write(&beside, content, mode).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // It may not even be there.
         let _ = fs::remove_file(&beside);
@@ -55,9 +65,10 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     flush_directory(path)
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
-    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    // Root writes in directories of users, too, who must not have it follow a link.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     give_to_owner_of_directory(path, &file)?;
     file.write_all(content)?;
     file.sync_all()
