@@ -1,6 +1,7 @@
 //! The policy in the configuration file.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -35,17 +36,23 @@ impl Stamp {
 /// It cannot be read, or is no map in YAML.
 pub fn policy(path: &Path, revision: i64) -> Result<Option<Map<String, Value>>, String> {
     let failed = |problem: String| format!("{}: {problem}", path.display());
-    match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let mut text = String::new();
+    // One byte more than there may be tells that there is more.
+    match File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error.to_string())),
-        Ok(file) if file.len() > LARGEST => return Err(failed(format!("it is larger than {LARGEST} bytes"))),
+        Ok(size) if size as u64 > LARGEST => {
+            return Err(failed(format!("it is larger than {LARGEST} bytes")));
+        }
         Ok(_) => {}
     }
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let read: Value = serde_saphyr::from_str(&text).map_err(|error| failed(error.to_string()))?;
+    // The lines around a mistake may hold a password, and what is wrong goes into the log.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let read: Value =
+        serde_saphyr::from_str_with_options(&text, options).map_err(|error| failed(error.to_string()))?;
     let Value::Object(mut file) = read else { return Ok(None) };
     let mut policy = Map::new();
     for name in SECTIONS {
@@ -88,5 +95,22 @@ mod tests {
         }
         assert!(read("inputs: [").unwrap_err().contains("fleet-agent.yml"));
         assert_eq!(policy(Path::new("/no/such/file"), 1), Ok(None));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_tells_nothing_that_is_in_it() {
+        for wrong in [
+            "outputs:\n  default:\n    password: s3cret\n    - x\n",
+            "outputs: {default: {password: s3cret}\ninputs: []\n",
+            "outputs:\n  default:\n    password: s3cret\n    password: s3cret\n",
+        ] {
+            let told = read(wrong).unwrap_err();
+            assert!(told.contains("line") && !told.contains("s3cret"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        assert!(policy(Path::new("/dev/zero"), 1).unwrap_err().contains("larger than"));
     }
 }
