@@ -377,6 +377,10 @@ fn read_streams(
     Some(on)
 }
 
+/// As many mistakes of one input are told; of the others, how many there are. An input may have thousands of streams,
+/// and what is told goes to the server with each check-in.
+const TOLD: usize = 10;
+
 /// What is wrong with one input.
 #[derive(Debug, Default)]
 struct Mistakes(Vec<String>);
@@ -391,7 +395,14 @@ impl Mistakes {
     }
 
     fn none(self) -> Result<(), String> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.0.join("; ")) }
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let told = self.0.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+        match self.0.len().saturating_sub(TOLD) {
+            0 => Err(told),
+            more => Err(format!("{told}; and {more} more mistakes")),
+        }
     }
 }
 

@@ -94,6 +94,15 @@ fn all_mistakes_of_an_input_are_told_at_once() {
 }
 
 #[test]
+fn of_very_many_mistakes_the_first_are_told() {
+    let streams = vec![json!("x"); 1000];
+    let plan = planned(with_inputs(json!([{"id": "many", "type": "x", "streams": streams}])));
+    let reason = plan.broken[0].reason.as_str();
+    assert!(reason.starts_with("inputs.0.streams.0: this is not a map; inputs.0.streams.1: "), "{reason}");
+    assert!(reason.ends_with("; and 990 more mistakes") && reason.len() < 1000, "{reason}");
+}
+
+#[test]
 fn outputs_that_nobody_uses_are_known() {
     let plan = planned(json!({"id": "p", "revision": 1,
         "outputs": {"default": {"type": "console"}, "spare": {"type": "kafka"}},
