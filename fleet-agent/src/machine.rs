@@ -14,8 +14,6 @@ use serde_json::{Map, Value, json};
 use crate::paths::Paths;
 use crate::policy::Facts;
 
-pub use full_name::full_name;
-
 /// So many addresses are told at most: a machine of containers has thousands.
 const MOST_ADDRESSES: usize = 100;
 

@@ -18,10 +18,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fleet::{LinkState, Report};
-use crate::policy::HttpMonitoring;
+use crate::policy::{Finding, HttpMonitoring};
 use crate::workload::Workloads;
 
 /// Connections at a time.
@@ -40,11 +40,41 @@ pub struct Told {
     pub workloads: Workloads,
 }
 
+/// Where it is listened now.
+#[derive(Debug, Default)]
+pub struct Monitoring(Option<(HttpMonitoring, DropGuard)>);
+
+impl Monitoring {
+    /// Begins, ends or moves it, as a policy wants it. Returns what is in its way.
+    pub async fn follow(
+        &mut self,
+        wanted: Option<&HttpMonitoring>,
+        told: impl FnOnce() -> Told,
+    ) -> Option<Finding> {
+        if self.0.as_ref().map(|(at, _)| at) == wanted {
+            return None;
+        }
+        self.end();
+        let at = wanted?;
+        let token = CancellationToken::new();
+        let Err(error) = start(at, told(), token.clone()).await else {
+            self.0 = Some((at.clone(), token.drop_guard()));
+            return None;
+        };
+        let message =
+            format!("agent.monitoring.http: {}:{} cannot be listened at: {error}", at.host, at.port);
+        tracing::warn!("{message}");
+        Some(Finding { about: "agent".to_owned(), message })
+    }
+
+    /// Ends it.
+    pub fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// Listens, and answers until it is cancelled.
-///
-/// # Errors
-/// The address cannot be listened at.
-pub async fn start(at: &HttpMonitoring, told: Told, token: CancellationToken) -> io::Result<()> {
+async fn start(at: &HttpMonitoring, told: Told, token: CancellationToken) -> io::Result<()> {
     let listener = TcpListener::bind((at.host.as_str(), at.port)).await?;
     tracing::info!(host = at.host, port = at.port, "monitoring over HTTP");
     let free = Arc::new(Semaphore::new(CONNECTIONS));

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use crate::agent::{components_shown, make_plan, write_diagnostics};
 use crate::config::Config;
@@ -21,9 +20,9 @@ use crate::control::{Ask, Question, Questions, Told};
 use crate::daemon::{After, Options};
 use crate::diagnostics::Material;
 use crate::fleet::{LinkState, Report};
-use crate::machine::{Machine, full_name};
-use crate::monitoring;
-use crate::policy::{Facts, Finding, HttpMonitoring, Plan, Redactor, wants_full_name};
+use crate::machine::Machine;
+use crate::monitoring::{self, Monitoring};
+use crate::policy::{Facts, Plan, Redactor};
 use crate::state::StateStore;
 use crate::workload::{self, Rejected, Workloads};
 
@@ -66,7 +65,7 @@ struct Standalone<'a> {
     seen: Option<Stamp>,
     report: watch::Sender<Arc<Report>>,
     link: watch::Sender<LinkState>,
-    http: Option<(HttpMonitoring, CancellationToken)>,
+    monitoring: Monitoring,
 }
 
 /// Runs until it is told to stop, or to start again: as the agent of a fleet, perhaps.
@@ -80,9 +79,7 @@ pub async fn run(
     let mut agent = Standalone::new(options, store, notes).await;
     agent.take_file().await;
     let after = agent.turn(questions, drain).await;
-    if let Some((_, http)) = &agent.http {
-        http.cancel();
-    }
+    agent.monitoring.end();
     agent.workloads.stop(STOP_MAX).await;
     after
 }
@@ -119,7 +116,7 @@ impl<'a> Standalone<'a> {
             seen: None,
             report: watch::Sender::new(Arc::default()),
             link: watch::Sender::new(LinkState { connected: true, ..LinkState::default() }),
-            http: None,
+            monitoring: Monitoring::default(),
         }
     }
 
@@ -205,20 +202,12 @@ impl<'a> Standalone<'a> {
         let revision = self.plan.revision + 1;
         let policy = policy(path, revision)?
             .ok_or_else(|| format!("{} says nothing of inputs and outputs any more", path.display()))?;
-        let wants_full = wants_full_name(&policy);
-        let full_name = if wants_full { full_name(&self.machine.hostname).await } else { None };
-        let is_unknown = wants_full && full_name.is_none();
-        let machine = Machine::read().called(full_name);
+        let (machine, problem) = Machine::read().called_by(&policy).await;
         let facts = machine.facts(&self.id, &self.options.paths);
         let facts = facts.with_local(&config.local).map_err(|error| crate::error::chain(&error))?;
         let made = make_plan(&policy, &facts, self.options.own_log.as_deref(), None);
         let mut made = made.map_err(|reason| Redactor::of(&policy).text(&reason))?;
-        if is_unknown {
-            made.findings.push(Finding {
-                about: "agent.features.fqdn".to_owned(),
-                message: format!("no full name of {} is known here (/etc/hosts, DNS)", machine.hostname),
-            });
-        }
+        made.findings.extend(problem);
         (self.machine, self.facts) = (machine, facts);
         self.redactor = Redactor::of(&policy);
         self.workloads.name(&mut made);
@@ -234,28 +223,12 @@ impl<'a> Standalone<'a> {
     }
 
     async fn serve_monitoring(&mut self) {
-        let wanted = self.plan.settings.http.clone();
-        if self.http.as_ref().map(|(at, _)| at) == wanted.as_ref() {
-            return;
-        }
-        if let Some((_, token)) = self.http.take() {
-            token.cancel();
-        }
-        let Some(at) = wanted else { return };
-        let told = monitoring::Told {
+        let told = || monitoring::Told {
             report: self.report.subscribe(),
             link: self.link.subscribe(),
             workloads: self.workloads.clone(),
         };
-        let token = CancellationToken::new();
-        match monitoring::start(&at, told, token.clone()).await {
-            Ok(()) => self.http = Some((at, token)),
-            Err(error) => {
-                let message =
-                    format!("agent.monitoring.http: {}:{} cannot be listened at: {error}", at.host, at.port);
-                tracing::warn!("{message}");
-                self.plan.findings.push(Finding { about: "agent".to_owned(), message });
-            }
-        }
+        let problem = self.monitoring.follow(self.plan.settings.http.as_ref(), told).await;
+        self.plan.findings.extend(problem);
     }
 }

@@ -88,7 +88,7 @@ pub struct Agent {
     pub(super) link: watch::Receiver<LinkState>,
     pub(super) jobs: mpsc::Sender<JobDone>,
     /// Where programs of the machine ask how it is, and what ends that.
-    pub(super) http: Option<(crate::policy::HttpMonitoring, tokio_util::sync::CancellationToken)>,
+    pub(super) monitoring: crate::monitoring::Monitoring,
     /// When diagnostics were made.
     pub(super) diagnosed: VecDeque<Instant>,
     /// How often actions that are tried again were tried, by their ids.

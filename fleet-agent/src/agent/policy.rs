@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 
 use super::core::{Agent, Refused};
 use crate::fleet::Action;
 use crate::fleet_server::{self, FleetServer};
-use crate::machine::{Machine, full_name};
+use crate::machine::Machine;
 use crate::monitoring;
 use crate::policy::{Facts, Finding, Output, Plan, Redactor, plan, verify_successor, wants_full_name};
 use crate::state::SavedPolicy;
@@ -87,15 +86,7 @@ impl Agent {
 
     /// The machine as a policy wants it to be called, and what is known of it then.
     async fn named_for(&self, policy: &Map<String, Value>) -> (Machine, Facts, Option<Finding>) {
-        let full_name = if wants_full_name(policy) { full_name(&self.machine.hostname).await } else { None };
-        let problem = (wants_full_name(policy) && full_name.is_none()).then(|| Finding {
-            about: "agent.features.fqdn".to_owned(),
-            message: format!(
-                "no full name of {} is known here (/etc/hosts, DNS): host.name is the short one",
-                self.machine.hostname
-            ),
-        });
-        let machine = self.machine.clone().called(full_name);
+        let (machine, problem) = self.machine.clone().called_by(policy).await;
         if machine.name() == self.machine.name() {
             return (machine, self.facts.clone(), problem);
         }
@@ -143,29 +134,13 @@ impl Agent {
 
     /// Begins, ends or moves the monitoring over HTTP.
     async fn serve_monitoring(&mut self) {
-        let wanted = self.plan.settings.http.clone();
-        if self.http.as_ref().map(|(at, _)| at) == wanted.as_ref() {
-            return;
-        }
-        if let Some((_, token)) = self.http.take() {
-            token.cancel();
-        }
-        let Some(at) = wanted else { return };
-        let told = monitoring::Told {
+        let told = || monitoring::Told {
             report: self.report.subscribe(),
             link: self.link.clone(),
             workloads: self.context.workloads.clone(),
         };
-        let token = CancellationToken::new();
-        match monitoring::start(&at, told, token.clone()).await {
-            Ok(()) => self.http = Some((at, token)),
-            Err(error) => {
-                let message =
-                    format!("agent.monitoring.http: {}:{} cannot be listened at: {error}", at.host, at.port);
-                tracing::warn!("{message}");
-                self.plan.findings.push(Finding { about: "agent".to_owned(), message });
-            }
-        }
+        let problem = self.monitoring.follow(self.plan.settings.http.as_ref(), told).await;
+        self.plan.findings.extend(problem);
     }
 
     /// Carries out the policy that was kept: what ran before goes on, be the server there or not.

@@ -87,9 +87,7 @@ impl Agent {
         let ears = Ears { deliveries, heard, jobs: jobs_done };
         let ended = agent.turn(ears, questions, &token).await;
         token.cancel();
-        if let Some((_, http)) = &agent.http {
-            http.cancel();
-        }
+        agent.monitoring.end();
         if ended != Ended::Left {
             agent.context.workloads.stop(STOP_MAX).await;
         }
@@ -129,7 +127,7 @@ impl Agent {
             outbox: watch::Sender::new(Outbox::default()),
             link,
             jobs,
-            http: None,
+            monitoring: crate::monitoring::Monitoring::default(),
             diagnosed: VecDeque::new(),
             attempts: BTreeMap::new(),
             upgrading: None,

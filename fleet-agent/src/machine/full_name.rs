@@ -4,14 +4,36 @@ use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, getaddrinfo};
 use nix::libc::AI_CANONNAME;
+use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+
+use super::Machine;
+use crate::policy::{Finding, wants_full_name};
 
 /// A resolver that does not answer is waited for so long: the agent does nothing else meanwhile.
 const LONGEST: Duration = Duration::from_secs(5);
 
+impl Machine {
+    /// The same machine, called as a policy wants it; and what is in the way of that.
+    pub async fn called_by(self, policy: &Map<String, Value>) -> (Machine, Option<Finding>) {
+        if !wants_full_name(policy) {
+            return (self.called(None), None);
+        }
+        let name = full_name(&self.hostname).await;
+        let problem = name.is_none().then(|| Finding {
+            about: "agent.features.fqdn".to_owned(),
+            message: format!(
+                "no full name of {} is known here (/etc/hosts, DNS): host.name is the short one",
+                self.hostname
+            ),
+        });
+        (self.called(name), problem)
+    }
+}
+
 /// The full name of the machine of this name, in lower case. `None`: nobody knows it, or not in time.
-pub async fn full_name(hostname: &str) -> Option<String> {
+async fn full_name(hostname: &str) -> Option<String> {
     let name = hostname.to_owned();
     let found = timeout(LONGEST, spawn_blocking(move || canonical(&name))).await;
     full(&found.ok()?.ok()??)
