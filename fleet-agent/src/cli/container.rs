@@ -67,36 +67,59 @@ fn enrol(paths: &Paths, environment: &Environment) -> Result<(), Failure> {
     }
 }
 
-/// Whoever starts an image knows no flags, but variables. The longest come first: some begin as others do.
-const WORDS: [(&str, &str); 23] = [
-    ("--fleet-server-es-ca-trusted-fingerprint", "FLEET_SERVER_ELASTICSEARCH_CA_TRUSTED_FINGERPRINT"),
-    ("--fleet-server-cert-key-passphrase", "FLEET_SERVER_CERT_KEY_PASSPHRASE"),
-    ("--fleet-server-service-token-path", "FLEET_SERVER_SERVICE_TOKEN_PATH"),
-    ("--fleet-server-internal-port", "FLEET_SERVER_INTERNAL_PORT"),
-    ("--fleet-server-service-token", "FLEET_SERVER_SERVICE_TOKEN"),
-    ("--fleet-server-insecure-http", "FLEET_SERVER_INSECURE_HTTP"),
-    ("--fleet-server-client-auth", "FLEET_SERVER_CLIENT_AUTH"),
+/// Whoever starts an image knows no flags, but variables.
+const WORDS: [(&str, &str); 29] = [
     ("--certificate-authorities", "FLEET_CA"),
-    ("--fleet-server-cert-key", "FLEET_SERVER_CERT_KEY"),
-    ("--fleet-server-timeout", "FLEET_SERVER_TIMEOUT"),
-    ("--elastic-agent-cert-key", "ELASTIC_AGENT_CERT_KEY"),
-    ("--fleet-server-policy", "FLEET_SERVER_POLICY_ID"),
-    ("--fleet-init-timeout", "FLEET_SERVER_INIT_TIMEOUT"),
     ("--elastic-agent-cert", "ELASTIC_AGENT_CERT"),
-    ("--fleet-server-cert", "FLEET_SERVER_CERT"),
-    ("--fleet-server-port", "FLEET_SERVER_PORT"),
+    ("--elastic-agent-cert-key", "ELASTIC_AGENT_CERT_KEY"),
     ("--enrollment-token", "FLEET_ENROLLMENT_TOKEN"),
+    ("--fleet-init-timeout", "FLEET_SERVER_INIT_TIMEOUT"),
+    ("--fleet-server-cert", "FLEET_SERVER_CERT"),
+    ("--fleet-server-cert-key", "FLEET_SERVER_CERT_KEY"),
+    ("--fleet-server-cert-key-passphrase", "FLEET_SERVER_CERT_KEY_PASSPHRASE"),
+    ("--fleet-server-client-auth", "FLEET_SERVER_CLIENT_AUTH"),
     ("--fleet-server-es", "FLEET_SERVER_ELASTICSEARCH_HOST"),
-    ("--replace-token", "FLEET_REPLACE_TOKEN"),
-    ("--path.data", "STATE_PATH"),
-    ("--insecure", "FLEET_INSECURE=true"),
+    ("--fleet-server-es-ca", "FLEET_SERVER_ELASTICSEARCH_CA"),
+    ("--fleet-server-es-ca-trusted-fingerprint", "FLEET_SERVER_ELASTICSEARCH_CA_TRUSTED_FINGERPRINT"),
+    ("--fleet-server-es-cert", "FLEET_SERVER_ES_CERT"),
+    ("--fleet-server-es-cert-key", "FLEET_SERVER_ES_CERT_KEY"),
+    ("--fleet-server-es-insecure", "FLEET_SERVER_ELASTICSEARCH_INSECURE=true"),
+    ("--fleet-server-host", "FLEET_SERVER_HOST"),
+    ("--fleet-server-insecure-http", "FLEET_SERVER_INSECURE_HTTP"),
+    ("--fleet-server-internal-port", "FLEET_SERVER_INTERNAL_PORT"),
+    ("--fleet-server-policy", "FLEET_SERVER_POLICY_ID"),
+    ("--fleet-server-port", "FLEET_SERVER_PORT"),
+    ("--fleet-server-service-token", "FLEET_SERVER_SERVICE_TOKEN"),
+    ("--fleet-server-service-token-path", "FLEET_SERVER_SERVICE_TOKEN_PATH"),
+    ("--fleet-server-timeout", "FLEET_SERVER_TIMEOUT"),
     ("--force", "FLEET_FORCE=true"),
+    ("--id", "ELASTIC_AGENT_ID"),
+    ("--insecure", "FLEET_INSECURE=true"),
+    ("--path.data", "STATE_PATH"),
+    ("--replace-token", "FLEET_REPLACE_TOKEN"),
     ("--url", "FLEET_URL"),
 ];
 
 fn in_words_of_images(error: &(dyn std::error::Error + 'static)) -> Failure {
-    let text = crate::error::chain(error).replace("--id,", "ELASTIC_AGENT_ID,");
-    failure(WORDS.iter().fold(text, |text, (flag, name)| text.replace(flag, name)))
+    failure(without_flags(&crate::error::chain(error)))
+}
+
+/// A text with the names of variables in the place of flags: of whole ones, for some begin as others do.
+fn without_flags(text: &str) -> String {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+    let mut told = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("--") {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|letter| !is_part(letter)).unwrap_or(from.len());
+        let flag = from[..end].trim_end_matches('.');
+        let name = WORDS.iter().find(|(known, _)| *known == flag).map_or(flag, |(_, name)| name);
+        told.push_str(before);
+        told.push_str(name);
+        rest = &from[flag.len()..];
+    }
+    told.push_str(rest);
+    told
 }
 
 fn is_enrolled(paths: &Paths) -> Result<bool, Failure> {
@@ -246,6 +269,21 @@ mod tests {
             let error = enrolment_flags(&environment(&[enabled, (name, wrong)])).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn flags_have_names_as_variables_and_whole_ones_alone_are_replaced() {
+        use clap::CommandFactory;
+        let command = super::super::Arguments::command();
+        let install = command.find_subcommand("install").unwrap();
+        for (flag, _) in WORDS {
+            let known = |arg: &clap::Arg| arg.get_long().is_some_and(|long| format!("--{long}") == flag);
+            assert!(install.get_arguments().chain(command.get_arguments()).any(known), "{flag}");
+        }
+        assert_eq!(
+            without_flags("--fleet-server-es-ca, --fleet-server-es. --unknown --"),
+            "FLEET_SERVER_ELASTICSEARCH_CA, FLEET_SERVER_ELASTICSEARCH_HOST. --unknown --"
+        );
     }
 
     #[test]
