@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake, scalar};
 use crate::event::{Event, FieldPath};
@@ -14,6 +16,12 @@ const MOST_KEYS: usize = 10_000;
 
 /// All of them are looked through at most so often.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// What stands for the values of `fields`: they may be of any length, and this is kept for each.
+type Key = [u8; SHA256_OUTPUT_LEN];
+
+/// What those that find no room are counted as.
+const SHARED: Key = [0; SHA256_OUTPUT_LEN];
 
 /// A bucket of tokens for each value of the fields: it fills with time, and each event takes one.
 #[derive(Debug)]
@@ -26,7 +34,7 @@ struct RateLimit {
 
 #[derive(Debug, Default)]
 struct Buckets {
-    by_value: HashMap<String, Bucket>,
+    by_value: HashMap<Key, Bucket>,
     /// When those that are full were forgotten last.
     swept: Option<Instant>,
 }
@@ -39,20 +47,26 @@ struct Bucket {
 
 impl Processor for RateLimit {
     fn run(&self, event: &mut Event) -> Flow {
-        let value = |field: &FieldPath| {
-            event.get(field).map(|value| scalar(value).unwrap_or_else(|| value.to_string()))
-        };
-        // Lengths keep `a` and `b c` from being what `a b` and `c` are.
-        let key = self.fields.iter().map(value).fold(String::new(), |key, value| match value {
-            Some(value) => format!("{key}{}:{value}", value.len()),
-            None => format!("{key}-"),
-        });
-        if self.takes(key, Instant::now()) { Flow::Keep } else { Flow::Drop }
+        if self.takes(self.key(event), Instant::now()) { Flow::Keep } else { Flow::Drop }
     }
 }
 
 impl RateLimit {
-    fn takes(&self, mut key: String, now: Instant) -> bool {
+    fn key(&self, event: &Event) -> Key {
+        let mut hash = Context::new(&SHA256);
+        for field in &self.fields {
+            match event.get(field).map(|value| scalar(value).unwrap_or_else(|| value.to_string())) {
+                // Lengths keep `a` and `b c` from being what `a b` and `c` are.
+                Some(value) => hash.update(format!("{}:{value}", value.len()).as_bytes()),
+                None => hash.update(b"-"),
+            }
+        }
+        let mut key = SHARED;
+        key.copy_from_slice(hash.finish().as_ref());
+        key
+    }
+
+    fn takes(&self, mut key: Key, now: Instant) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let Buckets { by_value, swept } = &mut *buckets;
         if by_value.len() >= MOST_KEYS && !by_value.contains_key(&key) {
@@ -61,7 +75,7 @@ impl RateLimit {
                 by_value.retain(|_, bucket| self.filled(bucket, now) < self.most);
             }
             if by_value.len() >= MOST_KEYS {
-                key = String::new();
+                key = SHARED;
             }
         }
         let bucket = by_value.entry(key).or_insert(Bucket { tokens: self.most, filled: now });
@@ -116,19 +130,49 @@ fn read(config: &Config) -> Result<RateLimit, Mistake> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::event::Base;
 
     fn limit(settings: &Value) -> RateLimit {
         read(&Config::new(settings.as_object().unwrap())).unwrap()
+    }
+
+    fn key(number: usize) -> Key {
+        let mut key = SHARED;
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    #[test]
+    fn values_of_any_length_are_told_apart() {
+        let limit = limit(&json!({"limit": "1/s", "fields": ["a", "b"]}));
+        let long = "x".repeat(1 << 20);
+        let events = [
+            json!({"a": "1", "b": "23"}),
+            json!({"a": "12", "b": "3"}),
+            json!({"a": "1"}),
+            json!({"b": "1"}),
+            json!({"a": long, "b": 1}),
+            json!({"a": long, "b": [1]}),
+            json!({}),
+        ];
+        let keys: HashSet<Key> = events
+            .iter()
+            .map(|event| limit.key(&Event::new(Arc::new(Base::new(event.as_object().unwrap().clone())))))
+            .collect();
+        assert_eq!(keys.len(), events.len());
     }
 
     #[test]
     fn so_many_go_on_in_a_time_and_others_do_not() {
         let limit = limit(&json!({"limit": "3/s"}));
         let start = Instant::now();
-        let at = |millis| limit.takes(String::new(), start + Duration::from_millis(millis));
+        let at = |millis| limit.takes(SHARED, start + Duration::from_millis(millis));
         assert_eq!([at(0), at(0), at(0), at(0)], [true, true, true, false]);
         assert_eq!([at(300), at(340), at(350)], [false, true, false]);
         assert_eq!([at(9000), at(9000), at(9000), at(9000)], [true, true, true, false]);
@@ -138,11 +182,11 @@ mod tests {
     fn a_slow_rate_lets_one_through_and_a_burst_more() {
         let slow = limit(&json!({"limit": "1/h"}));
         let start = Instant::now();
-        assert!(slow.takes(String::new(), start));
-        assert!(!slow.takes(String::new(), start + Duration::from_secs(3599)));
-        assert!(slow.takes(String::new(), start + Duration::from_secs(3600)));
+        assert!(slow.takes(SHARED, start));
+        assert!(!slow.takes(SHARED, start + Duration::from_secs(3599)));
+        assert!(slow.takes(SHARED, start + Duration::from_secs(3600)));
         let burst = limit(&json!({"limit": "1/s", "algorithm.token_bucket.burst_multiplier": 2}));
-        assert_eq!([1, 2, 3].map(|_| burst.takes(String::new(), start)), [true, true, false]);
+        assert_eq!([1, 2, 3].map(|_| burst.takes(SHARED, start)), [true, true, false]);
     }
 
     #[test]
@@ -150,15 +194,15 @@ mod tests {
         let limit = limit(&json!({"limit": "1/s", "fields": ["host.name"]}));
         let start = Instant::now();
         for number in 0..MOST_KEYS {
-            assert!(limit.takes(format!("{number}"), start));
+            assert!(limit.takes(key(number + 1), start));
         }
-        assert!(!limit.takes("7".to_owned(), start));
+        assert!(!limit.takes(key(7), start));
         // No room: what is new shares a bucket.
-        assert!(limit.takes("new".to_owned(), start));
-        assert!(!limit.takes("newer".to_owned(), start));
+        assert!(limit.takes(key(MOST_KEYS + 1), start));
+        assert!(!limit.takes(key(MOST_KEYS + 2), start));
         assert!(limit.buckets.lock().unwrap().by_value.len() <= MOST_KEYS + 1);
         // Later those that are full again are forgotten.
-        assert!(limit.takes("newest".to_owned(), start + Duration::from_secs(10)));
+        assert!(limit.takes(key(MOST_KEYS + 3), start + Duration::from_secs(10)));
         assert_eq!(limit.buckets.lock().unwrap().by_value.len(), 1);
     }
 
