@@ -96,7 +96,7 @@ fn unit(id: String, kind: &str, state: &UnitState, redactor: &Redactor) -> UnitR
     UnitReport {
         id,
         kind: kind.to_owned(),
-        status: state.state.as_str().to_owned(),
+        status: state.state.name().to_owned(),
         message: shorten(&redactor.text(&state.message)),
         payload: state.payload.as_ref().map(|payload| redactor.any(payload)),
     }
@@ -104,7 +104,7 @@ fn unit(id: String, kind: &str, state: &UnitState, redactor: &Redactor) -> UnitR
 
 /// A component is as bad as the worst of its units.
 fn component(id: String, kind: String, units: Vec<UnitReport>) -> ComponentReport {
-    let is = |state: State| units.iter().filter(|unit| unit.status == state.as_str()).count();
+    let is = |state: State| units.iter().filter(|unit| unit.status == state.name()).count();
     let count = units.len();
     let (state, message) = if is(State::Failed) > 0 {
         (State::Failed, format!("{} of {count} units failed", is(State::Failed)))
@@ -117,7 +117,7 @@ fn component(id: String, kind: String, units: Vec<UnitReport>) -> ComponentRepor
     } else {
         (State::Healthy, "healthy".to_owned())
     };
-    ComponentReport { id, kind, status: state.as_str().to_owned(), message, units }
+    ComponentReport { id, kind, status: state.name().to_owned(), message, units }
 }
 
 /// How the agent is as a whole: what is wrong with the agent itself goes before its components.
@@ -127,7 +127,7 @@ pub fn overall(components: &[ComponentReport], trouble: Option<&(State, String)>
         return (State::Failed, shorten(message));
     }
     let bad = |state: State| -> Vec<&str> {
-        let bad = components.iter().filter(|component| component.status == state.as_str());
+        let bad = components.iter().filter(|component| component.status == state.name());
         bad.map(|component| component.id.as_str()).collect()
     };
     let failed = bad(State::Failed);
@@ -171,7 +171,7 @@ fn shorten(text: &str) -> String {
 #[must_use]
 pub fn streams_payload(streams: impl Iterator<Item = (String, State, String)>) -> Option<Value> {
     let streams: serde_json::Map<String, Value> = streams
-        .map(|(id, state, error)| (id, serde_json::json!({"status": state.as_str(), "error": error})))
+        .map(|(id, state, error)| (id, serde_json::json!({"status": state.name(), "error": error})))
         .collect();
     (!streams.is_empty()).then(|| serde_json::json!({"streams": streams}))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+pub use fleet_health::State;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -23,42 +23,6 @@ use crate::policy::{Input, Output};
 pub use set::{Rejected, Workloads};
 pub(crate) use start::FOLDER;
 pub use start::{Who, components, start};
-
-/// How a unit is, by the names of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum State {
-    /// It begins.
-    Starting,
-    /// It takes over new settings.
-    Configuring,
-    /// All is well.
-    Healthy,
-    /// It works, but not as it should.
-    Degraded,
-    /// It does not work.
-    Failed,
-    /// It ends.
-    Stopping,
-    /// It has ended.
-    Stopped,
-}
-
-impl State {
-    /// As it is written on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Starting => "STARTING",
-            State::Configuring => "CONFIGURING",
-            State::Healthy => "HEALTHY",
-            State::Degraded => "DEGRADED",
-            State::Failed => "FAILED",
-            State::Stopping => "STOPPING",
-            State::Stopped => "STOPPED",
-        }
-    }
-}
 
 /// How a unit is, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -67,4 +67,4 @@ pub mod syslog;
 pub use collector::{Collector, StartError, handles, handles_output, mistake_of_output};
 pub use metrics::Metrics;
 pub use plan::{AgentFacts, InputUnit, OutputUnit, Plan, Settings};
-pub use state::{States, Status, UnitState, UnitStatus};
+pub use state::{State, States, Status, UnitStatus};

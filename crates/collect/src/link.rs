@@ -14,7 +14,7 @@ use crate::outlet::{Closed, Outlet};
 use crate::plan::OutputUnit;
 use crate::queue::{Spec, Spool};
 use crate::registry::Registry;
-use crate::state::{Board, Status, UnitState};
+use crate::state::{Board, State, Status};
 
 /// Bytes of events that one output holds in memory, those on their way included. Two requests of the largest size: one on
 /// its way, one being gathered; what waits beyond that waits in its source.
@@ -105,7 +105,7 @@ impl Link {
     fn trouble(&self, error: &std::io::Error) {
         let message =
             format!("the queue in {} cannot be opened: {error}; senders wait", self.spec.directory.display());
-        self.spec.board.storage(&self.spec.name, Some(Status::new(UnitState::Degraded, message)));
+        self.spec.board.storage(&self.spec.name, Some(Status::new(State::Degraded, message)));
     }
 
     /// Nobody takes events any more. What is on the disk stays there for the next time.

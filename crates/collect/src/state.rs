@@ -3,33 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use fleet_health::State;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-
-/// How a unit is: the words that agents use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UnitState {
-    /// Being brought up.
-    Starting,
-    /// Being changed.
-    Configuring,
-    /// Does its work.
-    Healthy,
-    /// Works, but not as it should.
-    Degraded,
-    /// Does not work.
-    Failed,
-    /// Being brought down.
-    Stopping,
-    /// Is down.
-    Stopped,
-}
 
 /// How a unit or a stream is, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// The state.
-    pub state: UnitState,
+    pub state: State,
     /// Why, in words for an operator.
     pub message: String,
     /// More, for machines.
@@ -38,7 +20,7 @@ pub struct Status {
 
 impl Status {
     /// A state with its reason, which is made one line: tables and logs show it as one.
-    pub fn new(state: UnitState, message: impl Into<String>) -> Status {
+    pub fn new(state: State, message: impl Into<String>) -> Status {
         Status { state, message: one_line(message.into()), payload: Map::new() }
     }
 }
@@ -166,7 +148,7 @@ impl Board {
     }
 
     /// How an output is.
-    pub(crate) fn output(&self, name: &str) -> Option<UnitState> {
+    pub(crate) fn output(&self, name: &str) -> Option<State> {
         self.lock().outputs.get(name).map(|output| output.status.state)
     }
 
@@ -177,19 +159,10 @@ impl Board {
 
 /// An input is as its worst stream is; the message names that stream.
 fn summary(streams: &BTreeMap<String, Status>) -> Status {
-    let severity = |state: UnitState| match state {
-        UnitState::Stopped => 0,
-        UnitState::Healthy => 1,
-        UnitState::Stopping => 2,
-        UnitState::Configuring => 3,
-        UnitState::Starting => 4,
-        UnitState::Degraded => 5,
-        UnitState::Failed => 6,
-    };
-    let worst = streams.iter().max_by_key(|(_, status)| severity(status.state));
+    let worst = streams.iter().max_by_key(|(_, status)| status.state.severity());
     match worst {
-        None => Status::new(UnitState::Healthy, "has no streams"),
-        Some((id, status)) if severity(status.state) >= 5 => {
+        None => Status::new(State::Healthy, "has no streams"),
+        Some((id, status)) if status.state.is_trouble() => {
             Status::new(status.state, format!("{id}: {}", status.message))
         }
         Some((_, status)) => Status::new(status.state, status.message.clone()),
@@ -211,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_reason_of_several_lines_becomes_one() {
-        let status = |message: &str| Status::new(UnitState::Failed, message).message;
+        let status = |message: &str| Status::new(State::Failed, message).message;
         assert_eq!(
             status("parse error:\r\n    (a\n\n    ^\nunclosed group\n"),
             "parse error: (a ^ unclosed group"

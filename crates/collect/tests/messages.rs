@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, Status, UnitState};
+use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, State, Status};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -48,7 +48,7 @@ async fn state(collector: &Collector, input: &str, wanted: impl Fn(&Status) -> b
 }
 
 async fn address(collector: &Collector, input: &str) -> String {
-    let status = state(collector, input, |status| status.state == UnitState::Healthy).await;
+    let status = state(collector, input, |status| status.state == State::Healthy).await;
     status.payload["address"].as_str().unwrap().to_owned()
 }
 
@@ -127,7 +127,7 @@ async fn an_address_in_use_is_told_and_tried_again() {
     let host = taken.local_addr().unwrap().to_string();
     let sender = json!({"protocol.udp.host": "127.0.0.1:0"});
     collector.apply(plan(directory.path(), &[tcp(&host), udp(&sender)])).await;
-    let status = state(&collector, "tcp", |status| status.state == UnitState::Failed).await;
+    let status = state(&collector, "tcp", |status| status.state == State::Failed).await;
     assert!(status.message.contains(&format!("cannot listen on tcp://{host}")), "{}", status.message);
 
     // Which is nothing to the other one.
@@ -147,15 +147,15 @@ async fn settings_that_are_wrong_or_unknown_are_told() {
     let collector = start(&directory).await;
     let wrong = json!({"format": "rfc0", "protocol.udp.host": "127.0.0.1:0"});
     collector.apply(plan(directory.path(), &[tcp("nonsense"), udp(&wrong)])).await;
-    let status = state(&collector, "tcp", |status| status.state == UnitState::Failed).await;
+    let status = state(&collector, "tcp", |status| status.state == State::Failed).await;
     assert!(status.message.starts_with("host: \"nonsense\" is not host:port"), "{}", status.message);
-    let status = state(&collector, "syslog", |status| status.state == UnitState::Failed).await;
+    let status = state(&collector, "syslog", |status| status.state == State::Failed).await;
     assert!(status.message.starts_with("format: must be"), "{}", status.message);
 
     let mut unknown = tcp("127.0.0.1:0");
     unknown["streams"][0]["colour"] = json!("red");
     collector.apply(plan(directory.path(), &[unknown])).await;
-    let status = state(&collector, "tcp", |status| status.state == UnitState::Healthy).await;
+    let status = state(&collector, "tcp", |status| status.state == State::Healthy).await;
     assert!(status.message.contains("settings without effect here: colour"), "{}", status.message);
     collector.stop(Duration::from_secs(5)).await;
 }

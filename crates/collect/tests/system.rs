@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, UnitState};
+use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, State};
 use serde_json::{Map, Value, json};
 
 /// What a policy holds of a data stream of the integration.
@@ -140,7 +140,7 @@ async fn all_metricsets_of_the_integration_are_measured() {
     assert_eq!(cpu["tags"], json!(["measured"]));
 
     let states = collector.states().borrow().clone();
-    assert_eq!(states.inputs["system-1"].status.state, UnitState::Healthy, "{states:?}");
+    assert_eq!(states.inputs["system-1"].status.state, State::Healthy, "{states:?}");
     collector.stop(Duration::from_secs(5)).await;
 }
 
@@ -180,18 +180,18 @@ async fn a_stream_that_cannot_measure_says_so_and_stops_no_other() {
     let states = receiver
         .wait_for(|states| {
             let streams = states.inputs.get("system-1").map(|input| &input.streams);
-            streams.is_some_and(|streams| streams.values().all(|stream| stream.state != UnitState::Starting))
+            streams.is_some_and(|streams| streams.values().all(|stream| stream.state != State::Starting))
         })
         .await
         .unwrap()
         .clone();
     let input = &states.inputs["system-1"];
     let uptime = &input.streams["system/metrics-system.uptime-1"];
-    assert_eq!(uptime.state, UnitState::Degraded);
+    assert_eq!(uptime.state, State::Degraded);
     assert!(uptime.message.contains("/proc/uptime: No such file"), "{}", uptime.message);
     let load = &input.streams["system/metrics-system.load-1"];
-    assert_eq!(load.state, UnitState::Failed);
+    assert_eq!(load.state, State::Failed);
     assert!(load.message.starts_with("metricsets: \"lode\" is not a metricset"), "{}", load.message);
-    assert_eq!(input.streams["system/metrics-system.memory-1"].state, UnitState::Healthy);
+    assert_eq!(input.streams["system/metrics-system.memory-1"].state, State::Healthy);
     collector.stop(Duration::from_secs(5)).await;
 }

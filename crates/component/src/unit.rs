@@ -2,80 +2,36 @@
 
 use std::fmt;
 
+pub use fleet_health::State;
 use serde::{Deserialize, Serialize};
 
 use crate::wire;
 
-/// How a unit or a component is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum State {
-    /// It is being started.
-    #[default]
-    Starting,
-    /// It takes a configuration.
-    Configuring,
-    /// It does what it is for.
-    Healthy,
-    /// It does, but not all or not well.
-    Degraded,
-    /// It does not.
-    Failed,
-    /// It is being stopped.
-    Stopping,
-    /// It has stopped, as it should.
-    Stopped,
-}
-
-impl State {
-    /// The name that people and other programs know: upper case.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Starting => "STARTING",
-            State::Configuring => "CONFIGURING",
-            State::Healthy => "HEALTHY",
-            State::Degraded => "DEGRADED",
-            State::Failed => "FAILED",
-            State::Stopping => "STOPPING",
-            State::Stopped => "STOPPED",
-        }
-    }
-
-    /// That of a message. What this version does not know counts as failed: it is certainly not well.
-    #[must_use]
-    pub fn from_wire(number: i32) -> State {
-        match wire::UnitState::try_from(number) {
-            Ok(wire::UnitState::Starting) => State::Starting,
-            Ok(wire::UnitState::Configuring) => State::Configuring,
-            Ok(wire::UnitState::Healthy) => State::Healthy,
-            Ok(wire::UnitState::Degraded) => State::Degraded,
-            Ok(wire::UnitState::Stopping) => State::Stopping,
-            Ok(wire::UnitState::Stopped) => State::Stopped,
-            Ok(wire::UnitState::Failed) | Err(_) => State::Failed,
-        }
-    }
-
-    /// The number in messages.
-    #[must_use]
-    pub fn to_wire(self) -> i32 {
-        let state = match self {
-            State::Starting => wire::UnitState::Starting,
-            State::Configuring => wire::UnitState::Configuring,
-            State::Healthy => wire::UnitState::Healthy,
-            State::Degraded => wire::UnitState::Degraded,
-            State::Failed => wire::UnitState::Failed,
-            State::Stopping => wire::UnitState::Stopping,
-            State::Stopped => wire::UnitState::Stopped,
-        };
-        state.into()
+/// The state of a message. What this version does not know counts as failed: it is certainly not well.
+pub(crate) fn state_from_wire(number: i32) -> State {
+    match wire::UnitState::try_from(number) {
+        Ok(wire::UnitState::Starting) => State::Starting,
+        Ok(wire::UnitState::Configuring) => State::Configuring,
+        Ok(wire::UnitState::Healthy) => State::Healthy,
+        Ok(wire::UnitState::Degraded) => State::Degraded,
+        Ok(wire::UnitState::Stopping) => State::Stopping,
+        Ok(wire::UnitState::Stopped) => State::Stopped,
+        Ok(wire::UnitState::Failed) | Err(_) => State::Failed,
     }
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+/// The number of a state in messages.
+pub(crate) fn state_to_wire(state: State) -> i32 {
+    let state = match state {
+        State::Starting => wire::UnitState::Starting,
+        State::Configuring => wire::UnitState::Configuring,
+        State::Healthy => wire::UnitState::Healthy,
+        State::Degraded => wire::UnitState::Degraded,
+        State::Failed => wire::UnitState::Failed,
+        State::Stopping => wire::UnitState::Stopping,
+        State::Stopped => wire::UnitState::Stopped,
+    };
+    state.into()
 }
 
 /// Which half of a pipeline a unit is.
@@ -214,9 +170,9 @@ mod tests {
     #[test]
     fn states_are_the_same_in_messages() {
         for number in 0..7 {
-            assert_eq!(State::from_wire(number).to_wire(), number);
+            assert_eq!(state_to_wire(state_from_wire(number)), number);
         }
-        assert_eq!(State::from_wire(99), State::Failed);
+        assert_eq!(state_from_wire(99), State::Failed);
     }
 
     #[test]

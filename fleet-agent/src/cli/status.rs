@@ -73,16 +73,13 @@ impl Node {
 
 fn tree(status: &Status, is_full: bool) -> String {
     let mut roots = Vec::new();
-    let mut fleet = vec![Node::new(
-        format!("status: ({}) {}", status.fleet_state.as_str(), status.fleet_message),
-        vec![],
-    )];
+    let mut fleet =
+        vec![Node::new(format!("status: ({}) {}", status.fleet_state.name(), status.fleet_message), vec![])];
     if let Some(revision) = status.policy_revision {
         fleet.push(Node::new(format!("policy: {} revision {revision}", status.policy_id), vec![]));
     }
     roots.push(Node::new("fleet", fleet));
-    let mut agent =
-        vec![Node::new(format!("status: ({}) {}", status.state.as_str(), status.message), vec![])];
+    let mut agent = vec![Node::new(format!("status: ({}) {}", status.state.name(), status.message), vec![])];
     if is_full {
         agent.insert(0, Node::new(format!("id: {}", status.id), vec![]));
         agent.insert(1, Node::new(format!("version: {}, process {}", status.version, status.pid), vec![]));
@@ -91,7 +88,7 @@ fn tree(status: &Status, is_full: bool) -> String {
         agent.push(Node::new(format!("upgrade to {}: {}", upgrade.target_version, upgrade.state), vec![]));
     }
     for component in &status.components {
-        let is_well = |state: &str| state == State::Healthy.as_str();
+        let is_well = |state: &str| state == State::Healthy.name();
         if !is_full && is_well(&component.status) {
             continue;
         }

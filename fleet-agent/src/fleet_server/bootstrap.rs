@@ -87,7 +87,7 @@ async fn ready(mut states: watch::Receiver<Arc<States>>, told: &watch::Sender<St
     loop {
         let unit = states.borrow_and_update().inputs.get(KIND).cloned();
         if let Some(unit) = unit {
-            let text = format!("Fleet Server - {}: {}", unit.state.as_str(), unit.message);
+            let text = format!("Fleet Server - {}: {}", unit.state.name(), unit.message);
             told.send_if_modified(|before| {
                 let is_news = *before != text;
                 *before = text;

@@ -48,9 +48,9 @@ fn translate(told: &fleet_collect::States) -> States {
         states.outputs.insert(name.clone(), unit(status));
     }
     // What is wrong with its files concerns all that it reads.
-    let bad = told.storage.iter().find(|(_, status)| state(status.state) >= State::Degraded);
+    let bad = told.storage.iter().find(|(_, status)| status.state.is_trouble());
     if let Some((what, status)) = bad {
-        for unit in states.inputs.values_mut().filter(|unit| unit.state < State::Degraded) {
+        for unit in states.inputs.values_mut().filter(|unit| is_to_run(unit.state)) {
             unit.state = State::Degraded;
             unit.message = format!("{what}: {}", status.message);
         }
@@ -58,28 +58,20 @@ fn translate(told: &fleet_collect::States) -> States {
     states
 }
 
-fn unit(status: &UnitStatus) -> UnitState {
-    let streams = status.streams.iter().map(|(id, stream)| {
-        let is_well = state(stream.state) < State::Degraded;
-        (id.clone(), state(stream.state), if is_well { String::new() } else { stream.message.clone() })
-    });
-    UnitState {
-        state: state(status.status.state),
-        message: status.status.message.clone(),
-        payload: streams_payload(streams),
-    }
+/// Whether it is well, or on its way there.
+fn is_to_run(state: State) -> bool {
+    matches!(state, State::Starting | State::Configuring | State::Healthy)
 }
 
-fn state(state: fleet_collect::state::UnitState) -> State {
-    use fleet_collect::state::UnitState as Of;
-    match state {
-        Of::Starting => State::Starting,
-        Of::Configuring => State::Configuring,
-        Of::Healthy => State::Healthy,
-        Of::Degraded => State::Degraded,
-        Of::Failed => State::Failed,
-        Of::Stopping => State::Stopping,
-        Of::Stopped => State::Stopped,
+fn unit(status: &UnitStatus) -> UnitState {
+    let streams = status.streams.iter().map(|(id, stream)| {
+        let is_well = !stream.state.is_trouble();
+        (id.clone(), stream.state, if is_well { String::new() } else { stream.message.clone() })
+    });
+    UnitState {
+        state: status.status.state,
+        message: status.status.message.clone(),
+        payload: streams_payload(streams),
     }
 }
 

@@ -140,7 +140,7 @@ fn translate(told: &fleet_component::supervisor::States) -> States {
     for component in told.components.values() {
         for (key, status) in &component.units {
             let unit = UnitState {
-                state: state(status.state),
+                state: status.state,
                 message: status.message.clone(),
                 payload: status.payload.clone().map(Value::Object),
             };
@@ -158,19 +158,6 @@ fn translate(told: &fleet_component::supervisor::States) -> States {
         }
     }
     states
-}
-
-fn state(state: fleet_component::unit::State) -> State {
-    use fleet_component::unit::State as Of;
-    match state {
-        Of::Starting => State::Starting,
-        Of::Configuring => State::Configuring,
-        Of::Healthy => State::Healthy,
-        Of::Degraded => State::Degraded,
-        Of::Failed => State::Failed,
-        Of::Stopping => State::Stopping,
-        Of::Stopped => State::Stopped,
-    }
 }
 
 #[async_trait]

@@ -17,7 +17,7 @@ use crate::input::{self, Builder, Context, Definition, Input};
 use crate::link::Link;
 use crate::plan::InputUnit;
 use crate::processor::Chain;
-use crate::state::{Status, Unit, UnitState};
+use crate::state::{State, Status, Unit};
 use crate::stream::OwnFields;
 
 /// An input that failed is tried again after this, and after twice as long each time.
@@ -59,7 +59,7 @@ impl Collector {
         let name = Unit::Input(unit.id.clone());
         let board = &self.common.board;
         let mut failed = |problem: String| {
-            board.unit(&name, Status::new(UnitState::Failed, problem.clone()));
+            board.unit(&name, Status::new(State::Failed, problem.clone()));
             running.failures.built(&name, Reasons::from([(String::new(), problem)]));
         };
         let Some(definition) = input::definition(&unit.kind) else {
@@ -71,7 +71,7 @@ impl Collector {
             return;
         };
         let output = running.outputs.get(&unit.output).map(|output| OutputPart::of(&output.unit));
-        board.unit(&name, Status::new(UnitState::Starting, "starting"));
+        board.unit(&name, Status::new(State::Starting, "starting"));
         let stop = self.stop.child_token();
         let tasks = TaskTracker::new();
         let processors = output.as_ref().and_then(|output| output.processors.clone());
@@ -82,11 +82,11 @@ impl Collector {
             let part = Part { unit: &unit, id: &id, config, processors, definition, host_name };
             match part.build(&self.common, &link, &stop) {
                 Ok((input, context)) => {
-                    board.stream(&unit.id, &id, Status::new(UnitState::Starting, "starting"));
+                    board.stream(&unit.id, &id, Status::new(State::Starting, "starting"));
                     tasks.spawn(keep_running(input, context));
                 }
                 Err(mistakes) => {
-                    board.stream(&unit.id, &id, Status::new(UnitState::Failed, mistakes.to_string()));
+                    board.stream(&unit.id, &id, Status::new(State::Failed, mistakes.to_string()));
                     failures.insert(id, mistakes.to_string());
                 }
             }

@@ -17,7 +17,7 @@ use crate::link::{self, Link};
 use crate::metrics::{Counters, Metrics};
 use crate::plan::{InputUnit, Plan, Settings};
 use crate::registry::{FLUSH_INTERVAL, Registry, RegistryError};
-use crate::state::{Board, States, Status, Unit, UnitState};
+use crate::state::{Board, State, States, Status, Unit};
 use crate::{input, output};
 use failures::Failures;
 use inputs::RunningInput;
@@ -217,9 +217,8 @@ impl Collector {
             let dead = counts.events_dead_lettered + counts.events_kept + counts.events_lost;
             counts.events_acknowledged + dead
         };
-        let in_trouble = |name: &String| {
-            matches!(self.common.board.output(name), Some(UnitState::Degraded | UnitState::Failed))
-        };
+        let in_trouble =
+            |name: &String| matches!(self.common.board.output(name), Some(State::Degraded | State::Failed));
         let (mut progress, mut since) = (settled(), tokio::time::Instant::now());
         loop {
             let waiting: Vec<&String> = running
@@ -276,7 +275,7 @@ impl Collector {
             going.into_iter().filter_map(|id| running.inputs.remove_entry(&id)).collect();
         for (id, input) in &going {
             let again = wanted.contains_key(id.as_str());
-            let state = if again { UnitState::Configuring } else { UnitState::Stopping };
+            let state = if again { State::Configuring } else { State::Stopping };
             self.common
                 .board
                 .unit(&Unit::Input(id.clone()), Status::new(state, "stopping what ran until now"));
@@ -321,5 +320,5 @@ async fn write_positions(common: &Common) {
     if let Some(problem) = &problem {
         tracing::error!("{problem}");
     }
-    common.board.storage("positions", problem.map(|problem| Status::new(UnitState::Degraded, problem)));
+    common.board.storage("positions", problem.map(|problem| Status::new(State::Degraded, problem)));
 }

@@ -12,7 +12,7 @@ use crate::link::Link;
 use crate::outlet::Outlet;
 use crate::output;
 use crate::plan::{OutputUnit, Plan};
-use crate::state::{Status, Unit, UnitState};
+use crate::state::{State, Status, Unit};
 
 /// An output that runs, or failed to.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Collector {
         match output::build(unit) {
             Ok((output, unknown)) => {
                 running.failures.built(&name, Reasons::new());
-                common.board.unit(&name, Status::new(UnitState::Starting, "starting"));
+                common.board.unit(&name, Status::new(State::Starting, "starting"));
                 let note = if unknown.is_empty() {
                     String::new()
                 } else {
@@ -121,7 +121,7 @@ impl Collector {
                 });
             }
             Err(mistakes) => {
-                common.board.unit(&name, Status::new(UnitState::Failed, mistakes.to_string()));
+                common.board.unit(&name, Status::new(State::Failed, mistakes.to_string()));
                 running.failures.built(&name, Reasons::from([(String::new(), mistakes.to_string())]));
             }
         }

@@ -30,7 +30,7 @@ use crate::outlet::Closed;
 use crate::plan::Settings;
 use crate::processor::Chain;
 use crate::registry::Positions;
-use crate::state::{Board, Status, UnitState};
+use crate::state::{Board, State, Status};
 use crate::stream::{DataStream, OwnFields, Parts, Stream};
 
 /// All kinds of inputs.
@@ -194,12 +194,12 @@ impl Context {
         if !self.note.is_empty() {
             message = format!("{message}; {}", self.note);
         }
-        self.report(UnitState::Healthy, message);
+        self.report(State::Healthy, message);
     }
 
     /// All is well; the payload tells machines more, such as the address that is listened on.
     pub fn healthy_with(&self, message: impl Into<String>, payload: Map<String, Value>) {
-        let mut status = Status::new(UnitState::Healthy, message);
+        let mut status = Status::new(State::Healthy, message);
         if !self.note.is_empty() {
             status.message = format!("{}; {}", status.message, self.note);
         }
@@ -209,15 +209,15 @@ impl Context {
 
     /// It works, but not as it should.
     pub fn degraded(&self, message: impl Into<String>) {
-        self.report(UnitState::Degraded, message);
+        self.report(State::Degraded, message);
     }
 
     /// It does not work.
     pub(crate) fn failed(&self, message: String) {
-        self.report(UnitState::Failed, message);
+        self.report(State::Failed, message);
     }
 
-    fn report(&self, state: UnitState, message: impl Into<String>) {
+    fn report(&self, state: State, message: impl Into<String>) {
         self.board.stream(self.stream.input(), self.stream.id(), Status::new(state, message));
     }
 

@@ -20,7 +20,7 @@ use crate::metrics::Counters;
 use crate::outlet::Limits;
 use crate::plan::{AgentFacts, OutputUnit, Settings};
 use crate::registry::Registry;
-use crate::state::{Board, Status, Unit, UnitState};
+use crate::state::{Board, State, Status, Unit};
 
 /// Whatever a test waits for comes within this.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let registry = Arc::new(Registry::open(&directory.path().join("registry")).unwrap().0);
         let board = Board::new();
-        board.unit(&Unit::Input("input".to_owned()), Status::new(UnitState::Starting, ""));
+        board.unit(&Unit::Input("input".to_owned()), Status::new(State::Starting, ""));
         let config = Map::from_iter([("queue.disk.max_size".to_owned(), json!("1MiB"))]);
         let output = OutputUnit { name: "output".to_owned(), kind: "test".to_owned(), config };
         let counters = Counters::default();
@@ -148,7 +148,7 @@ impl Rig {
 
     /// The address that the input listens on.
     pub(crate) async fn address(&self) -> String {
-        let status = self.state(|status| status.state == UnitState::Healthy).await;
+        let status = self.state(|status| status.state == State::Healthy).await;
         status.payload["address"].as_str().unwrap().to_owned()
     }
 }

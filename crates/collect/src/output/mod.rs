@@ -17,7 +17,7 @@ use crate::config::{Config, Mistake, Mistakes};
 use crate::metrics::Counters;
 use crate::outlet::Outlet;
 use crate::plan::OutputUnit;
-use crate::state::{Board, Status, Unit, UnitState};
+use crate::state::{Board, State, Status, Unit};
 
 /// The kinds of outputs that there are.
 pub(crate) const KINDS: [&str; 4] = ["elasticsearch", "remote_elasticsearch", "file", "console"];
@@ -41,11 +41,11 @@ impl Context {
     pub(crate) fn healthy(&self, message: &str) {
         let message =
             if self.note.is_empty() { message.to_owned() } else { format!("{message}; {}", self.note) };
-        self.board.unit(&self.unit, Status::new(UnitState::Healthy, message));
+        self.board.unit(&self.unit, Status::new(State::Healthy, message));
     }
 
     pub(crate) fn degraded(&self, message: impl Into<String>) {
-        self.board.unit(&self.unit, Status::new(UnitState::Degraded, message));
+        self.board.unit(&self.unit, Status::new(State::Degraded, message));
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     /// A running output, until it is as wanted.
-    async fn state(kind: &str, config: &serde_json::Value, wanted: UnitState) -> Status {
+    async fn state(kind: &str, config: &serde_json::Value, wanted: State) -> Status {
         let unit = OutputUnit {
             name: "default".to_owned(),
             kind: kind.to_owned(),
@@ -136,9 +136,9 @@ mod tests {
     #[tokio::test]
     async fn an_output_is_healthy_before_the_first_event() {
         let directory = tempfile::tempdir().unwrap();
-        state("file", &json!({"path": directory.path().join("new")}), UnitState::Healthy).await;
+        state("file", &json!({"path": directory.path().join("new")}), State::Healthy).await;
         assert!(directory.path().join("new/fleet-agent.ndjson").exists());
-        state("console", &json!({}), UnitState::Healthy).await;
+        state("console", &json!({}), State::Healthy).await;
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let taken = directory.path().join("taken");
         std::fs::write(&taken, "a file").unwrap();
-        let status = state("file", &json!({"path": taken}), UnitState::Degraded).await;
+        let status = state("file", &json!({"path": taken}), State::Degraded).await;
         assert!(status.message.starts_with("cannot open "), "{}", status.message);
     }
 }

@@ -25,7 +25,7 @@ use crate::batch::{Batch, Tracker};
 use crate::metrics::Counters;
 use crate::outlet::{Closed, Outlet};
 use crate::registry::Positions;
-use crate::state::{Board, Status, UnitState};
+use crate::state::{Board, State, Status};
 use segments::{Place, Segments};
 
 /// Senders that wait for the disk together.
@@ -150,7 +150,7 @@ impl Shared {
     fn report(&self, problem: Option<String>) {
         self.spec
             .board
-            .storage(&self.spec.name, problem.map(|problem| Status::new(UnitState::Degraded, problem)));
+            .storage(&self.spec.name, problem.map(|problem| Status::new(State::Degraded, problem)));
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, UnitState};
+use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, State};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -44,7 +44,7 @@ impl World {
         let healthy = states.wait_for(|states| {
             let streams = states.inputs.get("otlp").map(|unit| &unit.streams);
             streams.is_some_and(|streams| {
-                streams.len() == 3 && streams.values().all(|status| status.state == UnitState::Healthy)
+                streams.len() == 3 && streams.values().all(|status| status.state == State::Healthy)
             })
         });
         let healthy = tokio::time::timeout(SOON, healthy)

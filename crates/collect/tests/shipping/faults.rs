@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet_collect::UnitState;
+use fleet_collect::State;
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, Mood};
@@ -46,7 +46,7 @@ async fn an_engine_that_is_away_makes_events_wait() {
         engine.mood(Mood::Status(status));
         until(&collector, words, |states| {
             states.outputs.get("default").is_some_and(|output| {
-                output.status.state == UnitState::Degraded && output.status.message.contains(words)
+                output.status.state == State::Degraded && output.status.message.contains(words)
             })
         })
         .await;
@@ -54,7 +54,7 @@ async fn an_engine_that_is_away_makes_events_wait() {
     assert!(engine.documents(INDEX).is_empty());
     engine.mood(Mood::Well);
     engine.has(INDEX, 5).await;
-    until(&collector, "healthy again", |states| states.outputs["default"].status.state == UnitState::Healthy)
+    until(&collector, "healthy again", |states| states.outputs["default"].status.state == State::Healthy)
         .await;
     collector.stop(Duration::from_secs(5)).await;
 }
@@ -96,13 +96,13 @@ async fn what_is_refused_for_good_is_a_dead_letter() {
     assert_eq!(letter["labels"]["index"], INDEX);
     until(&collector, "the state tells it", |states| {
         let status = &states.outputs["default"].status;
-        status.state == UnitState::Degraded && status.message.contains("1 events were refused for good")
+        status.state == State::Degraded && status.message.contains("1 events were refused for good")
     })
     .await;
     world.write("a.log", ["line 5".to_owned()]);
     until(&collector, "it is over", |states| {
         let status = &states.outputs["default"].status;
-        status.state == UnitState::Healthy && status.message.contains("1 events were refused for good")
+        status.state == State::Healthy && status.message.contains("1 events were refused for good")
     })
     .await;
     collector.stop(Duration::from_secs(5)).await;
@@ -139,7 +139,7 @@ async fn a_dead_letter_that_is_refused_too_is_kept_in_a_file() {
     };
     tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
     let output = &collector.states().borrow().outputs["default"].status.clone();
-    assert_eq!(output.state, UnitState::Degraded, "{}", output.message);
+    assert_eq!(output.state, State::Degraded, "{}", output.message);
     collector.stop(Duration::from_secs(5)).await;
     let path = world.directory.path().join("data/dead-letters/default.ndjson");
     assert!(output.message.contains(&path.display().to_string()), "{}", output.message);
@@ -180,7 +180,7 @@ async fn a_dead_letter_that_nothing_takes_is_counted_as_lost() {
     };
     tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
     let output = &collector.states().borrow().outputs["default"].status.clone();
-    assert_eq!(output.state, UnitState::Degraded, "{}", output.message);
+    assert_eq!(output.state, State::Degraded, "{}", output.message);
     collector.stop(Duration::from_secs(5)).await;
 }
 
@@ -193,9 +193,10 @@ async fn an_engine_that_never_answers_is_told_long_before_the_request_is_given_u
     collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
     let words = format!("http://{} has not answered for 10s; events wait", engine.address);
     until(&collector, &words, |states| {
-        states.outputs.get("default").is_some_and(|output| {
-            output.status.state == UnitState::Degraded && output.status.message == words
-        })
+        states
+            .outputs
+            .get("default")
+            .is_some_and(|output| output.status.state == State::Degraded && output.status.message == words)
     })
     .await;
     let end = collector.stop(Duration::from_secs(600));
@@ -281,7 +282,7 @@ async fn the_end_does_not_wait_for_an_engine_that_is_away() {
     let plan = world.plan(&[format!("http://{}", engine.address)], &json!({}));
     collector.apply(plan.clone()).await;
     until(&collector, "it is known to be away", |states| {
-        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Degraded)
+        states.outputs.get("default").is_some_and(|output| output.status.state == State::Degraded)
     })
     .await;
     let end = collector.stop(Duration::from_secs(600));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_collect::{Plan, UnitState};
+use fleet_collect::{Plan, State};
 use fleet_test_engine::{Client, Elastic, Engine};
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ async fn events_wait_for_the_template_of_their_data_stream_and_others_do_not_wai
     both.inputs.push(other);
     collector.apply(both).await;
     let told = until(&collector, "the template is missing", |states| {
-        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Degraded)
+        states.outputs.get("default").is_some_and(|output| output.status.state == State::Degraded)
     })
     .await;
     let message = &told.outputs["default"].status.message;
@@ -99,7 +99,7 @@ async fn events_wait_for_the_template_of_their_data_stream_and_others_do_not_wai
     let made = engine.get("/_data_stream/logs-later-prod").await.unwrap().success().unwrap();
     assert_eq!(made["data_streams"][0]["name"], "logs-later-prod");
     until(&collector, "the output is well again", |states| {
-        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Healthy)
+        states.outputs.get("default").is_some_and(|output| output.status.state == State::Healthy)
     })
     .await;
     collector.stop(Duration::from_secs(5)).await;
@@ -123,7 +123,7 @@ async fn each_line_is_there_once_although_the_collector_and_the_engine_die() {
     let collector = world.start().await;
     collector.apply(plan(&world, &engine, "deaths", &json!({}))).await;
     until(&collector, "the engine is away", |states| {
-        states.outputs.get("default").is_some_and(|output| output.status.state == UnitState::Degraded)
+        states.outputs.get("default").is_some_and(|output| output.status.state == State::Degraded)
     })
     .await;
     engine.restart().await.unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_collect::{InputUnit, Plan, UnitState};
+use fleet_collect::{InputUnit, Plan, State};
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -31,8 +31,7 @@ async fn a_unit_that_cannot_be_built_says_why_and_stops_no_other() {
     let collector = world.start().await;
     collector.apply(plan).await;
     let states =
-        until(&collector, "healthy", |states| states.inputs["input-1"].status.state == UnitState::Healthy)
-            .await;
+        until(&collector, "healthy", |states| states.inputs["input-1"].status.state == State::Healthy).await;
     assert!(states.inputs["input-1"].status.message.contains("colour"), "{states:?}");
     for (id, words) in [
         ("processor", "processors[0].teleport: is not a processor"),
@@ -41,7 +40,7 @@ async fn a_unit_that_cannot_be_built_says_why_and_stops_no_other() {
         ("paths", "not absolute"),
     ] {
         let status = &states.inputs[id].status;
-        assert_eq!(status.state, UnitState::Failed, "{id}");
+        assert_eq!(status.state, State::Failed, "{id}");
         assert!(status.message.contains(words), "{id}: {}", status.message);
     }
     engine.has(INDEX, 3).await;
@@ -121,7 +120,7 @@ async fn all_mistakes_of_a_unit_are_told_at_once() {
     };
     let states = until(&collector, "all failed", |states| {
         states.inputs.len() == wrong.len()
-            && states.inputs.values().all(|input| input.status.state == UnitState::Failed)
+            && states.inputs.values().all(|input| input.status.state == State::Failed)
     })
     .await;
     for (kind, _, expected) in wrong {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::handler::{About, Change, News, Unit};
 use super::{Agent, StartUp};
-use crate::unit::{LogLevel, State, UnitKey, UnitKind};
+use crate::unit::{LogLevel, State, UnitKey, UnitKind, state_from_wire, state_to_wire};
 use crate::value::{from_struct, to_struct};
 use crate::wire;
 
@@ -76,7 +76,7 @@ impl Session {
             id: key.id.clone(),
             r#type: key.kind.to_wire(),
             config_idx: held.config_idx,
-            state: held.state.to_wire(),
+            state: state_to_wire(held.state),
             message: held.message.clone(),
             payload: held.payload.clone(),
         });
@@ -122,7 +122,7 @@ impl Session {
     }
 
     fn take(&mut self, key: UnitKey, expected: wire::UnitExpected) -> Option<Change> {
-        let is_wanted = State::from_wire(expected.state) != State::Stopped;
+        let is_wanted = state_from_wire(expected.state) != State::Stopped;
         let level = LogLevel::from_wire(expected.log_level);
         match self.units.get_mut(&key) {
             Some(held) if is_wanted => held.change(level, expected.config_idx, expected.config),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::plan::{Component, Unit};
 use super::states::{ComponentVersion, UnitStatus};
-use crate::unit::{LogLevel, State, UnitKey, UnitKind};
+use crate::unit::{LogLevel, State, UnitKey, UnitKind, state_from_wire, state_to_wire};
 use crate::value::{from_struct, to_struct};
 use crate::wire;
 
@@ -236,7 +236,7 @@ impl Tracker {
                     listed.insert(key);
                 }
                 // It was told to stop it, and has: no more is to be said about it.
-                None if State::from_wire(unit.state) == State::Stopped => lack.add_unit(&key, Some(unit)),
+                None if state_from_wire(unit.state) == State::Stopped => lack.add_unit(&key, Some(unit)),
                 None => {
                     lack.add_unit(&key, Some(unit));
                     if self.unknown.len() < MOST_UNKNOWN {
@@ -303,7 +303,7 @@ struct Lack(Option<Context>);
 impl Lack {
     /// A unit that it has otherwise than it should; `None`: it has not got it.
     fn add_unit(&mut self, key: &UnitKey, observed: Option<&wire::UnitObserved>) {
-        let is_stopped = observed.is_some_and(|unit| State::from_wire(unit.state) == State::Stopped);
+        let is_stopped = observed.is_some_and(|unit| state_from_wire(unit.state) == State::Stopped);
         let idx = observed.map_or(0, |unit| unit.config_idx);
         self.add(&key.to_string(), &[idx, u64::from(is_stopped)]);
     }
@@ -367,7 +367,7 @@ impl Tracked {
         wire::UnitExpected {
             id: key.id.clone(),
             r#type: key.kind.to_wire(),
-            state: state.to_wire(),
+            state: state_to_wire(state),
             config_idx: self.config_idx,
             config: (!has_config).then(|| wire::UnitConfig::clone(&self.config)),
             log_level: self.level.to_wire(),
@@ -402,7 +402,7 @@ fn to_status(observed: &wire::UnitObserved) -> UnitStatus {
     let payload = observed.payload.as_ref();
     let is_small = payload.is_none_or(|payload| payload.encoded_len() <= LARGEST_PAYLOAD);
     UnitStatus {
-        state: State::from_wire(observed.state),
+        state: state_from_wire(observed.state),
         message: shorten(&observed.message, LONGEST_MESSAGE),
         payload: payload.filter(|_| is_small).map(from_struct),
     }

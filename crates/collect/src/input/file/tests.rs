@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::testing::{Rig, Running};
 use super::{DEFINITION, Notifier};
-use crate::state::UnitState;
+use crate::state::State;
 
 /// What is told is read within this, on a machine that is busy with other tests; looking takes an hour.
 const QUICKLY: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ fn start(rig: &Rig, paths: &[&str]) -> Running {
 }
 
 async fn looked(rig: &Rig) {
-    rig.state(|status| status.state == UnitState::Healthy).await;
+    rig.state(|status| status.state == State::Healthy).await;
 }
 
 /// The next lines, in the order of their letters.
@@ -126,7 +126,7 @@ async fn without_watches_files_are_looked_for_and_that_is_told() {
     let settings = json!({"paths": [path], "prospector.scanner.check_interval": "100ms"});
     let running = rig.start(&DEFINITION, "filestream", &settings).unwrap();
     let status = rig.state(|status| status.message.contains("max_user_watches")).await;
-    assert_eq!(status.state, UnitState::Healthy);
+    assert_eq!(status.state, State::Healthy);
     append(&rig.directory.path().join("a.log"), "one\n");
     assert_eq!(lines(&rig, 1).await, ["one"]);
     append(&rig.directory.path().join("a.log"), "two\n");

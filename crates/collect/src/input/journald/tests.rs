@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::input::testing::{Rig, documents};
-use crate::state::{Status, UnitState};
+use crate::state::{State, Status};
 
 const ROOM: u32 = 1 << 20;
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
@@ -93,7 +93,7 @@ async fn entries_of_all_starts_and_files_come_once_and_go_on_after_a_restart() {
     journal.write("a.journal", &[entry(4, 4, 2, "")]);
     let input = journal.rig.start(&DEFINITION, "journald", &settings).unwrap();
     assert_eq!(messages(&journal.rig.events(1).await), ["m4"]);
-    journal.rig.state(|status| status.state == UnitState::Healthy).await;
+    journal.rig.state(|status| status.state == State::Healthy).await;
     std::fs::rename(journal.directory.path().join("a.journal"), journal.directory.path().join("a@1.journal"))
         .unwrap();
     journal.write("a.journal", &[entry(5, 5, 2, ""), entry(6, 6, 3, "")]);
@@ -176,7 +176,7 @@ async fn reading_begins_where_it_is_told() {
     journal.write("a.journal", &numbers(1..=3));
     let tail = journal.settings(&json!({"seek": "tail"}));
     let input = journal.rig.start(&DEFINITION, "journald", &tail).unwrap();
-    journal.rig.state(|status| status.state == UnitState::Healthy).await;
+    journal.rig.state(|status| status.state == State::Healthy).await;
     input.stop().await.unwrap();
     // The place was found when the input ran first, not when the first entry came.
     journal.write("a.journal", &numbers(4..=4));
@@ -260,7 +260,7 @@ async fn journals_that_are_not_there_are_told_and_hold_no_other_up() {
     assert_eq!(messages(&journal.rig.events(1).await), ["m1"]);
     let told = |status: &Status| status.message.contains("such.journal cannot be read: ");
     let status = journal.rig.state(told).await;
-    assert_eq!(status.state, UnitState::Degraded);
+    assert_eq!(status.state, State::Degraded);
     journal.write("a.journal", &numbers(2..=2));
     assert_eq!(messages(&journal.rig.events(1).await), ["m2"]);
     input.stop().await.unwrap();
@@ -315,7 +315,7 @@ async fn rights_that_are_missing_in_part_are_told_while_the_rest_is_read() {
     let settings = json!({"journalctl_path": program(rig.directory.path(), script)});
     let input = rig.start(&DEFINITION, "journald", &settings).unwrap();
     assert_eq!(messages(&rig.events(1).await), ["mine"]);
-    let status = rig.state(|status| status.state == UnitState::Degraded).await;
+    let status = rig.state(|status| status.state == State::Degraded).await;
     assert!(status.message.contains("may not read all of the journal"), "{}", status.message);
     input.stop().await.unwrap();
 }
@@ -329,7 +329,7 @@ async fn this_machines_journal_is_read_from_its_past_and_then_followed() {
     let settings = json!({"journalctl_path": program(rig.directory.path(), script)});
     let input = rig.start(&DEFINITION, "journald", &settings).unwrap();
     assert_eq!(messages(&rig.events(3).await), ["one", "two", "three"]);
-    assert_eq!(rig.state(|status| status.state == UnitState::Healthy).await.message, "reads the journal");
+    assert_eq!(rig.state(|status| status.state == State::Healthy).await.message, "reads the journal");
     input.stop().await.unwrap();
     assert_eq!(rig.registry.positions("stream").get("cursor"), Some(json!("c3")));
 }

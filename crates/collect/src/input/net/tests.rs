@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixStream};
 
 use super::*;
 use crate::input::testing::{Rig, SOON};
-use crate::state::UnitState;
+use crate::state::State;
 
 const ROOM: u32 = 1 << 20;
 
@@ -143,7 +143,7 @@ async fn datagrams_that_the_system_drops_are_counted_and_told() {
     };
     let status = tokio::select! {
         () = drain => unreachable!("it goes on for ever"),
-        status = rig.state(|status| status.state == UnitState::Degraded) => status,
+        status = rig.state(|status| status.state == State::Degraded) => status,
     };
     assert!(status.message.contains("dropped"), "{}", status.message);
     assert!(input.counters.datagrams_dropped.get() > 0);
@@ -276,7 +276,7 @@ mod tls {
             say(address, &files, true, b"last\n").await.unwrap();
             assert_eq!(messages(&rig.events(1).await), ["last"]);
             input.stop().await.unwrap();
-            rig.board.stream("input", "stream", crate::state::Status::new(UnitState::Stopped, ""));
+            rig.board.stream("input", "stream", crate::state::Status::new(State::Stopped, ""));
         }
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::input::testing::{Certificates, Rig};
-use crate::state::UnitState;
+use crate::state::State;
 
 const ROOM: u32 = 4 << 20;
 
@@ -44,7 +44,10 @@ impl Program {
     }
 }
 
-async fn answer(State(program): State<Program>, request: axum::extract::Request) -> impl IntoResponse {
+async fn answer(
+    extract::State(program): extract::State<Program>,
+    request: axum::extract::Request,
+) -> impl IntoResponse {
     let mut state = program.0.lock().unwrap();
     state.headers.push(request.headers().clone());
     if request.uri().path() != "/metrics" {
@@ -117,7 +120,7 @@ async fn samples_with_the_same_labels_become_one_event() {
     );
     let when = all.iter().find(|event| event["prometheus"]["metrics"]["when"] == 5).unwrap();
     assert_eq!(when["@timestamp"], "2018-12-13T14:51:00.300Z");
-    rig.state(|status| status.state == UnitState::Healthy).await;
+    rig.state(|status| status.state == State::Healthy).await;
     input.stop().await.unwrap();
 }
 
@@ -174,7 +177,7 @@ async fn a_target_that_is_down_is_told_and_holds_no_other_up() {
     assert!(reasons.contains(&"it answers 404 Not Found"), "{reasons:?}");
     events(&rig, 2, |event| event["prometheus"]["metrics"]["a"] == 1).await;
     let status = rig.state(|status| status.message.starts_with("3 of 3 hosts: ")).await;
-    assert_eq!(status.state, UnitState::Degraded);
+    assert_eq!(status.state, State::Degraded);
     assert!(status.message.contains("1 lines cannot be read, the first is line 2: "), "{}", status.message);
     assert_eq!(
         (&program.headers()["authorization"], &program.headers()["x-own"]),
@@ -193,15 +196,15 @@ async fn answers_are_bounded_and_tokens_are_read_from_files() {
     let (program, address) = Program::start(&[&"x".repeat(2000)]).await;
     let extra = json!({"body_size_limit": "1KiB", "bearer_token_file": token});
     let input = rig.start(&DEFINITION, "prometheus/metrics", &settings(&[&address], &extra)).unwrap();
-    let status = rig.state(|status| status.state == UnitState::Degraded).await;
+    let status = rig.state(|status| status.state == State::Degraded).await;
     assert!(status.message.contains("it answers with more than 1024 bytes"), "{}", status.message);
     assert_eq!(program.headers()["authorization"], "Bearer secret");
     program.answers(&["# TYPE a counter\na_total 1 1544712660.3\n# EOF\n"]);
     let counted = events(&rig, 1, |event| event["prometheus"]["metrics"]["a_total"] == 1).await;
     assert_eq!(counted[0]["@timestamp"], "2018-12-13T14:51:00.300Z");
-    rig.state(|status| status.state == UnitState::Healthy).await;
+    rig.state(|status| status.state == State::Healthy).await;
     std::fs::remove_file(&token).unwrap();
-    let status = rig.state(|status| status.state == UnitState::Degraded).await;
+    let status = rig.state(|status| status.state == State::Degraded).await;
     assert!(status.message.contains("bearer_token_file: "), "{}", status.message);
     input.stop().await.unwrap();
 }
@@ -247,14 +250,14 @@ async fn programs_are_asked_over_tls_as_far_as_the_policy_trusts_them() {
     for ssl in [with(&other, Some(&ours)), with(&ours, None), with(&ours, Some(&other))] {
         let input = scrape(ssl);
         refused.extend(events(&rig, 1, is_up(0)).await);
-        rig.state(|status| status.state == UnitState::Degraded).await;
+        rig.state(|status| status.state == State::Degraded).await;
         input.stop().await.unwrap();
     }
     let reason = refused[0]["error"]["message"].as_str().unwrap();
     assert!(reason.contains("certificate"), "{reason}");
     let input = scrape(with(&ours, Some(&ours)));
     events(&rig, 1, is_up(1)).await;
-    rig.state(|status| status.state == UnitState::Healthy).await;
+    rig.state(|status| status.state == State::Healthy).await;
     input.stop().await.unwrap();
     let files = rig.start(
         &DEFINITION,

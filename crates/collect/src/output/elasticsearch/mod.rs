@@ -63,7 +63,7 @@ impl Output for Elasticsearch {
                 Ok(Err(mistake)) => {
                     tracing::warn!(unit = ?context.unit, reason = %mistake, "an output of the policy cannot be run");
                     let status =
-                        crate::state::Status::new(crate::state::UnitState::Failed, mistake.to_string());
+                        crate::state::Status::new(crate::state::State::Failed, mistake.to_string());
                     context.board.unit(&context.unit, status);
                     return;
                 }

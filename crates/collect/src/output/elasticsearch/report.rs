@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::metrics::Counters;
     use crate::outlet::Outlet;
-    use crate::state::{Board, UnitState};
+    use crate::state::{Board, State};
 
     fn report() -> Report {
         Report::new(Context {
@@ -98,7 +98,7 @@ mod tests {
         })
     }
 
-    fn state(report: &Report) -> UnitState {
+    fn state(report: &Report) -> State {
         report.context.board.output("default").unwrap()
     }
 
@@ -106,28 +106,28 @@ mod tests {
     async fn a_loss_is_told_for_ten_minutes() {
         let report = report();
         report.ready();
-        assert_eq!(state(&report), UnitState::Healthy);
+        assert_eq!(state(&report), State::Healthy);
         report.context.outlet.losses.lose(2);
         report.settled(true, 0);
-        assert_eq!(state(&report), UnitState::Degraded);
+        assert_eq!(state(&report), State::Degraded);
         tokio::time::advance(LOST_FOR - Duration::from_secs(1)).await;
         report.settled(false, 0);
-        assert_eq!(state(&report), UnitState::Degraded);
+        assert_eq!(state(&report), State::Degraded);
         // New settings do not make it forgotten.
         let anew = Report::new(report.context.clone());
         anew.ready();
-        assert_eq!(state(&anew), UnitState::Degraded);
+        assert_eq!(state(&anew), State::Degraded);
         tokio::time::advance(Duration::from_secs(1)).await;
         report.settled(false, 0);
-        assert_eq!(state(&report), UnitState::Healthy);
+        assert_eq!(state(&report), State::Healthy);
     }
 
     #[tokio::test(start_paused = true)]
     async fn dead_letters_are_told_until_a_request_has_none() {
         let report = report();
         report.settled(true, 1);
-        assert_eq!(state(&report), UnitState::Degraded);
+        assert_eq!(state(&report), State::Degraded);
         report.settled(false, 0);
-        assert_eq!(state(&report), UnitState::Healthy);
+        assert_eq!(state(&report), State::Healthy);
     }
 }

@@ -27,7 +27,7 @@ fn unit(key: &UnitKey, state: State, config_idx: u64, greet: Option<&str>) -> wi
     wire::UnitExpected {
         id: key.id.clone(),
         r#type: key.kind.to_wire(),
-        state: state.to_wire(),
+        state: state_to_wire(state),
         config_idx,
         config,
         log_level: LogLevel::Info.to_wire(),
@@ -62,7 +62,7 @@ fn what_was_taken_is_said_with_its_index() {
     assert_eq!((added.kind.as_str(), added.config.get("greet")), ("greeting", Some(&json!("you"))));
     let observed = session.observed();
     assert_eq!((observed.features_idx, observed.component_idx), (2, 3));
-    assert_eq!((observed.units[0].config_idx, observed.units[0].state), (1, State::Starting.to_wire()));
+    assert_eq!((observed.units[0].config_idx, observed.units[0].state), (1, state_to_wire(State::Starting)));
     assert_eq!(observed.version, None);
 }
 
@@ -86,7 +86,7 @@ fn a_stream_that_is_opened_again_asks_for_an_answer() {
     assert_eq!(session.observed().features_idx, 2);
     let first = session.open();
     assert_eq!((first.features_idx, first.units.len()), (0, 1));
-    assert_eq!(first.units[0].state, State::Healthy.to_wire());
+    assert_eq!(first.units[0].state, state_to_wire(State::Healthy));
     assert!(first.version.is_some());
     // Until the agent has answered.
     assert_eq!(session.observed().features_idx, 0);
@@ -99,7 +99,10 @@ fn a_change_is_told_once() {
     let [Change::Changed(changed)] = &news.changes[..] else { panic!("{news:?}") };
     assert_eq!(changed.config.get("greet"), Some(&json!("me")));
     let observed = session.observed();
-    assert_eq!((observed.units[0].config_idx, observed.units[0].state), (2, State::Configuring.to_wire()));
+    assert_eq!(
+        (observed.units[0].config_idx, observed.units[0].state),
+        (2, state_to_wire(State::Configuring))
+    );
     let mut louder = unit(&key, State::Healthy, 2, None);
     louder.log_level = LogLevel::Debug.to_wire();
     let news = session.expected(expected(vec![louder]));
@@ -122,14 +125,14 @@ fn a_unit_stops_and_is_spoken_of_until_it_is_missing() {
     let (mut session, key) = settled();
     let stop = || expected(vec![unit(&key, State::Stopped, 1, None)]);
     assert_eq!(session.expected(stop()).changes, [Change::Stop(key.clone())]);
-    assert_eq!(session.observed().units[0].state, State::Stopping.to_wire());
+    assert_eq!(session.observed().units[0].state, state_to_wire(State::Stopping));
     assert!(session.units().is_empty());
     // What was on its way says nothing.
     session.report(&key, State::Healthy, "Healthy".to_owned(), None);
-    assert_eq!(session.observed().units[0].state, State::Stopping.to_wire());
+    assert_eq!(session.observed().units[0].state, state_to_wire(State::Stopping));
     session.report(&key, State::Stopped, "Stopped".to_owned(), None);
     assert!(session.expected(stop()).is_empty());
-    assert_eq!(session.observed().units[0].state, State::Stopped.to_wire());
+    assert_eq!(session.observed().units[0].state, state_to_wire(State::Stopped));
     assert_eq!(session.expected(expected(Vec::new())).changes, [Change::Removed(key.clone())]);
     assert!(session.observed().units.is_empty());
     session.report(&key, State::Healthy, "Healthy".to_owned(), None);
@@ -142,7 +145,7 @@ fn a_unit_that_never_was_has_stopped() {
     let news = session.expected(expected(vec![unit(&key, State::Stopped, 4, None)]));
     assert!(news.is_empty(), "{news:?}");
     let observed = session.observed();
-    assert_eq!((observed.units[0].config_idx, observed.units[0].state), (4, State::Stopped.to_wire()));
+    assert_eq!((observed.units[0].config_idx, observed.units[0].state), (4, state_to_wire(State::Stopped)));
 }
 
 #[test]
@@ -153,7 +156,7 @@ fn an_input_and_an_output_may_share_an_id() {
     assert_eq!(session.expected(expected(units)).changes.len(), 2);
     session.report(&output, State::Failed, "no".to_owned(), None);
     let states: Vec<i32> = session.observed().units.iter().map(|unit| unit.state).collect();
-    assert_eq!(states, [State::Starting.to_wire(), State::Failed.to_wire()]);
+    assert_eq!(states, [state_to_wire(State::Starting), state_to_wire(State::Failed)]);
 }
 
 #[test]
@@ -179,5 +182,5 @@ fn a_unit_that_is_wanted_again_is_added_again() {
     let news = session.expected(expected(vec![unit(&key, State::Healthy, 1, None)]));
     let [Change::Added(added)] = &news.changes[..] else { panic!("{news:?}") };
     assert_eq!(added.config["greet"], "you");
-    assert_eq!(session.observed().units[0].state, State::Starting.to_wire());
+    assert_eq!(session.observed().units[0].state, state_to_wire(State::Starting));
 }

@@ -97,7 +97,7 @@ fn check(expected: &wire::Expected) {
     for unit in &expected.units {
         assert!(seen.insert((unit.r#type, &unit.id)), "twice: {expected:?}");
         assert!(unit.config_idx > 0, "{expected:?}");
-        assert!(matches!(State::from_wire(unit.state), State::Healthy | State::Stopped), "{expected:?}");
+        assert!(matches!(state_from_wire(unit.state), State::Healthy | State::Stopped), "{expected:?}");
     }
 }
 

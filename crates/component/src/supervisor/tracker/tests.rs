@@ -38,7 +38,7 @@ fn observed(units: &[(UnitKey, u64, State)]) -> wire::Observed {
         id: key.id.clone(),
         r#type: key.kind.to_wire(),
         config_idx: *config_idx,
-        state: state.to_wire(),
+        state: state_to_wire(*state),
         message: state.to_string(),
         payload: None,
     });
@@ -67,7 +67,7 @@ fn a_new_process_is_told_everything() {
     let expected = tracker.expected();
     assert_eq!(expected.units.len(), 2);
     assert!(expected.units.iter().all(|unit| unit.config.is_some() && unit.config_idx == 1));
-    assert!(expected.units.iter().all(|unit| unit.state == State::Healthy.to_wire()));
+    assert!(expected.units.iter().all(|unit| unit.state == state_to_wire(State::Healthy)));
     assert_eq!((expected.features_idx, expected.component_idx), (2, 2));
     // Not enrolled: nothing is said of the agent.
     assert_eq!(expected.agent, None);
@@ -149,7 +149,7 @@ fn units_are_swapped_in_one_message() {
     let told: Vec<_> = expected
         .units
         .iter()
-        .map(|unit| (unit.id.as_str(), State::from_wire(unit.state), unit.config_idx))
+        .map(|unit| (unit.id.as_str(), state_from_wire(unit.state), unit.config_idx))
         .collect();
     assert_eq!(told, [("i", State::Stopped, 1), ("j", State::Healthy, 1), ("o", State::Healthy, 2)]);
     let stopped = |state| {

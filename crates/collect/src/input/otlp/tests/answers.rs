@@ -135,7 +135,7 @@ async fn while_the_queue_is_full_senders_are_told_to_come_again() {
     );
     let (code, _, status, _) = call(&grpc, Signal::Logs, &body, false).await;
     assert_eq!((code, status.code, status.details.len()), (14, 14, 1));
-    let status = rig.state(|status| status.state == UnitState::Degraded).await;
+    let status = rig.state(|status| status.state == State::Degraded).await;
     assert!(status.message.contains("no room"), "{}", status.message);
 
     // What was sent away may be in the queue all the same; what was answered with success is.
@@ -143,7 +143,7 @@ async fn while_the_queue_is_full_senders_are_told_to_come_again() {
     let answer =
         post(&http, "/v1/logs", "application/x-protobuf", request(&[log("later").encode_to_vec()])).await;
     assert_eq!(answer.status(), StatusCode::OK);
-    rig.state(|status| status.state == UnitState::Healthy).await;
+    rig.state(|status| status.state == State::Healthy).await;
     while events.last().unwrap()["message"] != "later" {
         events.extend(rig.events(1).await);
     }

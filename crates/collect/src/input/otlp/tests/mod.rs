@@ -16,7 +16,7 @@ use super::reply::Status;
 use super::wire::types::{Any, AnyValue, LogRecord};
 use super::*;
 use crate::input::testing::{Rig, Running};
-use crate::state::UnitState;
+use crate::state::State;
 
 pub(super) const ROOM: u32 = 4 << 20;
 
@@ -29,7 +29,7 @@ pub(super) async fn start(rig: &Rig, settings: &Value) -> (Running, String, Stri
     let running = rig.start(&DEFINITION, "otlp", settings).unwrap();
     let starts = format!("takes {} at ", settings["signal"].as_str().unwrap());
     let status =
-        rig.state(|status| status.state == UnitState::Healthy && status.message.starts_with(&starts)).await;
+        rig.state(|status| status.state == State::Healthy && status.message.starts_with(&starts)).await;
     let at = |name: &str| status.payload.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     (running, at("grpc"), at("http"))
 }

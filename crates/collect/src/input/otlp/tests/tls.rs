@@ -103,6 +103,6 @@ async fn clients_have_to_show_the_certificate_that_is_asked_for() {
             assert_eq!(rig.events(2).await[0]["message"], "bare");
         }
         input.stop().await.unwrap();
-        rig.board.stream("input", "stream", crate::state::Status::new(UnitState::Stopped, ""));
+        rig.board.stream("input", "stream", crate::state::Status::new(State::Stopped, ""));
     }
 }
