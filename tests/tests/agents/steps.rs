@@ -73,17 +73,13 @@ fn seven_steps(engine: &Client, login: &Value) -> TestResult {
         let told = office.await_agent(&agent.id, "the agent and its units are well", is_well).await?;
         assert_eq!(told["local_metadata"]["host"]["hostname"], agent.host().await?.as_str());
         if has_keys {
-            assert_eq!(agent.keys().await?, [Key::Alive], "one for its output");
+            agent.await_keys("the agent has a key for its output", &[Key::Alive]).await?;
         }
 
         // 7. It leaves: nothing is collected any more, and its key opens nothing.
         agent.leaves().await?;
         if has_keys {
-            wait_for("the agent's key is dead", SOON, async || match agent.keys().await? {
-                keys if keys == [Key::Dead] => Ok(()),
-                keys => Err(NotYet::saw(format!("{keys:?}"))),
-            })
-            .await?;
+            agent.await_keys("the agent's key is dead", &[Key::Dead]).await?;
         }
         Ok(())
     })
@@ -163,6 +159,14 @@ impl Installed<'_> {
         .await?;
         assert_eq!(self.found("logs-first-steps", 3).await?.len(), 3);
         Ok(())
+    }
+
+    async fn await_keys(&self, what: &str, wanted: &[Key]) -> Result<(), HarnessError> {
+        wait_for(what, SOON, async || {
+            let keys = self.keys().await?;
+            if keys == wanted { Ok(()) } else { Err(NotYet::saw(format!("{keys:?}"))) }
+        })
+        .await
     }
 
     /// The keys that the engine has made for it.
