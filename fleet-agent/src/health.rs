@@ -84,7 +84,8 @@ pub fn components(
         .into_iter()
         .map(|((kind, output), mut units)| {
             let id = format!("{kind}-{output}");
-            if let Some(state) = outputs.get(output.as_str()) {
+            let own = states.process_outputs.get(&(kind.clone(), output.clone()));
+            if let Some(state) = own.or_else(|| outputs.get(output.as_str())) {
                 units.push(unit(id.clone(), "output", state, redactor));
             }
             component(id, kind, units)
@@ -202,6 +203,17 @@ mod tests {
             shown,
             [("filestream-default", "FAILED", 4), ("nope-default", "FAILED", 2), ("output-o2", "FAILED", 1)]
         );
+        states.process_outputs.insert(
+            ("filestream".to_owned(), "default".to_owned()),
+            UnitState::new(State::Failed, "its own way there is cut"),
+        );
+        let apart = super::components(&plan, &states, &rejected, &Redactor::default());
+        let outputs: Vec<&str> = apart
+            .iter()
+            .filter_map(|one| one.units.iter().find(|unit| unit.kind == "output"))
+            .map(|unit| unit.message.as_str())
+            .collect();
+        assert_eq!(outputs[..2], ["its own way there is cut", "ok"]);
         let (state, message) = overall(&components, None);
         assert_eq!(state, State::Failed);
         assert!(message.contains("nope-default"), "{message}");

@@ -49,6 +49,9 @@ pub struct States {
     pub inputs: BTreeMap<String, UnitState>,
     /// By the output's name.
     pub outputs: BTreeMap<String, UnitState>,
+    /// Outputs that processes have for themselves, by the kind of their inputs and the output's name. They go before
+    /// `outputs`: one process may reach an output that another one does not.
+    pub process_outputs: BTreeMap<(String, String), UnitState>,
 }
 
 /// What holds for all units, whatever carries them out.

@@ -62,9 +62,14 @@ impl Node {
     }
 
     fn write(&self, text: &mut String, lead: &str, is_last: bool) {
-        // Writing to a text does not fail.
-        let _ = writeln!(text, "{lead}{} {}", if is_last { "└─" } else { "├─" }, self.text);
-        let lead = format!("{lead}{}", if is_last { "   " } else { "│  " });
+        let below = format!("{lead}{}", if is_last { "   " } else { "│  " });
+        let mut lead = format!("{lead}{}", if is_last { "└─ " } else { "├─ " });
+        for line in self.text.lines() {
+            // Writing to a text does not fail.
+            let _ = writeln!(text, "{lead}{line}");
+            lead = format!("{below}{}", if self.below.is_empty() { "   " } else { "│  " });
+        }
+        let lead = below;
         for (index, node) in self.below.iter().enumerate() {
             node.write(text, &lead, index + 1 == self.below.len());
         }
@@ -113,6 +118,20 @@ fn tree(status: &Status, is_full: bool) -> String {
 mod tests {
     use super::*;
     use crate::fleet::{ComponentReport, UnitReport};
+
+    #[test]
+    fn a_message_of_several_lines_stays_in_its_place() {
+        let tree = |below| {
+            let mut text = String::new();
+            let leaf = Node::new("status: (FAILED) two mistakes:\none\ntwo", below);
+            Node::new("agent", vec![leaf, Node::new("end", vec![])]).write(&mut text, "", true);
+            text
+        };
+        let under = "└─ agent\n   ├─ status: (FAILED) two mistakes:\n   │     one\n   │     two\n   └─ end\n";
+        assert_eq!(tree(vec![]), under);
+        let above = "   │  │  two\n   │  └─ b\n   └─ end\n";
+        assert!(tree(vec![Node::new("b", vec![])]).ends_with(above));
+    }
 
     #[test]
     fn the_tree_shows_what_is_wrong_and_all_when_asked() {

@@ -75,7 +75,11 @@ enum What {
 pub(super) async fn upgrade(globals: &Globals, asked: &Upgrade) -> Outcome {
     let paths = globals.paths();
     if let Some(What::ListRollbacks) = asked.what {
-        for one in upgrade::rollbacks(&paths) {
+        let rollbacks = upgrade::rollbacks(&paths);
+        if rollbacks.is_empty() {
+            say("There is no version to go back to.");
+        }
+        for one in rollbacks {
             let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
             say(&format!("{} until {}", text("version"), text("valid_until")));
         }

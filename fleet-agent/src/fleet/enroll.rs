@@ -43,7 +43,9 @@ pub enum EnrolError {
     #[error("the server does not take the enrolment: check the enrollment token and the address")]
     Request(#[source] CallError),
     /// The server's certificate is not trusted.
-    #[error("the server is not trusted: name its authority (--certificate-authorities or --ca-sha256)")]
+    #[error(
+        "the server is not trusted: name its authority (--certificate-authorities or --ca-trusted-fingerprint)"
+    )]
     Untrusted(#[source] CallError),
     /// The token is none, or not known.
     #[error("the enrollment token is refused: take a valid one from the policy (--enrollment-token)")]

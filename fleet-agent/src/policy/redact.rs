@@ -165,8 +165,16 @@ fn user_info(text: &str) -> Option<&str> {
     (!user.is_empty()).then_some(user)
 }
 
+/// Whether a text only says where the secret is. Its name may be told: who has not set it must read which one it is.
+fn is_variable(text: &str) -> bool {
+    let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    // A constant may be the secret itself.
+    inner.is_some_and(|inner| !inner.contains(['\'', '"', '$', '{', '}', ':']))
+}
+
 fn texts(value: &Value, found: &mut BTreeSet<String>) {
     match value {
+        Value::String(text) if is_variable(text) => {}
         Value::String(text) => drop(found.insert(text.clone())),
         Value::Number(number) => drop(found.insert(number.to_string())),
         Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
@@ -219,5 +227,23 @@ mod tests {
         assert_eq!(other.text("open-sesame was refused"), format!("{HIDDEN} was refused"));
         assert_eq!(redactor.text("401 for id:verysecret"), format!("401 for {HIDDEN}"));
         assert_eq!(redactor.any(&json!({"m": "x hunter22"})), json!({"m": format!("x {HIDDEN}")}));
+    }
+
+    #[test]
+    fn the_variable_that_a_secret_comes_from_is_told_by_its_name() {
+        let of = |key: &str| {
+            let policy = json!({"outputs": {"default": {"api_key": key}}});
+            let policy = policy.as_object().unwrap();
+            let redactor = Redactor::of(policy);
+            assert_eq!(redactor.policy(policy)["outputs"]["default"]["api_key"], HIDDEN);
+            redactor.text(&format!("the variable {key} is not known here"))
+        };
+        assert_eq!(
+            of("${env.ES_API_KEY|env.KEY}"),
+            "the variable ${env.ES_API_KEY|env.KEY} is not known here"
+        );
+        for constant in ["${env.KEY|'open-sesame'}", "${a}open-sesame${b}", "$open-sesame"] {
+            assert_eq!(of(constant), format!("the variable {HIDDEN} is not known here"));
+        }
     }
 }

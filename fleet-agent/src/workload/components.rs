@@ -153,7 +153,14 @@ fn translate(told: &fleet_component::supervisor::States) -> States {
                     let id = id.strip_prefix(&group).unwrap_or(id);
                     states.inputs.insert(id.to_owned(), unit);
                 }
-                UnitKind::Output => drop(states.outputs.insert(component.output.clone(), unit)),
+                UnitKind::Output => {
+                    let of = (component.kind.clone(), component.output.clone());
+                    // An input may have a process of its own: the worse counts.
+                    let known = states.process_outputs.entry(of).or_insert_with(|| unit.clone());
+                    if unit.state.is_worse_than(known.state) {
+                        *known = unit;
+                    }
+                }
             }
         }
     }

@@ -77,12 +77,13 @@ impl Workloads {
             for (name, state) in &of.outputs {
                 // Two workloads may share an output: the worse counts.
                 let known = states.outputs.entry(name.clone()).or_insert_with(|| state.clone());
-                if state.state == State::Failed
-                    || (state.state == State::Degraded && known.state != State::Failed)
-                {
+                if state.state.is_worse_than(known.state) {
                     known.clone_from(state);
                 }
             }
+            states
+                .process_outputs
+                .extend(of.process_outputs.iter().map(|(of, state)| (of.clone(), state.clone())));
         }
         states
     }

@@ -74,7 +74,7 @@ pub(in crate::cli) async fn logs(globals: &Globals, arguments: &Logs) -> Outcome
 fn open(path: &Path) -> Result<BufReader<File>, super::super::Failure> {
     let file = File::open(path).map_err(|error| {
         failure(format!(
-            "{} cannot be read: {error}. A service logs there or to the journal (journalctl -u fleet-agent)",
+            "{} cannot be read: {error}. A service logs there, and an agent that runs with -e to where it was started (as a service: journalctl -u fleet-agent)",
             path.display()
         ))
     })?;
