@@ -157,16 +157,24 @@ impl Board {
     }
 }
 
-/// An input is as its worst stream is; the message names that stream.
+/// So many streams are named in the message of their input.
+const MOST_NAMED: usize = 10;
+
+/// An input is as its worst streams are; the message names them.
 fn summary(streams: &BTreeMap<String, Status>) -> Status {
-    let worst = streams.iter().max_by_key(|(_, status)| status.state.severity());
-    match worst {
-        None => Status::new(State::Healthy, "has no streams"),
-        Some((id, status)) if status.state.is_trouble() => {
-            Status::new(status.state, format!("{id}: {}", status.message))
-        }
-        Some((_, status)) => Status::new(status.state, status.message.clone()),
+    let Some(worst) = streams.values().max_by_key(|status| status.state.severity()) else {
+        return Status::new(State::Healthy, "has no streams");
+    };
+    if !worst.state.is_trouble() {
+        return Status::new(worst.state, worst.message.clone());
     }
+    let bad: Vec<_> = streams.iter().filter(|(_, status)| status.state == worst.state).collect();
+    let mut named: Vec<String> =
+        bad.iter().take(MOST_NAMED).map(|(id, status)| format!("{id}: {}", status.message)).collect();
+    if bad.len() > MOST_NAMED {
+        named.push(format!("and {} more streams", bad.len() - MOST_NAMED));
+    }
+    Status::new(worst.state, named.join("; "))
 }
 
 /// The lines of a text, one behind the other.
@@ -181,6 +189,26 @@ fn one_line(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_input_names_all_streams_that_are_as_bad_as_its_worst() {
+        let failed = |id: usize| (format!("s{id:02}"), Status::new(State::Failed, "paths: is missing"));
+        let mut streams = BTreeMap::from([
+            ("ok".to_owned(), Status::new(State::Healthy, "reading")),
+            ("slow".to_owned(), Status::new(State::Degraded, "cannot read")),
+        ]);
+        assert_eq!(summary(&streams).message, "slow: cannot read");
+        streams.extend([failed(1), failed(2)]);
+        assert_eq!(summary(&streams).message, "s01: paths: is missing; s02: paths: is missing");
+        streams.extend((3..=12).map(failed));
+        let summary = summary(&streams);
+        assert_eq!(summary.state, State::Failed);
+        assert!(
+            summary.message.ends_with("s10: paths: is missing; and 2 more streams"),
+            "{}",
+            summary.message
+        );
+    }
 
     #[test]
     fn a_reason_of_several_lines_becomes_one() {
