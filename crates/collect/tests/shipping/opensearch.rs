@@ -8,10 +8,14 @@ use serde_json::{Value, json};
 
 use crate::world::{World, die, numbered, output, until};
 
-/// Data streams for logs, with a field that takes numbers alone.
+/// A data stream for logs, with a field that takes numbers alone.
 async fn template(engine: &Client, name: &str) {
+    template_in(engine, name, "prod").await;
+}
+
+async fn template_in(engine: &Client, name: &str, namespace: &str) {
     let template = json!({
-        "index_patterns": [format!("logs-{name}-*")],
+        "index_patterns": [format!("logs-{name}-{namespace}")],
         "data_stream": {},
         "priority": 200,
         "template": {
@@ -102,6 +106,26 @@ async fn events_wait_for_the_template_of_their_data_stream_and_others_do_not_wai
         states.outputs.get("default").is_some_and(|output| output.status.state == State::Healthy)
     })
     .await;
+    collector.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn dead_letters_without_a_template_are_kept_here_and_make_no_plain_index() {
+    let (engine, world) = (Engine::shared(), World::new());
+    template_in(engine, "alone", "alone").await;
+    world.write("a.log", [r#"{"number": "many"}"#.to_owned(), r#"{"number": 1}"#.to_owned()]);
+    let collector = world.start().await;
+    let mut plan = plan(&world, engine, "alone", &json!({"parsers": [{"ndjson": {}}]}));
+    plan.inputs[0].config["streams"][0]["data_stream"]["namespace"] = "alone".into();
+    collector.apply(plan).await;
+    engine.wait_for("logs-alone-alone", &json!({"match_all": {}}), 1, PATIENCE).await.unwrap();
+    let told = until(&collector, "the letter is kept", |states| {
+        states.outputs.get("default").is_some_and(|output| output.status.message.contains("kept in"))
+    })
+    .await;
+    assert_eq!(told.outputs["default"].status.state, UnitState::Degraded);
+    assert_eq!(collector.metrics().events_lost, 0);
+    assert_eq!(engine.get("/logs-elastic_agent.dead_letter-alone").await.unwrap().status, 404);
     collector.stop(Duration::from_secs(5)).await;
 }
 

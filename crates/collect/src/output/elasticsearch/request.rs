@@ -46,6 +46,10 @@ pub(super) struct Refused {
 pub(super) struct Lacking {
     pub(super) owners: BTreeSet<usize>,
     pub(super) first: Option<(String, Refusal)>,
+    /// Data streams of dead letters.
+    pub(super) of_letters: BTreeSet<String>,
+    /// Why the first of them is not there.
+    pub(super) unwelcome: Option<(String, Refusal)>,
 }
 
 impl Request {
@@ -118,6 +122,17 @@ impl Request {
         }
         self.bury(&dead);
         refused
+    }
+
+    /// Takes out the dead letters for these data streams; they are not settled.
+    pub(super) fn letters_for(&mut self, names: &BTreeSet<String>) -> Vec<Pending> {
+        let batches = &self.batches;
+        let is_meant = |pending: &Pending| {
+            pending.dead && names.contains(batches[pending.place.batch].destination(pending.place.item))
+        };
+        let (letters, others) = self.pending.drain(..).partition(is_meant);
+        self.pending = others;
+        letters
     }
 
     /// The documents of dead letters, each in a line.

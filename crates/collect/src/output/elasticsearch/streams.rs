@@ -18,6 +18,8 @@ use crate::causes::with_causes;
 
 /// More names than this are forgotten, and asked for again.
 const MOST_KNOWN: usize = 10_000;
+/// The longest reason of an engine that is told, in characters.
+const LONGEST_REASON: usize = 300;
 
 /// What is known of an engine, shared by its workers.
 #[derive(Debug, Default)]
@@ -101,12 +103,19 @@ async fn make(client: &reqwest::Client, bulk: &Url, name: &str) -> Result<Option
     let (status, text) = ask(client, Method::PUT, address).await?;
     match status.as_u16() {
         400 if !mentions(&text, "resource_already_exists") => {
-            let reason = String::from_utf8_lossy(&text).chars().take(300).collect();
-            Ok(Some(Refusal { status: 404, kind: "no_template".to_owned(), reason }))
+            Ok(Some(Refusal { status: 404, kind: "no_template".to_owned(), reason: reason(&text) }))
         }
         429 | 500.. => Err(format!("the engine answers {status}")),
         _ => Ok(None),
     }
+}
+
+/// What the engine says is wrong, or the beginning of its answer when it says it in another way.
+pub(super) fn reason(text: &[u8]) -> String {
+    let answer: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let told = answer.pointer("/error/reason").and_then(serde_json::Value::as_str);
+    let told = told.map_or_else(|| String::from_utf8_lossy(text), Into::into);
+    told.chars().take(LONGEST_REASON).collect()
 }
 
 fn mentions(text: &[u8], word: &str) -> bool {
@@ -128,4 +137,17 @@ fn beside(bulk: &Url, path: &str) -> Url {
     url.set_path(&format!("{base}{path}"));
     url.set_query(None);
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_is_quoted_with_its_reason_alone() {
+        let answer = br#"{"error":{"root_cause":[{"type":"t","reason":"no template"}],"type":"t","reason":"no template"},"status":400}"#;
+        assert_eq!(reason(answer), "no template");
+        assert_eq!(reason(b"<html>bad gateway"), "<html>bad gateway");
+        assert_eq!(reason("x".repeat(1000).as_bytes()).len(), LONGEST_REASON);
+    }
 }

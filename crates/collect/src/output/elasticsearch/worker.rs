@@ -14,7 +14,7 @@ use super::keep::Keep;
 use super::report::Report;
 use super::request::{Lacking, Pending, Refused, Request};
 use super::settings::Settings;
-use super::streams::Streams;
+use super::streams::{self, Streams};
 use crate::batch::Batch;
 use crate::causes::with_causes;
 use crate::outlet::Closed;
@@ -126,7 +126,7 @@ impl Worker {
     async fn lacking(&self, url: &reqwest::Url, request: &Request) -> Result<Lacking, String> {
         let mut lacking = Lacking::default();
         let mut asked: HashMap<&str, bool> = HashMap::new();
-        for pending in request.pending.iter().filter(|pending| !pending.dead) {
+        for pending in &request.pending {
             let name = request.batches[pending.place.batch].destination(pending.place.item);
             let is_there = match asked.get(name) {
                 Some(is_there) => *is_there,
@@ -134,14 +134,17 @@ impl Worker {
                     let refusal = self.streams.lacking(&self.client, url, name).await?;
                     let is_there = refusal.is_none();
                     if let Some(refusal) = refusal {
-                        lacking.first.get_or_insert((name.to_owned(), refusal));
+                        let first = if pending.dead { &mut lacking.unwelcome } else { &mut lacking.first };
+                        first.get_or_insert((name.to_owned(), refusal));
                     }
                     asked.insert(name, is_there);
                     is_there
                 }
             };
-            if !is_there {
-                lacking.owners.insert(pending.owner);
+            match (is_there, pending.dead) {
+                (true, _) => {}
+                (false, true) => drop(lacking.of_letters.insert(name.to_owned())),
+                (false, false) => drop(lacking.owners.insert(pending.owner)),
             }
         }
         Ok(lacking)
@@ -174,6 +177,12 @@ impl Worker {
             let (lacking, slow) = self.patiently(&url, lacking).await;
             self.trouble |= slow;
             match lacking {
+                Ok(Lacking { of_letters, unwelcome, .. }) if !of_letters.is_empty() => {
+                    // What an engine refused for good does not hold up the rest until somebody makes a template.
+                    let letters = request.letters_for(&of_letters);
+                    self.keep(request, &letters, unwelcome).await;
+                    continue;
+                }
                 Ok(Lacking { owners, .. }) if owners.is_empty() => {}
                 Ok(Lacking { owners, .. }) if !self.is_aside => {
                     self.set_aside(request, &owners);
@@ -343,7 +352,7 @@ impl Worker {
 }
 
 fn refused(status: StatusCode, place: &str, text: &[u8]) -> Attempt {
-    let excerpt: String = String::from_utf8_lossy(text).chars().take(300).collect();
+    let excerpt = streams::reason(text);
     match status.as_u16() {
         400 | 413 | 422 => Attempt::TooMuch(Refusal {
             status: status.as_u16(),
