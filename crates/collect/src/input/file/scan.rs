@@ -390,7 +390,8 @@ impl Tail {
         if head.is_ok_and(|head| file.about.head.begins(&head.bytes)) {
             let candidate = Candidate { path, look, stray: true };
             self.attach(index, &candidate);
-            self.files[index].wanted = wanted;
+            // Only where there is room: it would take turns with others that are as quiet.
+            self.files[index].wanted = wanted && self.open_files() < self.options.harvester_limit;
         }
     }
 
@@ -424,17 +425,24 @@ impl Tail {
         }
     }
 
-    /// Closes files that have been read to their end, those first that have been quiet longest.
+    /// Closes files that have been read to their end, those first that have been quiet longest. One that is deleted can
+    /// never be opened again: it goes last.
     fn close_idle(&mut self, wanted: usize) -> usize {
-        let mut idle: Vec<usize> = (0..self.files.len())
-            .filter(|index| {
-                let file = &self.files[*index];
-                file.handle.is_some() && file.seen && !file.is_unread() && file.pipeline.held_from().is_none()
-            })
-            .collect();
-        idle.sort_by_key(|index| self.files[*index].active);
+        let mut idle: Vec<(bool, u64, usize)> = Vec::new();
+        for (index, file) in self.files.iter().enumerate() {
+            let Some(Ok(look)) = file.handle.as_ref().map(|handle| handle.look()) else { continue };
+            // One that no pattern finds any more was not looked at by the scan.
+            let is_read = if file.compressed { !file.is_unread() } else { look.size <= file.checked };
+            let is_gone = look.links == 0;
+            // The end of a deleted file's last line could never be read.
+            let is_whole = !is_gone || file.offset >= look.size;
+            if is_read && is_whole && file.pipeline.held_from().is_none() {
+                idle.push((is_gone, file.active, index));
+            }
+        }
+        idle.sort_unstable();
         idle.truncate(wanted);
-        for index in &idle {
+        for (_, _, index) in &idle {
             self.files[*index].close(&self.options.parsers);
         }
         idle.len()

@@ -104,6 +104,33 @@ async fn files_that_are_renamed_out_of_sight_before_anyone_looked_are_read() {
 }
 
 #[tokio::test]
+async fn files_that_were_renamed_out_of_sight_and_read_make_room_for_others() {
+    let rig = Rig::new(1 << 20);
+    let settings = json!({
+        "paths": [rig.directory.path().join("app.log")],
+        "file_identity.native": null,
+        "prospector.scanner.check_interval": "100ms",
+        "harvester_limit": 2,
+    });
+    let running = rig.start(&DEFINITION, "filestream", &settings).unwrap();
+    looked(&rig).await;
+    let log = rig.directory.path().join("app.log");
+    let old = |number: usize| rig.directory.path().join(format!("old.{number}"));
+    for number in 0..6 {
+        append(&log, &format!("{number}\n"));
+        assert_eq!(lines(&rig, 1).await, [number.to_string()]);
+        fs::rename(&log, old(number)).unwrap();
+    }
+    assert!(running.counters.files_open.get() <= 2);
+    // Those that were closed for it are still looked at: somebody may not have been told of the new file yet.
+    for number in 0..6 {
+        append(&old(number), "late\n");
+        assert_eq!(lines(&rig, 1).await, ["late"]);
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn two_streams_are_told_of_the_same_file() {
     let rig = Rig::new(1 << 20);
     let streams = [start(&rig, &["*.log"]), start(&rig, &["a.*"])];
