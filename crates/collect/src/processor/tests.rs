@@ -1,5 +1,7 @@
 //! What processors do, by the examples of the published documentation of those that real policies name.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -106,6 +108,20 @@ fn hostile_xml_is_refused() {
         let problem = refused(&decode, &json!({ "message": text }));
         assert!(problem.starts_with("field message"), "{problem}");
     }
+    let attributes = |count: usize| (0..count).map(|name| format!(" a{name}='=>='")).collect::<String>();
+    let prefixes = |count: usize| (0..count).map(|name| format!("<a xmlns:p{name}='u'>")).collect::<String>();
+    let began = Instant::now();
+    for (many, problem) in [
+        (format!("<!-- ' --><e{}/>", attributes(200_000)), "more than 250 attributes"),
+        (format!("<a>{}", prefixes(60_000)), "xmlns more than 100 times"),
+        ("<a>".repeat(100_000), "limit"),
+    ] {
+        let message = refused(&decode, &json!({ "message": many }));
+        assert!(message.contains(problem) || many.starts_with("<a><a>"), "{message}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let fitting = format!("<e{}>{}</e>", attributes(250), "x=y ".repeat(2000));
+    assert_eq!(after(&decode, &json!({ "message": fitting }))["xml"]["e"]["a7"], "=>=");
     let quiet = json!([{"decode_xml": {"ignore_failure": true}}]);
     assert_eq!(after(&quiet, &json!({"message": "no xml"})), json!({"message": "no xml"}));
 }

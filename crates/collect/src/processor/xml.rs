@@ -15,6 +15,10 @@ const MOST_DEPTH: usize = 64;
 /// Elements, attributes and texts of one document, each of which needs memory.
 const MOST_NODES: u32 = 100_000;
 
+/// Attributes of one element, and declared prefixes of one document: each is compared with all others.
+const MOST_ATTRIBUTES: usize = 250;
+const MOST_PREFIXES: usize = 100;
+
 #[derive(Debug)]
 struct DecodeXml {
     field: FieldPath,
@@ -57,6 +61,7 @@ fn take(map: &mut Map<String, Value>, path: &FieldPath) -> Option<Value> {
 
 impl DecodeXml {
     fn document(&self, text: &str) -> Result<Map<String, Value>, String> {
+        check(text)?;
         // Without a document type nothing can be made to expand.
         let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() };
         let document = Document::parse_with_options(text.trim_start(), options)
@@ -94,6 +99,32 @@ impl DecodeXml {
     fn name(&self, name: &str) -> String {
         if self.to_lower { name.to_lowercase() } else { name.to_owned() }
     }
+}
+
+/// Refuses, before it is parsed, what would take the parser a time that grows with the square of its length.
+fn check(text: &str) -> Result<(), String> {
+    if text.matches("xmlns").nth(MOST_PREFIXES).is_some() {
+        return Err(format!("says xmlns more than {MOST_PREFIXES} times"));
+    }
+    // Nowhere within an element's own part, not even in the value of an attribute, may a `<` stand.
+    let has_many = |part: &str| {
+        let mut quote = None;
+        let mut count = 0;
+        for byte in part.bytes() {
+            match (quote, byte) {
+                (None, b'>') => break,
+                (None, b'=') => count += 1,
+                (None, b'\'' | b'"') => quote = Some(byte),
+                (Some(open), byte) if open == byte => quote = None,
+                _ => {}
+            }
+        }
+        count > MOST_ATTRIBUTES
+    };
+    if text.split('<').skip(1).any(has_many) {
+        return Err(format!("has an element with more than {MOST_ATTRIBUTES} attributes"));
+    }
+    Ok(())
 }
 
 /// What is there several times becomes a list.
