@@ -89,13 +89,12 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
-/// What a `_bulk` answer says of each event, in order; `None` when it says that all is done.
+/// What a `_bulk` answer says of each event, in order; `None` when it says that all is done, and nothing of events.
+///
+/// What is said of each event goes before what is said of all: something on the way may have cut the request short.
 pub(super) fn outcomes(answer: &[u8]) -> Result<Option<Vec<Outcome>>, serde_json::Error> {
-    if answer.starts_with(b"{\"errors\":false") {
-        return Ok(None);
-    }
     let answer: Answer = serde_json::from_slice(answer)?;
-    if !answer.errors {
+    if !answer.errors && answer.items.is_empty() {
         return Ok(None);
     }
     Ok(Some(answer.items.into_iter().map(|Entry(item)| item.outcome()).collect()))
@@ -150,7 +149,8 @@ impl Item {
         match self.status {
             200..=299 => Outcome::Done,
             409 => Outcome::Duplicate,
-            408 | 429 | 500..=599 => Outcome::Later(refusal),
+            // 0: nothing is said of it.
+            0 | 408 | 429 | 500..=599 => Outcome::Later(refusal),
             _ if blocked => Outcome::Later(refusal),
             401 | 403 | 404 => Outcome::Forbidden(refusal),
             _ => Outcome::Refused(refusal),
@@ -175,9 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_is_not_read_further() {
-        assert_eq!(outcomes(b"{\"errors\":false,\"items\":[...").unwrap(), None);
+    fn a_good_answer_may_say_nothing_of_events() {
         assert_eq!(outcomes(b"{\"took\":3,\"errors\":false}").unwrap(), None);
+        assert!(outcomes(b"{\"errors\":false,\"items\":[").is_err());
         assert!(outcomes(b"<html>").is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_events_goes_before_what_is_said_of_all() {
+        let answer = br#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":503}},{"create":{}}]}"#;
+        let outcomes = outcomes(answer).unwrap().unwrap();
+        assert_eq!(outcomes.len(), 3);
+        assert_eq!(outcomes[0], Outcome::Done);
+        assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Outcome::Later(_))));
     }
 }

@@ -81,8 +81,7 @@ impl Request {
         let mut dead: Vec<(Pending, Refusal)> = Vec::new();
         let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Done; count]);
         // An answer that is too short leaves events without one: they are sent again.
-        let missing =
-            || Outcome::Later(Refusal { reason: "the answer lacks it".to_owned(), ..Refusal::default() });
+        let missing = || Outcome::Later(Refusal::default());
         let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
         for (pending, outcome) in sent.into_iter().zip(outcomes) {
             let index = || self.batches[pending.place.batch].destination(pending.place.item).to_owned();

@@ -279,9 +279,13 @@ impl Worker {
         } else if let Some(refusal) = refused.later {
             self.trouble = true;
             let Refusal { status, kind, reason } = refusal;
-            self.report.trouble(format!(
-                "the engine refuses events for now, they are sent again: {status} {kind}: {reason}"
-            ));
+            let why = match status {
+                0 => UNANSWERED.to_owned(),
+                _ => format!(
+                    "the engine refuses events for now, they are sent again: {status} {kind}: {reason}"
+                ),
+            };
+            self.report.trouble(why);
             tokio::time::sleep(delay(self.settings.backoff, attempts.saturating_sub(1))).await;
         }
     }
@@ -372,6 +376,10 @@ fn refused(status: StatusCode, place: &str, text: &[u8]) -> Attempt {
         code => Attempt::Failed(format!("{place} answers {code}: {excerpt}")),
     }
 }
+
+/// What is told when an answer says nothing of some events.
+const UNANSWERED: &str = "the engine's answer says nothing of some events, they are sent again: is there something \
+    on the way that changes requests or answers?";
 
 fn forbidden(index: &str, refusal: &Refusal) -> String {
     let Refusal { status, reason, .. } = refusal;
