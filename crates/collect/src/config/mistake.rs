@@ -15,8 +15,28 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake in this setting.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Mistake {
-        Mistake { field: field.into(), problem: problem.into() }
+        Mistake { field: field.into(), problem: without_logins(&problem.into()) }
     }
+}
+
+/// Addresses are told as they were given, but for who logs in there: mistakes are logged.
+fn without_logins(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        // An address that is a mistake may have its parts anywhere.
+        let end = after.find(|letter: char| letter == '"' || letter.is_whitespace()).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                shown.push_str("<REDACTED>");
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    shown + rest
 }
 
 /// As many mistakes of one unit are told; of the others, how many there are.
@@ -64,6 +84,23 @@ impl fmt::Display for Mistakes {
         match self.0.len().saturating_sub(TOLD) {
             0 => Ok(()),
             more => write!(f, "; and {more} more mistakes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_logs_in_is_not_told() {
+        let mistake = Mistake::new("hosts", r#""http://u:secret@[bad" and https://u:se/cret@h/p@q are none"#);
+        assert_eq!(
+            mistake.to_string(),
+            r#"hosts: "http://<REDACTED>@[bad" and https://<REDACTED>@q are none"#
+        );
+        for plain in ["give it as https://engine:9200", "a@b is no address", "://"] {
+            assert_eq!(Mistake::new("hosts", plain).problem, plain);
         }
     }
 }
