@@ -1,6 +1,8 @@
 //! The configuration file: what people set on one machine, `fleet-agent.yml`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +10,9 @@ use fleet_service::config::document::{Document, Problems, Section, Sources, read
 use serde_json::{Map, Value};
 
 use crate::upgrade::Keys;
+
+/// No configuration has more bytes: four times what the reader of configurations takes.
+pub(crate) const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// It is looked every few seconds whether a certificate is to be renewed.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(12);
@@ -69,7 +74,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(path: &Path, overrides: &[String], must_exist: bool) -> Result<Config, ConfigError> {
-        let bytes = match std::fs::read(path) {
+        let bytes = match read_file(path) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => None,
             Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
@@ -112,6 +117,20 @@ impl Config {
     }
 }
 
+/// Reads a configuration file, of a little more than it may have at most: enough for others to tell that it is too large.
+///
+/// # Errors
+/// It cannot be read, or is a directory, a pipe or the like: those may never end.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // Before it is opened, for that would wait for whoever writes into a pipe.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn certificate_lifetime(root: &Section<'_>) -> Option<Duration> {
     let section = root.section("agent").section("fleet_server").section("certificate");
     let lifetime = section.get("lifetime", Duration::ZERO, read::duration);
@@ -147,6 +166,23 @@ mod tests {
         let path = directory.path().join("fleet-agent.yml");
         std::fs::write(&path, text).unwrap();
         Config::read(&path, overrides, true)
+    }
+
+    #[test]
+    fn what_never_ends_is_no_configuration_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let large = directory.path().join("large");
+        File::create(&large).unwrap().set_len(1 << 40).unwrap();
+        for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let error = crate::error::chain(&Config::read(path, &[], true).unwrap_err());
+            assert!(error.contains("not a regular file"), "{error}");
+            assert!(crate::standalone::policy(path, 1).unwrap_err().contains("not a regular file"));
+        }
+        let error = Config::read(&large, &[], true).unwrap_err().to_string();
+        assert!(error.contains("larger than"), "{error}");
+        assert!(crate::standalone::policy(&large, 1).unwrap_err().contains("larger than"));
     }
 
     #[test]

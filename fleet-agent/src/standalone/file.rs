@@ -1,19 +1,18 @@
 //! The policy in the configuration file.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Map, Value};
+
+use crate::config::{LARGEST, read_file};
 
 /// The policy's id.
 pub const ID: &str = "standalone";
 /// What of the file is a policy, beside the settings of the agent.
 pub(crate) const SECTIONS: [&str; 8] =
     ["inputs", "outputs", "receivers", "processors", "exporters", "connectors", "extensions", "service"];
-/// A larger file is none.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Tells one content of a file from the next, as far as its directory knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +35,15 @@ impl Stamp {
 /// It cannot be read, or is no map in YAML.
 pub fn policy(path: &Path, revision: i64) -> Result<Option<Map<String, Value>>, String> {
     let failed = |problem: String| format!("{}: {problem}", path.display());
-    let mut text = String::new();
-    // One byte more than there may be tells that there is more.
-    match File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    let bytes = match read_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error.to_string())),
-        Ok(size) if size as u64 > LARGEST => {
+        Ok(bytes) if bytes.len() as u64 > LARGEST => {
             return Err(failed(format!("it is larger than {LARGEST} bytes")));
         }
-        Ok(_) => {}
-    }
+        Ok(bytes) => bytes,
+    };
+    let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".to_owned()))?;
     if text.trim().is_empty() {
         return Ok(None);
     }
