@@ -206,10 +206,11 @@ impl<'a> Standalone<'a> {
         let facts = machine.facts(&self.id, &self.options.paths);
         let facts = facts.with_local(&config.local).map_err(|error| crate::error::chain(&error))?;
         let made = make_plan(&policy, &facts, self.options.own_log.as_deref(), None);
-        let mut made = made.map_err(|reason| Redactor::of(&policy).text(&reason))?;
+        let redactor = Redactor::of(&policy).with(&facts);
+        let mut made = made.map_err(|reason| redactor.text(&reason))?;
         made.findings.extend(problem);
         (self.machine, self.facts) = (machine, facts);
-        self.redactor = Redactor::of(&policy);
+        self.redactor = redactor;
         self.workloads.name(&mut made);
         let level = made.settings.log_level.clone().unwrap_or(config.log_level);
         let level = if level.is_empty() { "info" } else { &level };

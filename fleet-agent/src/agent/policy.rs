@@ -45,7 +45,7 @@ impl Agent {
     }
 
     fn refuse(&mut self, action: &Action, policy: &Map<String, Value>, reason: &str) -> Duration {
-        let reason = Redactor::of(policy).text(reason);
+        let reason = Redactor::of(policy).with(&self.facts).text(reason);
         let attempts = match &self.refused {
             Some(before) if before.policy == *policy => before.attempts.saturating_add(1),
             _ => 0,
@@ -120,7 +120,7 @@ impl Agent {
     }
 
     pub(super) async fn carry_out(&mut self, policy: Map<String, Value>, made: Plan) {
-        self.redactor = Redactor::of(&policy);
+        self.redactor = Redactor::of(&policy).with(&self.facts);
         self.rejected = self.context.workloads.apply(&made, self.level_by(&made)).await;
         self.progress.policy_id.clone_from(&made.policy_id);
         self.plan = made;

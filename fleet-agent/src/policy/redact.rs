@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::variables::Facts;
+
 /// What stands in a secret's place.
 pub const HIDDEN: &str = "<REDACTED>";
 /// Names of keys that hold secrets, wherever they stand. Compared without case, as a whole or as an ending after `_`.
@@ -54,6 +56,17 @@ impl Redactor {
         redactor
     }
 
+    /// Knows also what the variables in these secrets stand for on this machine.
+    #[must_use]
+    pub fn with(mut self, facts: &Facts) -> Redactor {
+        let known: Vec<String> = self.values.iter().flat_map(|secret| facts.behind(secret)).collect();
+        let known = known.into_iter().filter(|value| value.len() >= SHORTEST);
+        let all: BTreeSet<String> = self.values.drain(..).chain(known).collect();
+        self.values = all.into_iter().collect();
+        self.values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self
+    }
+
     fn collect(&self, path: &str, key: &str, value: &Value, found: &mut BTreeSet<String>) {
         if self.is_secret(path, key, value) {
             texts(value, found);
@@ -65,6 +78,7 @@ impl Redactor {
                 let password =
                     user_info(text).and_then(|user| user.split_once(':')).map(|(_, password)| password);
                 found.extend(password.map(str::to_owned));
+                found.extend(query_secrets(text));
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -141,11 +155,16 @@ fn is_secret_name(key: &str, value: &Value) -> bool {
     if value.is_object() || value.is_boolean() || value.is_null() {
         return false;
     }
-    let key = key.to_ascii_lowercase();
-    let name = key.rsplit('.').next().unwrap_or(&key);
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let is_key = name.eq_ignore_ascii_case("key");
+    is_name_of_secret(name) || (is_key && value.as_str().is_some_and(|text| text.contains("PRIVATE KEY")))
+}
+
+fn is_name_of_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|secret| {
         name == *secret || name.strip_suffix(secret).is_some_and(|rest| rest.ends_with(['_', '-']))
-    }) || (name == "key" && value.as_str().is_some_and(|text| text.contains("PRIVATE KEY")))
+    })
 }
 
 /// Whether it stands where secrets are, whatever it is called: headers log in, and a key is one unless it is a file.
@@ -155,6 +174,14 @@ fn is_secret_place(path: &str, value: &Value) -> bool {
     let is_header = path.split('.').rev().skip(1).any(|part| part == "headers" || part.ends_with("_headers"));
     let is_key = path.ends_with("ssl.key") || path.ends_with("tls.key");
     is_header || (is_key && !text.starts_with('/'))
+}
+
+/// What stands in an address under a name of a secret, behind the question mark.
+fn query_secrets(text: &str) -> impl Iterator<Item = String> {
+    let query = text.split_once("://").and_then(|(_, rest)| rest.split_once('?'));
+    let query = query.map(|(_, query)| query.split('#').next().unwrap_or_default()).unwrap_or_default();
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| is_name_of_secret(name)).map(|(_, value)| value.to_owned())
 }
 
 /// The user and the password in an address.
@@ -245,5 +272,34 @@ mod tests {
         for constant in ["${env.KEY|'open-sesame'}", "${a}open-sesame${b}", "$open-sesame"] {
             assert_eq!(of(constant), format!("the variable {HIDDEN} is not known here"));
         }
+    }
+
+    #[test]
+    fn what_variables_stand_for_in_secrets_is_hidden_too() {
+        let policy = json!({
+            "outputs": {"default": {
+                "api_key": "id:${env.KEY}",
+                "hosts": ["http://u:${local.pw}@h/?a=1&access_token=query-secret&b=2#c"],
+                "headers": {"X-A": "${env.NONE|'constant-secret'}"},
+                "name": "${env.NAME}",
+            }},
+        });
+        let facts = json!({"env": {"KEY": "environment-secret", "NAME": "plain-name"}, "local": {"pw": "local-secret"}});
+        let redactor =
+            Redactor::of(policy.as_object().unwrap()).with(&Facts::new(facts.as_object().unwrap().clone()));
+        let secrets = [
+            "id:environment-secret",
+            "environment-secret",
+            "local-secret",
+            "constant-secret",
+            "query-secret",
+        ];
+        for secret in secrets {
+            assert_eq!(redactor.text(&format!("<{secret}>")), format!("<{HIDDEN}>"));
+        }
+        assert_eq!(redactor.any(&facts)["local"]["pw"], HIDDEN);
+        assert_eq!(redactor.text("plain-name"), "plain-name");
+        let shown = Value::Object(redactor.policy(policy.as_object().unwrap())).to_string();
+        assert!(!shown.contains("query-secret") && shown.contains("b=2"), "{shown}");
     }
 }

@@ -144,6 +144,22 @@ impl Facts {
         }
     }
 
+    /// What a text with variables becomes here, and what each of them stands for: all that is known of it.
+    #[must_use]
+    pub fn behind(&self, text: &str) -> Vec<String> {
+        let variables = text.match_indices("${").filter_map(|(at, _)| {
+            let after = &text[at + 2..];
+            self.value(&after[..end_of(after)?]).ok()
+        });
+        let whole = self.replace_text(text).ok().filter(|_| text.contains("${"));
+        let texts = variables.chain(whole).filter_map(|value| match value {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
     /// A text that is one variable becomes that variable's value, whatever its kind.
     fn replace_text(&self, text: &str) -> Result<Value, Missing> {
         if !text.contains("${") {
