@@ -51,6 +51,12 @@ impl State {
         matches!(self, State::Degraded | State::Failed)
     }
 
+    /// Whether it is trouble, and more than the other is.
+    #[must_use]
+    pub fn is_worse_than(self, other: State) -> bool {
+        self.is_trouble() && self.severity() > other.severity()
+    }
+
     /// How much it says of a whole that it is a state of a part of: a whole is as the part is of which this is highest.
     #[must_use]
     pub fn severity(self) -> u8 {

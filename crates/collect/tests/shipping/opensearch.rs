@@ -123,7 +123,7 @@ async fn dead_letters_without_a_template_are_kept_here_and_make_no_plain_index()
         states.outputs.get("default").is_some_and(|output| output.status.message.contains("kept in"))
     })
     .await;
-    assert_eq!(told.outputs["default"].status.state, UnitState::Degraded);
+    assert_eq!(told.outputs["default"].status.state, State::Degraded);
     assert_eq!(collector.metrics().events_lost, 0);
     assert_eq!(engine.get("/logs-elastic_agent.dead_letter-alone").await.unwrap().status, 404);
     collector.stop(Duration::from_secs(5)).await;

@@ -194,9 +194,7 @@ impl Worker {
                     continue;
                 }
                 Err(reason) => {
-                    self.context.counters.requests_failed.add(1);
-                    self.hosts.failed(host);
-                    self.failing(&format!("{}: {reason}", address(&url)));
+                    self.failed(host, &format!("{}: {reason}", address(&url)));
                     continue;
                 }
             }
@@ -212,22 +210,10 @@ impl Worker {
             match attempt {
                 Attempt::Answered(outcomes) => {
                     self.hosts.succeeded(host);
-                    let mut refused = request.apply(count, outcomes, &self.context);
-                    let letters = std::mem::take(&mut refused.homeless);
-                    self.keep(request, &letters, refused.unwelcome.take()).await;
-                    let owners = std::mem::take(&mut refused.owners);
-                    if !self.is_aside && !owners.is_empty() {
-                        refused.forbidden = None;
-                        self.set_aside(request, &owners);
-                    }
-                    self.after(refused, attempts).await;
+                    self.settle(request, count, outcomes, attempts).await;
                     most = most.saturating_mul(2);
                 }
-                Attempt::Failed(reason) => {
-                    self.context.counters.requests_failed.add(1);
-                    self.hosts.failed(host);
-                    self.failing(&reason);
-                }
+                Attempt::Failed(reason) => self.failed(host, &reason),
                 Attempt::TooMuch(_) if count > 1 => most = count / 2,
                 Attempt::TooMuch(refusal) => {
                     let refused = request.apply(1, Some(vec![Outcome::Refused(refusal)]), &self.context);
@@ -236,6 +222,32 @@ impl Worker {
             }
         }
         self.report.settled(std::mem::take(&mut self.trouble), request.dead_lettered);
+    }
+
+    /// A request came to nothing: another host is asked, or the same one later.
+    fn failed(&mut self, host: usize, reason: &str) {
+        self.context.counters.requests_failed.add(1);
+        self.hosts.failed(host);
+        self.failing(reason);
+    }
+
+    /// Does for the first `count` events what the engine says of each.
+    async fn settle(
+        &mut self,
+        request: &mut Request,
+        count: usize,
+        outcomes: Option<Vec<Outcome>>,
+        attempts: u32,
+    ) {
+        let mut refused = request.apply(count, outcomes, &self.context);
+        let letters = std::mem::take(&mut refused.homeless);
+        self.keep(request, &letters, refused.unwelcome.take()).await;
+        let owners = std::mem::take(&mut refused.owners);
+        if !self.is_aside && !owners.is_empty() {
+            refused.forbidden = None;
+            self.set_aside(request, &owners);
+        }
+        self.after(refused, attempts).await;
     }
 
     /// Puts dead letters that the engine refused, too, where they can be seen.
