@@ -27,23 +27,32 @@ pub struct AtRest {
 }
 
 impl AtRest {
-    /// Reads it. `None`: nothing is kept, or it is sealed with a credential of the agent's service.
+    /// Reads it, with the configuration, or why there is none. `None`: nothing is kept, or it is sealed with a credential of the agent's service.
     ///
     /// # Errors
     /// What is kept cannot be read.
-    pub fn read(paths: &Paths, config: &Config) -> Result<Option<AtRest>, StateError> {
+    pub fn read(paths: &Paths, config: Result<&Config, &str>) -> Result<Option<AtRest>, StateError> {
         let Some(store) = StateStore::at_rest(&paths.state()) else { return Ok(None) };
         let identity = store.peek::<Identity>(Identity::NAME)?;
         let progress = store.peek::<Progress>(Progress::NAME)?.unwrap_or_default();
         let policy = store.peek::<SavedPolicy>(SavedPolicy::NAME)?.map(|saved| saved.policy);
-        let policy = match identity {
-            None => policy.or_else(|| crate::standalone::policy(&paths.config_file, 1).ok().flatten()),
-            Some(_) => policy,
+        let mut notes = vec!["the agent does not run: this is what it keeps".to_owned()];
+        let policy = if identity.is_none() && policy.is_none() {
+            crate::standalone::policy(&paths.config_file, 1).unwrap_or_else(|problem| {
+                notes.push(problem);
+                None
+            })
+        } else {
+            policy
         };
         let machine = Machine::read();
         let id = identity.as_ref().map(|identity| identity.id.as_str()).unwrap_or_default();
-        let mut notes = vec!["the agent does not run: this is what it keeps".to_owned()];
         let facts = machine.facts(id, paths);
+        let none = Config::default();
+        let config = config.unwrap_or_else(|problem| {
+            notes.push(problem.to_owned());
+            &none
+        });
         let facts = facts.with_local(&config.local).unwrap_or_else(|error| {
             notes.push(crate::error::chain(&error));
             facts
@@ -54,7 +63,7 @@ impl AtRest {
             notes.push(format!("the policy that was kept cannot be applied: {reason}"));
             Plan::default()
         });
-        let redactor = policy.as_ref().map(Redactor::of).unwrap_or_default();
+        let redactor = policy.as_ref().map(|policy| Redactor::of(policy).with(&facts)).unwrap_or_default();
         Ok(Some(AtRest { identity, progress, policy, plan, redactor, facts, machine, notes }))
     }
 

@@ -66,15 +66,21 @@ pub(super) async fn inspect(globals: &Globals, inspect: &Inspect) -> Outcome {
 /// What an agent keeps that does not run, which is said.
 fn at_rest(globals: &Globals, not_running: ControlError) -> Result<AtRest, Failure> {
     let paths = globals.paths();
-    let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some())?;
-    match AtRest::read(&paths, &config)? {
+    // A mistake in the file may be why it does not run: that is to be looked at.
+    let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some());
+    let config = config.map_err(|error| crate::error::chain(&error));
+    match AtRest::read(&paths, config.as_ref().map_err(String::as_str))? {
         Some(rest) => {
             // Who reads may have gone.
-            let _ = writeln!(std::io::stderr(), "The agent does not run: this is what it keeps.");
+            let mut out = std::io::stderr();
+            let _ = writeln!(out, "The agent does not run: this is what it keeps.");
+            if let Err(problem) = &config {
+                let _ = writeln!(out, "It cannot start: {problem}");
+            }
             Ok(rest)
         }
         None if paths.state().is_dir() => Err(failure(
-            "the agent does not run, and what it keeps is sealed with a credential of its service: start it",
+            "the agent does not run, and what it keeps cannot be opened: the key is a credential of its service (start it), or it is lost (enroll it again)",
         )),
         None => Err(not_running.into()),
     }

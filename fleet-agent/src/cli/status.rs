@@ -65,6 +65,9 @@ impl Node {
         let below = format!("{lead}{}", if is_last { "   " } else { "│  " });
         let mut lead = format!("{lead}{}", if is_last { "└─ " } else { "├─ " });
         for line in self.text.lines() {
+            // Texts of others do not steer the terminal.
+            let line: String =
+                line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
             // Writing to a text does not fail.
             let _ = writeln!(text, "{lead}{line}");
             lead = format!("{below}{}", if self.below.is_empty() { "   " } else { "│  " });
@@ -172,6 +175,8 @@ mod tests {
         };
         let short = "├─ fleet\n│  ├─ status: (HEALTHY) Connected\n│  └─ policy: p revision 2\n└─ fleet-agent\n   ├─ status: (FAILED) bad\n   └─ x-default: (FAILED)\n      └─ x-default-1: (FAILED) m\n";
         assert_eq!(tree(&status, false), short);
+        let text = tree(&Status { message: "two\nlines\u{1b}[2J".to_owned(), ..status.clone() }, false);
+        assert!(text.contains("   ├─ status: (FAILED) two\n   │  lines [2J\n"), "{text}");
         let full = tree(&status, true);
         assert!(full.contains("y-default-1: (HEALTHY) m") && full.contains("note: n"), "{full}");
     }

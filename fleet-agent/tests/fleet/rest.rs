@@ -45,6 +45,14 @@ async fn what_it_keeps_is_shown_without_its_secrets() {
     archive.by_name("state.yaml").unwrap().read_to_string(&mut state).unwrap();
     assert!(state.contains(&id) && state.contains("STOPPED"), "{state}");
     assert_eq!(fs::read(agent.state_file("policy")).unwrap(), sealed);
+
+    // Why it does not run may be its configuration file.
+    fs::write(agent.home().join("fleet-agent.yml"), "agent: [").unwrap();
+    let shown = agent.verb(&["inspect"]);
+    let problem = String::from_utf8_lossy(&shown.stderr).into_owned();
+    assert!(problem.contains("cannot start") && problem.contains("fleet-agent.yml:1"), "{problem}");
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("lines"), "{shown:?}");
+    agent.well(&["diagnostics", "--file", zip.to_str().unwrap()]);
 }
 
 #[test]
