@@ -80,7 +80,8 @@ async fn arrived(access: Arc<Access>, looked: Arc<Looked>) -> Result<Arrived, En
             |id: &&&String| buckets[id.as_str()]["doc_count"].as_u64().is_some_and(|count| count > 0);
         arrived.agents.extend(ids.iter().filter(is_there).map(|id| (*id).clone()));
         if let Value::Array(hits) = answer["hits"]["hits"].take() {
-            arrived.preview.extend(hits);
+            // An engine may send more than it was asked for.
+            arrived.preview.extend(hits.into_iter().take(size));
         }
     }
     Ok(arrived)

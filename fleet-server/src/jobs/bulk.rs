@@ -133,15 +133,6 @@ pub async fn begin(fleet: &Fleet, action_id: &str, change: Change) -> Result<Beg
     Ok(Begun { id: action_id.to_owned(), job, revision })
 }
 
-/// Takes back what was written down: the action could not be.
-pub async fn forget(fleet: &Fleet, begun: Begun) {
-    if let Err(error) = jobs(fleet).delete(&begun.id, Expect::Revision(begun.revision), None).await {
-        // Without its action it is forgotten in any case.
-        let error: &dyn std::error::Error = &error;
-        warn!(action = begun.id, error, "a change that is not to be is forgotten later");
-    }
-}
-
 /// Goes on with a change until it is done, or somebody else goes on with it.
 pub async fn run(fleet: &Fleet, mut begun: Begun, kind: ActionType, agents: &[String]) {
     match steps(fleet, &mut begun, kind, agents).await {

@@ -197,10 +197,9 @@ impl Management {
         let room = self.fleet.jobs.room().ok_or(ApiError::Busy)?;
         let (kind, id) = (asked.kind, new_id());
         let begun = bulk::begin(&self.fleet, &id, change).await?;
-        if let Err(error) = self.ask_as(id.clone(), asked, agents.clone(), caller).await {
-            bulk::forget(&self.fleet, begun).await;
-            return Err(error);
-        }
+        // What failed may have been written all the same. The keeper finds out: with its action the change is made, without
+        // one it is forgotten.
+        self.ask_as(id.clone(), asked, agents.clone(), caller).await?;
         let fleet = Arc::clone(&self.fleet);
         self.fleet.jobs.begin(room, async move { bulk::run(&fleet, begun, kind, &agents).await });
         Ok(id)
