@@ -16,6 +16,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fleet_service::error::chain;
 
 pub use flags::{EnrollFlags, Globals};
 
@@ -85,7 +86,7 @@ pub fn main() -> ExitCode {
     match dispatch(arguments) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "Error: {}", crate::error::chain(error.as_ref()));
+            let _ = writeln!(std::io::stderr(), "Error: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -26,7 +26,6 @@ pub mod daemon;
 pub mod diagnostics;
 pub mod duration;
 pub mod enrolment;
-pub mod error;
 pub mod fleet;
 pub mod fleet_server;
 pub mod health;

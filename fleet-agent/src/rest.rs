@@ -1,5 +1,6 @@
 //! An agent that does not run: what it keeps, for people, without its secrets. Nothing is changed by looking.
 
+use fleet_service::error::chain;
 use serde_json::{Map, Value, json};
 
 use crate::agent::{components_shown, make_plan};
@@ -54,7 +55,7 @@ impl AtRest {
             &none
         });
         let facts = facts.with_local(&config.local).unwrap_or_else(|error| {
-            notes.push(crate::error::chain(&error));
+            notes.push(chain(&error));
             facts
         });
         let server = identity.as_ref().and_then(|identity| identity.fleet_server.as_ref());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_service::drain::Drain;
+use fleet_service::error::chain;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -198,13 +199,13 @@ impl<'a> Standalone<'a> {
         let path = &self.options.paths.config_file;
         // What else it says must be right, too: the agent would not start again with it.
         let config = Config::read(path, &self.options.overrides, true);
-        let config = config.map_err(|error| crate::error::chain(&error))?;
+        let config = config.map_err(|error| chain(&error))?;
         let revision = self.plan.revision + 1;
         let policy = policy(path, revision)?
             .ok_or_else(|| format!("{} says nothing of inputs and outputs any more", path.display()))?;
         let (machine, problem) = Machine::read().called_by(&policy).await;
         let facts = machine.facts(&self.id, &self.options.paths);
-        let facts = facts.with_local(&config.local).map_err(|error| crate::error::chain(&error))?;
+        let facts = facts.with_local(&config.local).map_err(|error| chain(&error))?;
         let made = make_plan(&policy, &facts, self.options.own_log.as_deref(), None);
         let redactor = Redactor::of(&policy).with(&facts);
         let mut made = made.map_err(|reason| redactor.text(&reason))?;

@@ -21,13 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_component::component::{About, StartUp, run as run_component};
+use fleet_service::error::chain;
 use fleet_service::signals::Signals;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::daemon::{self, Life, Sockets, Terminal, chain, serve_for, start_log, tell_on_stderr};
+use crate::daemon::{self, Life, Sockets, Terminal, serve_for, start_log, tell_on_stderr};
 use document::Document;
 use guest::Guest;
 use status::Status;

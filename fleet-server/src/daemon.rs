@@ -56,7 +56,7 @@ use crate::packages::registry::RegistryError;
 use crate::upkeep::{Leavers, Upgrades};
 use tls::Listening;
 
-pub(crate) use log::{Terminal, chain, start as start_log, tell_on_stderr};
+pub(crate) use log::{Terminal, start as start_log, tell_on_stderr};
 pub(crate) use sockets::Sockets;
 
 /// The master key of a service that systemd gives one.

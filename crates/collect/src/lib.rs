@@ -43,7 +43,6 @@
 //!    run again later. `context.pause(..)` waits, or tells that it is time to stop.
 
 pub mod batch;
-mod causes;
 pub mod clock;
 pub mod collector;
 pub mod config;

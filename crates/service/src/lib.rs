@@ -11,12 +11,14 @@
 //! | [`logging`] | log lines on stderr, for journald or for a person; the level can change at run time |
 //! | [`notify`] | telling systemd: ready, reloading, stopping, still alive |
 //! | [`metrics`] | counters, gauges and histograms in the text format of Prometheus |
+//! | [`error`](mod@error) | an error with its causes, in one line |
 //! | [`drain`] | tasks with names, and an end within a bounded time |
 //! | [`signals`] | TERM, INT, HUP and USR1 as one stream |
 //! | [`tls`] | TLS for servers, with certificates that can change while connections are open |
 
 pub mod config;
 pub mod drain;
+pub mod error;
 pub mod listen;
 pub mod logging;
 pub mod metrics;

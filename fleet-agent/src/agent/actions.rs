@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use serde_json::Value;
 
 use super::core::{Agent, Ended};
@@ -106,8 +107,7 @@ impl Agent {
         if !is_needed && action.signed.is_none() {
             return Ok(());
         }
-        verify_action(key, action)
-            .map_err(|error| format!("the action is not believed: {}", crate::error::chain(&error)))
+        verify_action(key, action).map_err(|error| format!("the action is not believed: {}", chain(&error)))
     }
 
     async fn settings(&mut self, action: &Action) -> Result<(), String> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fleet_service::error::chain;
+
 use super::core::Agent;
 use crate::fleet::{Call, ConnectionSettings, FleetClient};
 
@@ -71,11 +73,11 @@ impl Agent {
 pub(super) async fn make_client(settings: ConnectionSettings) -> Result<FleetClient, String> {
     let made = tokio::task::spawn_blocking(move || FleetClient::new(&settings)).await;
     let made = made.map_err(|error| error.to_string())?;
-    made.map_err(|error| crate::error::chain(&error))
+    made.map_err(|error| chain(&error))
 }
 
 /// Whether a server is there, and fit.
 async fn test(client: &FleetClient, key: &str) -> Result<(), String> {
     let call = Call::get("/api/status", key, TEST_MAX);
-    client.send(&call).await.map(drop).map_err(|error| crate::error::chain(&error))
+    client.send(&call).await.map(drop).map_err(|error| chain(&error))
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fleet_service::error::chain;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -119,7 +120,7 @@ impl Agent {
 
     pub(super) fn tell_disk(&mut self, error: &StateError) {
         tracing::error!(error = error as &dyn std::error::Error, "the agent's state cannot be written");
-        self.disk_trouble = Some(crate::error::chain(error));
+        self.disk_trouble = Some(chain(error));
     }
 
     /// Remembers the result of an action until the server has heard of it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_service::error::chain;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -120,7 +121,7 @@ impl Agent {
                         content,
                     };
                     let sent = upload(&client, &file, retries).await;
-                    sent.map_err(|error: UploadError| crate::error::chain(&error))
+                    sent.map_err(|error: UploadError| chain(&error))
                 }
                 Err(reason) => Err(reason),
             };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -88,7 +89,7 @@ impl Agent {
             ..Enrolment::default()
         };
         let enrolled = enrol(&client, &enrolment, ENROL_MAX, &crate::fleet::log_attempt).await;
-        let enrolled = enrolled.map_err(|error| crate::error::chain(&error))?;
+        let enrolled = enrolled.map_err(|error| chain(&error))?;
         let identity = Identity {
             id: enrolled.id,
             access_api_key: enrolled.access_api_key,
@@ -100,7 +101,7 @@ impl Agent {
             fleet_server: None,
         };
         let saved = self.context.store.save(Identity::NAME, &identity);
-        saved.map_err(|error| format!("the new identity cannot be kept: {}", crate::error::chain(&error)))?;
+        saved.map_err(|error| format!("the new identity cannot be kept: {}", chain(&error)))?;
         self.part(action).await;
         self.progress = Progress::default();
         self.save_progress();

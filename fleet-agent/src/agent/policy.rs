@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use serde_json::{Map, Value};
 
 use super::core::{Agent, Refused};
@@ -78,7 +79,7 @@ impl Agent {
         self.context
             .store
             .save(SavedPolicy::NAME, &saved)
-            .map_err(|error| format!("the policy cannot be kept: {}", crate::error::chain(&error)))?;
+            .map_err(|error| format!("the policy cannot be kept: {}", chain(&error)))?;
         (self.machine, self.facts) = (machine, facts);
         self.carry_out(policy.clone(), made).await;
         Ok(())
@@ -170,7 +171,7 @@ pub(crate) fn make_plan(
     own_log: Option<&Path>,
     server: Option<&FleetServer>,
 ) -> Result<Plan, String> {
-    let mut made = plan(policy, facts).map_err(|refusal| crate::error::chain(&refusal))?;
+    let mut made = plan(policy, facts).map_err(|refusal| chain(&refusal))?;
     made.add_own(own_log);
     match server {
         Some(server) => server.lay_over(&mut made),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_service::drain::Drain;
+use fleet_service::error::chain;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -105,7 +106,7 @@ impl Agent {
         let machine = Machine::read();
         let facts = machine.facts(&identity.id, &context.paths);
         let facts = facts.with_local(&context.local).unwrap_or_else(|error| {
-            context.notes.push(crate::error::chain(&error));
+            context.notes.push(chain(&error));
             facts
         });
         Agent {

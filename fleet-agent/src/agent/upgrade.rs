@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +179,7 @@ impl Agent {
             Step::Ready(directory) => self.switch(action, directory),
             Step::Failed { at, error } => {
                 self.upgrading = None;
-                let reason = crate::error::chain(&error);
+                let reason = chain(&error);
                 let attempt = self.attempts.remove(&action.id).unwrap_or(0);
                 let wait = usize::try_from(attempt).ok().and_then(|attempt| RETRIES.get(attempt));
                 match wait {
@@ -222,7 +223,7 @@ impl Agent {
             given_up: String::new(),
         };
         self.tell_upgrade(action, "UPG_RESTARTING", Map::new());
-        upgrade::switch_to(&self.context.paths, &marker).map_err(|error| crate::error::chain(&error))
+        upgrade::switch_to(&self.context.paths, &marker).map_err(|error| chain(&error))
     }
 
     fn tell_upgrade(&mut self, action: &Action, state: &str, metadata: Map<String, Value>) {
@@ -303,7 +304,7 @@ impl Agent {
             self.tell_upgrade(&action, "UPG_ROLLBACK", Map::new());
             match upgrade::switch_back(&self.context.paths, marker, reason) {
                 Ok(()) => self.ended = Some(Ended::Restart),
-                Err(error) => self.upgrade_failed(&action, "UPG_ROLLBACK", crate::error::chain(&error)),
+                Err(error) => self.upgrade_failed(&action, "UPG_ROLLBACK", chain(&error)),
             }
         }
     }

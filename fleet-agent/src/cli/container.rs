@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use fleet_service::error::chain;
 
 use super::flags::{EnrollFlags, Globals, ServerFlags};
 use super::{Failure, Outcome, bootstrap, enroll, failure, run, runtime};
@@ -101,7 +102,7 @@ const WORDS: [(&str, &str); 29] = [
 ];
 
 fn in_words_of_images(error: &(dyn std::error::Error + 'static)) -> Failure {
-    failure(without_flags(&crate::error::chain(error)))
+    failure(without_flags(&chain(error)))
 }
 
 /// A text with the names of variables in the place of flags: of whole ones, for some begin as others do.

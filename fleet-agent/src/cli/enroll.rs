@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use fleet_service::error::chain;
 
 use super::flags::{EnrollFlags, Globals};
 use super::install::tell_taken;
@@ -69,7 +70,7 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
 
 /// Says why an attempt failed: somebody waits for it.
 pub(super) fn tell_attempt(error: &CallError) {
-    say(&format!("The enrolment failed and is tried again: {}", crate::error::chain(error)));
+    say(&format!("The enrolment failed and is tried again: {}", chain(error)));
 }
 
 /// Whether an address is one of this machine alone.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -31,7 +32,7 @@ pub(super) async fn enroll(paths: &Paths, store: &StateStore, told: &watch::Send
         Ok(Some(identity)) => return tracing::info!(id = identity.id, "enrolled"),
         Ok(None) => {}
         Err(error) => {
-            let reason = crate::error::chain(&error);
+            let reason = chain(&error);
             told.send_replace(format!("The enrolment that was put off failed: {reason}"));
         }
     }
@@ -46,7 +47,7 @@ async fn with_own_server(paths: &Paths, store: &StateStore, wanted: &Wanted, tol
         match fleet_server::enroll(paths, store, wanted, server, told).await {
             Ok(identity) => return tracing::info!(id = identity.id, "enrolled"),
             Err(error) => {
-                let reason = crate::error::chain(&error);
+                let reason = chain(&error);
                 told.send_replace(format!("{reason}. Trying again"));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -103,7 +104,7 @@ pub async fn enrol(
         match error.status() {
             Some(StatusCode::UNAUTHORIZED) => return Err(EnrolError::Token(error)),
             Some(StatusCode::BAD_REQUEST) => return Err(EnrolError::Request(error)),
-            None if crate::error::chain(&error).contains("invalid peer certificate") => {
+            None if chain(&error).contains("invalid peer certificate") => {
                 return Err(EnrolError::Untrusted(error));
             }
             Some(StatusCode::FORBIDDEN) if !enrolment.id.is_empty() => return Err(EnrolError::Id(error)),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use http::StatusCode;
 use rand::Rng;
 use serde_json::{Value, json};
@@ -178,7 +179,7 @@ impl Gateway {
     }
 
     fn tell_failure(&self, error: &CallError, unknown: bool, wait: Duration) {
-        let text = crate::error::chain(error);
+        let text = chain(error);
         let wait = wait.as_secs_f32();
         tracing::warn!(error = text, "check-in failed, next attempt in {wait:.1} s");
         self.link.send_modify(|link| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fleet_service::error::chain;
 use serde_json::{Map, Value};
 
 use super::bounds;
@@ -417,8 +418,9 @@ fn is_on(path: &str, members: &Map<String, Value>, facts: &Facts) -> Result<bool
         None | Some(Value::Null) => Ok(true),
         Some(Value::Bool(holds)) => Ok(*holds),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(true),
-        Some(Value::String(text)) => condition::holds(text, facts)
-            .map_err(|error| format!("{path}.condition: {}", crate::error::chain(&error))),
+        Some(Value::String(text)) => {
+            condition::holds(text, facts).map_err(|error| format!("{path}.condition: {}", chain(&error)))
+        }
         Some(_) => Err(format!("{path}.condition: this is not a text")),
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fleet_service::error::chain;
 use reqwest::{Client, StatusCode};
 use tokio::time::Instant;
 
@@ -85,7 +86,7 @@ impl Fetcher {
         }
         let problem = |problem: String| UpgradeError::Download { url: source.uri.clone(), problem };
         let tls = source.connection.ssl.client().map_err(|error| problem(error.to_string()))?;
-        let tls = tls.load().map_err(|error| problem(crate::error::chain(&error)))?;
+        let tls = tls.load().map_err(|error| problem(chain(&error)))?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(rustls::ClientConfig::clone(&tls))
             .http1_only()
@@ -114,15 +115,12 @@ impl Fetcher {
                 fs::read(&path).map_err(|error| failed(error.to_string()))?
             }
             Fetcher::Http(client) => {
-                let mut answer =
-                    client.get(url).send().await.map_err(|error| failed(crate::error::chain(&error)))?;
+                let mut answer = client.get(url).send().await.map_err(|error| failed(chain(&error)))?;
                 if !answer.status().is_success() {
                     return Err(failed(format!("the answer is {}", answer.status())));
                 }
                 let mut bytes = Vec::new();
-                while let Some(chunk) =
-                    answer.chunk().await.map_err(|error| failed(crate::error::chain(&error)))?
-                {
+                while let Some(chunk) = answer.chunk().await.map_err(|error| failed(chain(&error)))? {
                     bytes.extend_from_slice(&chunk);
                     if bytes.len() as u64 > LARGEST_BESIDE {
                         return Err(failed("it is too large".to_owned()));
@@ -184,7 +182,7 @@ async fn download(
     if have > 0 {
         request = request.header("range", format!("bytes={have}-"));
     }
-    let mut answer = request.send().await.map_err(|error| failed(crate::error::chain(&error)))?;
+    let mut answer = request.send().await.map_err(|error| failed(chain(&error)))?;
     match answer.status() {
         StatusCode::PARTIAL_CONTENT => {}
         // All of it is here already, or what is here is not of this file: its sum tells.
@@ -202,7 +200,7 @@ async fn download(
     }
     let (began, at_first) = (Instant::now(), have);
     let mut told = began;
-    while let Some(chunk) = answer.chunk().await.map_err(|error| failed(crate::error::chain(&error)))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| failed(chain(&error)))? {
         have += chunk.len() as u64;
         if have > LARGEST {
             return Err(UpgradeError::Package(format!("it is larger than {LARGEST} bytes")));

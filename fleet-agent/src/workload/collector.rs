@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleet_collect::{Collector, InputUnit, OutputUnit, Settings, UnitStatus};
+use fleet_service::error::chain;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ pub(super) struct Collecting {
 impl Collecting {
     /// Starts it, without anything to do.
     pub(super) async fn start(settings: Settings) -> Result<Arc<Collecting>, String> {
-        let collector = Collector::start(settings).await.map_err(|error| crate::error::chain(&error))?;
+        let collector = Collector::start(settings).await.map_err(|error| chain(&error))?;
         let mut told = collector.states();
         let (states, token) = (watch::Sender::new(Arc::default()), CancellationToken::new());
         let (sender, stop) = (states.clone(), token.clone());

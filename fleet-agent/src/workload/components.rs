@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use fleet_component::supervisor::spec::{Found, Variable};
 use fleet_component::supervisor::{AgentFacts, Component, Platform, Settings, Specs, Supervisor, Wanted};
 use fleet_component::unit::{LogLevel, UnitKey, UnitKind};
+use fleet_service::error::chain;
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, watch};
@@ -80,7 +81,7 @@ impl Components {
                 }
                 let settings = Settings::new(&self.home, self.facts.clone());
                 let started = Supervisor::start(settings).await;
-                let supervisor = Arc::new(started.map_err(|error| crate::error::chain(&error))?);
+                let supervisor = Arc::new(started.map_err(|error| chain(&error))?);
                 let mut told = supervisor.states();
                 let sender = self.states.clone();
                 tokio::spawn(self.token.clone().run_until_cancelled_owned(async move {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use fleet_service::error::chain;
 use fleet_service::logging::{self, Output, StartError, Style, Verbosity};
 use tracing::Level as Finest;
 
@@ -44,17 +45,6 @@ impl Terminal {
 pub(crate) fn tell_on_stderr(error: &dyn std::error::Error) {
     // Nobody is left to tell if this fails.
     let _ = io::stderr().write_all(format!("error: {}\n", chain(error)).as_bytes());
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 /// Starts the log.

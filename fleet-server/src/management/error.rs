@@ -6,6 +6,7 @@ use fleet_access::password::PasswordError;
 use fleet_access::throttle::Locked;
 use fleet_access::users::UserError;
 use fleet_policy::files::FileError;
+use fleet_service::error::chain;
 use fleet_store::{Error, ErrorKind, WriteError};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -183,17 +184,6 @@ impl From<WriteError> for ApiError {
             error => ApiError::Store(error),
         }
     }
-}
-
-/// What is wrong, and why.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 impl From<PackagesError> for ApiError {

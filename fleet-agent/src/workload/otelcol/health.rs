@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_service::error::chain;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
@@ -59,7 +60,7 @@ impl HealthCheck {
     }
 
     async fn status(&self) -> Result<StatusCode, String> {
-        let told = |error: &dyn std::error::Error| crate::error::chain(error);
+        let told = |error: &dyn std::error::Error| chain(error);
         let stream = TcpStream::connect(&self.endpoint).await.map_err(|error| told(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use fleet_service::error::chain;
 use fleet_service::tls::{Acceptor, Reload, ServerTls, reload};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,6 @@ use super::listener::{self, Listener, Service};
 use super::message::Shape;
 use super::shared::Shared;
 use super::{listens, options, ssl};
-use crate::causes::with_causes;
 use crate::config::{Config, Mistake};
 use crate::input::{Context, Input};
 
@@ -43,9 +43,8 @@ impl Tcp {
     async fn acceptor(&self, stop: &CancellationToken) -> Result<Option<Acceptor>, String> {
         let Some(settings) = self.tls.clone() else { return Ok(None) };
         let started = tokio::task::spawn_blocking(move || Reload::start(settings)).await;
-        let (acceptor, follow) = started
-            .map_err(|error| error.to_string())?
-            .map_err(|error| format!("ssl: {}", with_causes(&error)))?;
+        let (acceptor, follow) =
+            started.map_err(|error| error.to_string())?.map_err(|error| format!("ssl: {}", chain(&error)))?;
         tokio::spawn(follow.run(reload::INTERVAL, stop.clone()));
         Ok(Some(acceptor))
     }

@@ -84,7 +84,7 @@ async fn acceptor(endpoint: &Endpoint, stop: &CancellationToken) -> Result<Optio
     let started = tokio::task::spawn_blocking(move || Reload::start(settings)).await;
     let (acceptor, follow) = started
         .map_err(|error| error.to_string())?
-        .map_err(|error| format!("tls of {}: {}", endpoint.address, crate::causes::with_causes(&error)))?;
+        .map_err(|error| format!("tls of {}: {}", endpoint.address, fleet_service::error::chain(&error)))?;
     tokio::spawn(follow.run(reload::INTERVAL, stop.clone()));
     Ok(Some(acceptor))
 }

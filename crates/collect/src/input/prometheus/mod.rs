@@ -101,7 +101,7 @@ async fn client(settings: Arc<Settings>) -> Result<Client, String> {
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(IDLE)
         .build()
-        .map_err(|error| crate::causes::with_causes(&error))
+        .map_err(|error| fleet_service::error::chain(&error))
 }
 
 /// Comes back when the collector stops.

@@ -118,7 +118,7 @@ impl Target {
         };
         let problem = match fetched {
             Err(down) => {
-                let reason = crate::causes::with_causes(&down);
+                let reason = fleet_service::error::chain(&down);
                 out.push(Document::up(&scraping.form, &self.usual, false), Some(&reason)).await?;
                 Some(reason)
             }

@@ -8,13 +8,13 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fleet_service::error::chain;
 use http::{Method, StatusCode};
 use reqwest::Url;
 use serde::Deserialize;
 
 use super::bulk::Refusal;
 use super::worker::read;
-use crate::causes::with_causes;
 
 /// More names than this are forgotten, and asked for again.
 const MOST_KNOWN: usize = 10_000;
@@ -123,8 +123,7 @@ fn mentions(text: &[u8], word: &str) -> bool {
 }
 
 async fn ask(client: &reqwest::Client, method: Method, url: Url) -> Result<(StatusCode, Vec<u8>), String> {
-    let unreachable =
-        |error: reqwest::Error| format!("cannot be reached: {}", with_causes(&error.without_url()));
+    let unreachable = |error: reqwest::Error| format!("cannot be reached: {}", chain(&error.without_url()));
     let answer = client.request(method, url).send().await.map_err(unreachable)?;
     let status = answer.status();
     Ok((status, read(answer).await?))

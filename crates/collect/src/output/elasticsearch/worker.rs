@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_service::error::chain;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
@@ -16,7 +17,6 @@ use super::request::{Lacking, Pending, Refused, Request};
 use super::settings::Settings;
 use super::streams::{self, Streams};
 use crate::batch::Batch;
-use crate::causes::with_causes;
 use crate::outlet::Closed;
 use crate::output::Context;
 
@@ -346,7 +346,7 @@ impl Worker {
             Err(error) => {
                 return Attempt::Failed(format!(
                     "{place} cannot be reached: {}",
-                    with_causes(&error.without_url())
+                    chain(&error.without_url())
                 ));
             }
         };
@@ -407,7 +407,7 @@ fn forbidden(index: &str, refusal: &Refusal) -> String {
 
 pub(super) async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| with_causes(&error.without_url()))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| chain(&error.without_url()))? {
         if text.len() + chunk.len() > MOST_ANSWER {
             return Err(format!("it is longer than {MOST_ANSWER} bytes"));
         }

@@ -9,6 +9,7 @@ use super::tree::{self, Node, Scalar, Style, Value, join};
 use super::{Document, overrides, read};
 use crate::config::settings::{Mistake, Place, Warning, shortened};
 use crate::config::value::{Expected, Secret};
+use crate::error::chain;
 
 /// What stands below a key. A key that is asked for may have dots in it.
 #[derive(Clone, Debug)]
@@ -306,15 +307,4 @@ impl<'a> Section<'a> {
         let mistake = Mistake { key: Some(path.to_owned()), place, text };
         self.document.findings.borrow_mut().mistakes.push(mistake);
     }
-}
-
-/// An error with everything that caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
