@@ -51,10 +51,17 @@ impl Config {
         }
     }
 
-    /// Takes down mistakes in what others have read.
-    pub fn note(&self, mistakes: Mistakes) {
-        if let Some(found) = &self.found {
-            mistakes.into_iter().for_each(|mistake| found.borrow_mut().add(mistake));
+    /// The same of what others have read, who tell all mistakes.
+    ///
+    /// # Errors
+    /// It cannot be used, and mistakes are not gathered.
+    pub fn or_all<T>(&self, instead: T, read: Result<T, Mistakes>) -> Result<T, Mistakes> {
+        match (read, &self.found) {
+            (Err(mistakes), Some(found)) => {
+                mistakes.into_iter().for_each(|mistake| found.borrow_mut().add(mistake));
+                Ok(instead)
+            }
+            (read, _) => read,
         }
     }
 
@@ -435,7 +442,7 @@ mod tests {
         );
 
         for number in 0..12 {
-            config.note(config.mistake(&number.to_string(), "is wrong").into());
+            config.or_all((), Err(config.mistake(&number.to_string(), "is wrong").into())).unwrap();
         }
         let text = config.judge(Ok(())).unwrap_err().to_string();
         assert!(text.ends_with("9: is wrong; and 2 more mistakes"), "{text}");

@@ -121,10 +121,7 @@ impl Part<'_> {
             ("input processors", self.unit.config.get("processors").filter(|_| has_streams(self.unit))),
             ("output processors", self.processors),
         ]);
-        let chain = chain.unwrap_or_else(|mistakes| {
-            config.note(mistakes);
-            Chain::default()
-        });
+        let chain = config.or_all(Chain::default(), chain)?;
         let mut builder = Builder {
             config: &config,
             kind: &self.unit.kind,
