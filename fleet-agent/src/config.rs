@@ -1,6 +1,7 @@
 //! The configuration file: what people set on one machine, `fleet-agent.yml`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => None,
             Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
         };
-        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let environment = texts(std::env::vars_os());
         let sources = Sources {
             file: bytes.as_deref().map(|bytes| (path, bytes)),
             overrides,
@@ -131,6 +132,13 @@ pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What of an environment is text. No setting is anything else, but any program may have put it there.
+pub(crate) fn texts(variables: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 fn certificate_lifetime(root: &Section<'_>) -> Option<Duration> {
     let section = root.section("agent").section("fleet_server").section("certificate");
     let lifetime = section.get("lifetime", Duration::ZERO, read::duration);
@@ -159,7 +167,16 @@ fn upgrade_policy(root: &Section<'_>) -> UpgradePolicy {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
+
+    #[test]
+    fn variables_that_are_no_text_are_passed_over() {
+        let variables = [("A", &b"b"[..]), ("C", b"\xff")];
+        let variables = variables.map(|(name, value)| (name.into(), OsString::from_vec(value.to_vec())));
+        assert_eq!(texts(variables.into_iter()), BTreeMap::from([("A".to_owned(), "b".to_owned())]));
+    }
 
     fn read(text: &str, overrides: &[String]) -> Result<Config, ConfigError> {
         let directory = tempfile::tempdir().unwrap();

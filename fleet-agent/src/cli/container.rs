@@ -9,6 +9,7 @@ use fleet_service::error::chain;
 
 use super::flags::{EnrollFlags, Globals, ServerFlags};
 use super::{Failure, Outcome, bootstrap, enroll, failure, run, runtime};
+use crate::config::texts;
 use crate::enrolment;
 use crate::paths::Paths;
 use crate::state::Identity;
@@ -46,7 +47,7 @@ impl Environment {
 }
 
 pub(super) fn container(globals: &Globals, _container: &Container) -> Outcome {
-    let environment = Environment(std::env::vars().collect());
+    let environment = Environment(texts(std::env::vars_os()));
     let globals = with_paths(globals, &environment);
     enrol(&globals.paths(), &environment).map_err(|error| in_words_of_images(error.as_ref()))?;
     run::run(&globals, &run::Run { develop: false })
