@@ -138,3 +138,23 @@ fn say(text: &str) {
 fn failure(text: impl Into<String>) -> Failure {
     text.into().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_all_verbs_stand_behind_those_of_a_verb() {
+        let mut command = Arguments::command();
+        // Global flags are handed down to verbs when the whole is built.
+        command.build();
+        for verb in command.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let help = verb.render_help().to_string();
+            let (own, all) = help.split_once("Options of all verbs:").unwrap();
+            assert!(!own.contains("--path.home") && all.contains("--path.home"), "{help}");
+            assert!(!all.contains("--url") && !all.contains("--output"), "{help}");
+        }
+    }
+}

@@ -14,8 +14,9 @@ use crate::paths::{Given, Paths};
 pub(super) use server::OwnServer;
 pub(super) use server::ServerFlags;
 
-/// Flags of all verbs.
+/// Flags of all verbs. They have a place of their own in the help, behind what a verb is about.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of all verbs")]
 pub struct Globals {
     /// The configuration file
     #[arg(short = 'c', long, global = true, value_name = "FILE")]
@@ -80,7 +81,7 @@ impl Globals {
 /// Flags of an enrolment.
 #[derive(Clone, Debug, Default, Args)]
 pub struct EnrollFlags {
-    /// The server's URL; several: any of them
+    /// The server's URL; several, with commas between them: any of them
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub url: Vec<String>,
     /// The key that names the policy
@@ -92,7 +93,7 @@ pub struct EnrollFlags {
     /// Proves, with the same value as at the first enrolment, that this machine may take over the id
     #[arg(long, value_name = "TOKEN")]
     pub replace_token: Option<String>,
-    /// Authorities to trust, as files
+    /// Authorities to trust, as files with commas between them
     #[arg(short = 'a', long, value_name = "FILE", value_delimiter = ',')]
     pub certificate_authorities: Vec<String>,
     /// SHA-256 of an authority's public key in base64; one must be in the server's chain
@@ -125,7 +126,7 @@ pub struct EnrollFlags {
     /// A header for the proxy: --proxy-header name=value
     #[arg(long, value_name = "NAME=VALUE")]
     pub proxy_header: Vec<String>,
-    /// Tags of the agent
+    /// Tags of the agent, with commas between them
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     pub tag: Vec<String>,
     /// Do it although the agent is enrolled, or installed, already

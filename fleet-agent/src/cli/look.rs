@@ -89,7 +89,7 @@ fn at_rest(globals: &Globals, not_running: ControlError) -> Result<AtRest, Failu
 /// Writes diagnostics.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Diagnostics {
-    /// Where they go
+    /// Where it goes [default: fleet-agent-diagnostics-TIME.zip in this directory]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Accepted for scripts: no profile is taken

@@ -47,16 +47,16 @@ pub struct ServerFlags {
     /// A file with that
     #[arg(long, value_name = "FILE")]
     pub fleet_server_service_token_path: Option<String>,
-    /// The policy of this agent, which runs the Fleet Server
+    /// The policy of this agent, which runs the Fleet Server [default: fleet-server-policy]
     #[arg(long, value_name = "ID")]
     pub fleet_server_policy: Option<String>,
-    /// The address that agents connect to
+    /// The address that agents connect to [default: 0.0.0.0; localhost with --fleet-server-insecure-http]
     #[arg(long, value_name = "HOST")]
     pub fleet_server_host: Option<String>,
-    /// The port that agents connect to
+    /// The port that agents connect to [default: 8220]
     #[arg(long, value_name = "PORT")]
     pub fleet_server_port: Option<u16>,
-    /// The port on localhost that this agent connects to
+    /// The port on localhost that this agent connects to [default: 8221]
     #[arg(long, value_name = "PORT")]
     pub fleet_server_internal_port: Option<u16>,
     /// The Fleet Server's certificate; without one it gets one of an authority that is made for it
