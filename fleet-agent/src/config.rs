@@ -193,7 +193,7 @@ mod tests {
         let large = directory.path().join("large");
         File::create(&large).unwrap().set_len(1 << 40).unwrap();
         for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
-            let error = crate::error::chain(&Config::read(path, &[], true).unwrap_err());
+            let error = fleet_service::error::chain(&Config::read(path, &[], true).unwrap_err());
             assert!(error.contains("not a regular file"), "{error}");
             assert!(crate::standalone::policy(path, 1).unwrap_err().contains("not a regular file"));
         }

@@ -68,7 +68,7 @@ fn at_rest(globals: &Globals, not_running: ControlError) -> Result<AtRest, Failu
     let paths = globals.paths();
     // A mistake in the file may be why it does not run: that is to be looked at.
     let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some());
-    let config = config.map_err(|error| crate::error::chain(&error));
+    let config = config.map_err(|error| fleet_service::error::chain(&error));
     match AtRest::read(&paths, config.as_ref().map_err(String::as_str))? {
         Some(rest) => {
             // Who reads may have gone.
