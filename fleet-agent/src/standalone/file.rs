@@ -13,6 +13,8 @@ pub const ID: &str = "standalone";
 /// What of the file is a policy, beside the settings of the agent.
 pub(crate) const SECTIONS: [&str; 8] =
     ["inputs", "outputs", "receivers", "processors", "exporters", "connectors", "extensions", "service"];
+/// What of the settings of the agent is a policy's.
+const OF_AGENT: [&str; 3] = ["agent.features", "agent.limits", "agent.monitoring"];
 
 /// Tells one content of a file from the next, as far as its directory knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,9 @@ pub fn policy(path: &Path, revision: i64) -> Result<Option<Map<String, Value>>, 
     let read: Value =
         serde_saphyr::from_str_with_options(&text, options).map_err(|error| failed(error.to_string()))?;
     let Value::Object(mut file) = read else { return Ok(None) };
+    if let Some(key) = file.keys().find(|key| is_dotted(key, &SECTIONS)) {
+        return Err(failed(nested(key)));
+    }
     let mut policy = Map::new();
     for name in SECTIONS {
         if let Some(section) = file.remove(name).filter(|section| !section.is_null()) {
@@ -61,12 +66,25 @@ pub fn policy(path: &Path, revision: i64) -> Result<Option<Map<String, Value>>, 
     if policy.is_empty() {
         return Ok(None);
     }
+    if let Some(key) = file.keys().find(|key| is_dotted(key, &OF_AGENT) || OF_AGENT.contains(&key.as_str())) {
+        return Err(failed(nested(key)));
+    }
     if let Some(agent) = file.remove("agent") {
         policy.insert("agent".to_owned(), agent);
     }
     policy.insert("id".to_owned(), ID.into());
     policy.insert("revision".to_owned(), revision.into());
     Ok(Some(policy))
+}
+
+/// Whether a key is below one of these, with dots. Policies are nested: it would have no effect.
+fn is_dotted(key: &str, sections: &[&str]) -> bool {
+    sections.iter().any(|section| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
+}
+
+fn nested(key: &str) -> String {
+    let (section, rest) = key.split_once('.').unwrap_or((key, ""));
+    format!("{key}: write it nested, as a policy has it ({section}: {{{rest}: …}}), not with dots")
 }
 
 #[cfg(test)]
@@ -92,6 +110,13 @@ mod tests {
             assert_eq!(read(none), Ok(None), "{none:?}");
         }
         assert!(read("inputs: [").unwrap_err().contains("fleet-agent.yml"));
+        for dotted in ["agent.monitoring.logs: true", "agent.features: {}", "outputs.default.type: file"] {
+            let told = read(&format!("{dotted}\ninputs: []\n")).unwrap_err();
+            assert!(told.contains("write it nested"), "{told}");
+        }
+        // Alone, it is of no policy.
+        assert_eq!(read("agent.monitoring.logs: true"), Ok(None));
+        assert!(read("outputs.default.type: file").unwrap_err().contains("outputs: {default.type: …}"));
         assert_eq!(policy(Path::new("/no/such/file"), 1), Ok(None));
     }
 
