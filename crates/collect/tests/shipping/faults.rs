@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet_collect::State;
+use fleet_collect::{Collector, State, Status};
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, Mood};
@@ -110,14 +110,35 @@ async fn what_is_refused_for_good_is_a_dead_letter() {
     assert_eq!((metrics.events_dead_lettered, metrics.events_lost), (1, 0));
 }
 
-#[tokio::test]
-async fn a_dead_letter_that_is_refused_too_is_kept_in_a_file() {
-    let (engine, world) = (Engine::start().await, World::new());
+/// The engine takes all lines but one, and no dead letter.
+fn refuse_line_3_and_its_letter(engine: &Engine) {
     engine.mood(Mood::Each(Box::new(|document| match document["index"].as_str() {
         Some(INDEX) if message(document) == "line 3" => (400, "mapper_parsing_exception"),
         Some(INDEX) => (201, ""),
         _ => (403, "security_exception"),
     })));
+}
+
+/// How the output is when nothing is on its way any more: that an event is gone is still told.
+async fn status_after_the_next_line(engine: &Engine, world: &World, collector: &Collector) -> Status {
+    assert_eq!(engine.documents(INDEX).len(), 4);
+    world.write("a.log", ["line 5".to_owned()]);
+    engine.has(INDEX, 5).await;
+    let acknowledged = async {
+        while collector.metrics().events_acknowledged < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
+    let status = collector.states().borrow().outputs["default"].status.clone();
+    assert_eq!(status.state, State::Degraded, "{}", status.message);
+    status
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_refused_too_is_kept_in_a_file() {
+    let (engine, world) = (Engine::start().await, World::new());
+    refuse_line_3_and_its_letter(&engine);
     world.write("a.log", numbered(0..5));
     let collector = world.start().await;
     collector.apply(world.plan(&[format!("http://{}", engine.address)], &json!({}))).await;
@@ -128,18 +149,7 @@ async fn a_dead_letter_that_is_refused_too_is_kept_in_a_file() {
             .is_some_and(|output| output.status.message.contains("1 refused there, too, and kept in "))
     })
     .await;
-    assert_eq!(engine.documents(INDEX).len(), 4);
-    world.write("a.log", ["line 5".to_owned()]);
-    engine.has(INDEX, 5).await;
-    // Nothing is on its way any more, and that an event is gone is still told.
-    let acknowledged = async {
-        while collector.metrics().events_acknowledged < 5 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
-    let output = &collector.states().borrow().outputs["default"].status.clone();
-    assert_eq!(output.state, State::Degraded, "{}", output.message);
+    let output = status_after_the_next_line(&engine, &world, &collector).await;
     collector.stop(Duration::from_secs(5)).await;
     let path = world.directory.path().join("data/dead-letters/default.ndjson");
     assert!(output.message.contains(&path.display().to_string()), "{}", output.message);
@@ -153,11 +163,7 @@ async fn a_dead_letter_that_is_refused_too_is_kept_in_a_file() {
 #[tokio::test]
 async fn a_dead_letter_that_nothing_takes_is_counted_as_lost() {
     let (engine, world) = (Engine::start().await, World::new());
-    engine.mood(Mood::Each(Box::new(|document| match document["index"].as_str() {
-        Some(INDEX) if message(document) == "line 3" => (400, "mapper_parsing_exception"),
-        Some(INDEX) => (201, ""),
-        _ => (403, "security_exception"),
-    })));
+    refuse_line_3_and_its_letter(&engine);
     world.write("a.log", numbered(0..5));
     let collector = world.start().await;
     std::fs::write(world.directory.path().join("data/dead-letters"), "no directory").unwrap();
@@ -169,18 +175,7 @@ async fn a_dead_letter_that_nothing_takes_is_counted_as_lost() {
             .is_some_and(|output| output.status.message.contains("1 lost, since they could not be kept"))
     })
     .await;
-    assert_eq!(engine.documents(INDEX).len(), 4);
-    world.write("a.log", ["line 5".to_owned()]);
-    engine.has(INDEX, 5).await;
-    // Nothing is on its way any more, and that an event is gone is still told.
-    let acknowledged = async {
-        while collector.metrics().events_acknowledged < 5 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.unwrap();
-    let output = &collector.states().borrow().outputs["default"].status.clone();
-    assert_eq!(output.state, State::Degraded, "{}", output.message);
+    status_after_the_next_line(&engine, &world, &collector).await;
     collector.stop(Duration::from_secs(5)).await;
 }
 
