@@ -176,7 +176,7 @@ mod tests {
         let short = "├─ fleet\n│  ├─ status: (HEALTHY) Connected\n│  └─ policy: p revision 2\n└─ fleet-agent\n   ├─ status: (FAILED) bad\n   └─ x-default: (FAILED)\n      └─ x-default-1: (FAILED) m\n";
         assert_eq!(tree(&status, false), short);
         let text = tree(&Status { message: "two\nlines\u{1b}[2J".to_owned(), ..status.clone() }, false);
-        assert!(text.contains("   ├─ status: (FAILED) two\n   │  lines [2J\n"), "{text}");
+        assert!(text.contains("   ├─ status: (FAILED) two\n   │     lines [2J\n"), "{text}");
         let full = tree(&status, true);
         assert!(full.contains("y-default-1: (HEALTHY) m") && full.contains("note: n"), "{full}");
     }
