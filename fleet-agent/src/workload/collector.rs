@@ -32,12 +32,18 @@ impl Collecting {
         let (sender, stop) = (states.clone(), token.clone());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             while told.changed().await.is_ok() {
-                let now = Arc::clone(&told.borrow_and_update());
-                sender.send_replace(Arc::new(translate(&now)));
+                told.mark_unchanged();
+                take_over(&told, &sender);
             }
         }));
         Ok(Arc::new(Collecting { collector, states, token }))
     }
+}
+
+/// Tells what the collector tells now. It is looked at under the lock under which it is told: of two tasks that do so at
+/// one moment, the one that looked first cannot have the last word.
+fn take_over(told: &watch::Receiver<Arc<fleet_collect::States>>, states: &watch::Sender<Arc<States>>) {
+    states.send_modify(|states| *states = Arc::new(translate(&told.borrow())));
 }
 
 fn translate(told: &fleet_collect::States) -> States {
@@ -104,8 +110,7 @@ impl Workload for Collecting {
         let plan = fleet_collect::Plan { inputs: inputs.collect(), outputs: outputs.collect() };
         self.collector.apply(plan).await;
         // Whoever asks right after this sees what is meant to run.
-        let now = Arc::clone(&self.collector.states().borrow());
-        self.states.send_replace(Arc::new(translate(&now)));
+        take_over(&self.collector.states(), &self.states);
     }
 
     fn states(&self) -> watch::Receiver<Arc<States>> {
