@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use clap::Args;
 use fleet_service::logging::{self, Files, Output, Style};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::flags::Globals;
 use super::{Failure, Outcome};
@@ -59,6 +60,7 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
 
 /// Runs the agent on a runtime of its own.
 pub(super) fn serve(options: Options) -> Result<After, Failure> {
+    raise_descriptors();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(WORKERS).max_blocking_threads(BLOCKING).thread_name("fleet-agent").enable_all();
     let runtime = builder.build()?;
@@ -66,6 +68,14 @@ pub(super) fn serve(options: Options) -> Result<After, Failure> {
     // A thread may wait for a disk for ever.
     runtime.shutdown_background();
     Ok(after?)
+}
+
+/// Allows as many open files as the system lets the process have: the usual limit, 1024, is for programs of another age.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays (ulimit -n)");
+    }
 }
 
 /// Starts the program that the link names now, in this process: the service stays the same.

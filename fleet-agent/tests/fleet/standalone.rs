@@ -1,9 +1,11 @@
 //! An agent without a fleet: it does what its configuration file says.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -112,4 +114,34 @@ async fn the_file_says_what_is_done_and_may_change() {
         })
         .await;
     agent.stop();
+}
+
+#[tokio::test]
+async fn few_descriptors_are_shared_and_leave_some_for_those_who_ask() {
+    let mut agent = Agent::new();
+    let home = agent.home().to_owned();
+    let inputs: Vec<Value> = (0..2)
+        .map(|input| json!({"id": format!("in{input}"), "type": "filestream", "paths": [home.join(format!("in{input}/*"))], "file_identity.native": null}))
+        .collect();
+    let outputs = json!({"default": {"type": "file", "path": home.join("out")}});
+    write(&agent, &json!({"inputs": inputs, "outputs": outputs}).to_string());
+    agent.run();
+    agent.await_status("well", |status| status["state"] == "HEALTHY").await;
+    let pid = Pid::from_raw(agent.pid().try_into().unwrap());
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) }).unwrap();
+    for input in 0..2 {
+        fs::create_dir(home.join(format!("in{input}"))).unwrap();
+        for file in 0..150 {
+            fs::write(home.join(format!("in{input}/{file}.log")), format!("{input} {file}\n")).unwrap();
+        }
+    }
+    for input in 0..2 {
+        for file in 0..150 {
+            collected(&agent, &format!("{input} {file}")).await;
+        }
+    }
+    agent.await_status("well", |status| status["state"] == "HEALTHY").await;
+    let mut again = fs::OpenOptions::new().append(true).open(home.join("in0/7.log")).unwrap();
+    again.write_all(b"more\n").unwrap();
+    collected(&agent, "more").await;
 }

@@ -5,6 +5,7 @@
 //! line a second time, and would promise nothing more.
 
 mod beginning;
+mod descriptors;
 mod emit;
 mod glob;
 mod gzip;

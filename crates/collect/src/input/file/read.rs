@@ -174,10 +174,11 @@ impl Tail {
         let gone = look.links == 0 && options.close_removed && quiet > linger;
         let renamed = !file.seen && look.links > 0 && options.close_renamed;
         let inactive = u128::from(quiet) > options.close_inactive.as_millis();
+        let scarce = look.links > 0 && file.pipeline.held_from().is_none() && self.system.is_scarce();
         if gone && file.pipeline.held_from().is_none() && file.safe_offset() >= look.size {
             file.handle = None;
             file.missing_since = now;
-        } else if renamed || inactive || options.close_eof {
+        } else if renamed || inactive || scarce || options.close_eof {
             file.close(&options.parsers);
         }
     }

@@ -49,7 +49,7 @@ impl Tail {
         let unresolved = self.match_known(candidates, now);
         self.match_heads(&unresolved, now, regular);
         self.after_missing(now, regular);
-        self.open_unread(now);
+        let waits = self.open_unread(now);
         if std::mem::take(&mut self.added) {
             // On the disk before the first line is sent: after a crash its documents have the same ids. If that
             // fails, they may be there twice; the collector reports the trouble, and goes on.
@@ -59,6 +59,10 @@ impl Tail {
         self.next_scan = now + u64::try_from(self.options.check_interval.as_millis()).unwrap_or(u64::MAX);
         if regular {
             self.next_regular = self.next_scan;
+        }
+        if waits {
+            let soon = now + u64::try_from(super::LOOK.as_millis()).unwrap_or(u64::MAX);
+            self.next_scan = self.next_scan.min(self.rest.max(soon));
         }
         self.count_open(open);
     }
@@ -391,12 +395,13 @@ impl Tail {
             let candidate = Candidate { path, look, stray: true };
             self.attach(index, &candidate);
             // Only where there is room: it would take turns with others that are as quiet.
-            self.files[index].wanted = wanted && self.open_files() < self.options.harvester_limit;
+            let has_room = self.open_files() < self.options.harvester_limit && !self.system.is_scarce();
+            self.files[index].wanted = wanted && has_room;
         }
     }
 
-    /// Opens what has something new, the oldest first, as far as files may be open.
-    fn open_unread(&mut self, now: u64) {
+    /// Opens what has something new, the oldest first, as far as files may be open; whether some have to wait.
+    fn open_unread(&mut self, now: u64) -> bool {
         let mut unread: Vec<usize> = (0..self.files.len())
             .filter(|index| {
                 let file = &self.files[*index];
@@ -408,6 +413,8 @@ impl Tail {
         if room < unread.len() {
             room += self.close_idle(unread.len() - room);
         }
+        room = room.min(self.system.left());
+        let waits = room < unread.len();
         for index in unread.into_iter().take(room) {
             let file = &mut self.files[index];
             match open(&*self.system, &file.about.path, file.compressed) {
@@ -423,6 +430,7 @@ impl Tail {
                 }
             }
         }
+        waits
     }
 
     /// Closes files that have been read to their end, those first that have been quiet longest. One that is deleted can

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use super::descriptors::{self, Counted};
 
 /// What kind of thing is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,16 @@ pub(super) trait FileSystem: Send + Sync {
     /// # Errors
     /// It cannot be opened.
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
+
+    /// How many more files may stay open.
+    fn left(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Whether files that have nothing to be read should be closed for others.
+    fn is_scarce(&self) -> bool {
+        false
+    }
 }
 
 /// A file that stays readable when it is renamed or deleted.
@@ -87,6 +99,12 @@ pub(super) trait OpenFile: Send {
 /// The machine's.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Local;
+
+impl Look {
+    pub(super) fn of(metadata: &fs::Metadata) -> Look {
+        look(metadata)
+    }
+}
 
 fn look(metadata: &fs::Metadata) -> Look {
     let kind = metadata.file_type();
@@ -137,20 +155,13 @@ impl FileSystem for Local {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("is no regular file"));
         }
-        Ok(Box::new(file))
+        Ok(Box::new(Counted::new(file)))
     }
-}
-
-impl OpenFile for File {
-    fn look(&self) -> io::Result<Look> {
-        Ok(look(&self.metadata()?))
+    fn left(&self) -> usize {
+        descriptors::left()
     }
 
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        FileExt::read_at(self, buffer, offset)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
+    fn is_scarce(&self) -> bool {
+        descriptors::are_scarce()
     }
 }
