@@ -10,6 +10,7 @@ mod connection;
 mod core;
 mod job;
 mod leave;
+mod migrate;
 mod own_server;
 mod policy;
 mod run;

@@ -74,7 +74,7 @@ impl Agent {
             }
             "CANCEL" => self.cancel(&action),
             "UNENROLL" => self.unenroll(&action).await,
-            "MIGRATE" => self.migrate(&action).await,
+            "MIGRATE" => self.migrate(action),
             "RESTART" => {
                 self.finish(&action, Ok(()));
                 self.ended = Some(Ended::Restart);

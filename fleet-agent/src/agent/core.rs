@@ -97,6 +97,7 @@ pub struct Agent {
     /// Stops an upgrade that is under way.
     pub(super) watching: Option<super::upgrade::Watching>,
     pub(super) upgrading: Option<tokio_util::sync::CancellationToken>,
+    pub(super) migrating: Option<super::migrate::Migrating>,
     pub(super) ended: Option<Ended>,
 }
 

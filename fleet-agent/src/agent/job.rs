@@ -11,6 +11,7 @@ use super::core::Agent;
 use crate::clock;
 use crate::diagnostics::{self, Material};
 use crate::fleet::{AckEvent, Action, Retries, Upload, UploadError, upload};
+use crate::state::Identity;
 use crate::upgrade::Step;
 
 /// An input has so long for an action that names no time.
@@ -25,6 +26,8 @@ pub(super) enum JobDone {
     Acted(Box<AckEvent>),
     /// An upgrade has come further.
     Upgrade(Box<Action>, Step),
+    /// Another server has taken the agent, or has not, as the action of this id wants.
+    Migrated(String, Result<Box<Identity>, String>),
 }
 
 /// Gives an action to an input.

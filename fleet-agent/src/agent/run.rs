@@ -133,6 +133,7 @@ impl Agent {
             attempts: BTreeMap::new(),
             upgrading: None,
             watching: None,
+            migrating: None,
             ended: None,
             identity,
         }
@@ -157,7 +158,7 @@ impl Agent {
                 () = token.cancelled() => return Ended::Stopped,
                 Some(question) = questions.recv() => self.answer(question),
                 Some(heard) = ears.heard.recv() => self.forget_acks(&heard),
-                Some(done) = ears.jobs.recv() => self.job_done(done),
+                Some(done) = ears.jobs.recv() => self.job_done(done).await,
                 Some(delivery) = ears.deliveries.recv() => self.deliver(delivery).await,
                 () = workloads.changed(&mut states) => self.publish(),
                 Ok(()) = link.changed() => self.watch_upgrade(),
@@ -189,10 +190,11 @@ impl Agent {
         self.publish_outbox();
     }
 
-    fn job_done(&mut self, done: JobDone) {
+    async fn job_done(&mut self, done: JobDone) {
         match done {
             JobDone::Acted(event) => self.acknowledge(*event),
             JobDone::Upgrade(action, step) => self.upgrade_step(&action, step),
+            JobDone::Migrated(id, enrolled) => self.migrated(&id, enrolled).await,
         }
         self.publish();
     }

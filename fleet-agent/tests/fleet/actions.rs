@@ -75,6 +75,15 @@ async fn an_agent_goes_over_to_another_server() {
     old.await_agent(&id, "online", |agent| agent["status"] == "online" && agent["policy_revision"] == 1)
         .await;
     let settings = json!({"certificate_authorities": [new.ca()]});
+    // One that says nothing keeps the agent from nothing, not even from going elsewhere.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("https://{}", deaf.local_addr().unwrap());
+    let body = json!({"uri": uri, "enrollment_token": token, "settings": settings});
+    old.post(&format!("/api/fleet/agents/{id}/migrate"), body).await;
+    let asked = deaf.accept().await.unwrap();
+    agent.await_status("still here", |status| status["id"] == *id).await;
+    let level = old.action(&id, "SETTINGS", json!({"log_level": "debug"})).await;
+    old.await_action(&level).await;
     let body = json!({"uri": new.url(), "enrollment_token": token, "settings": settings});
     old.post(&format!("/api/fleet/agents/{id}/migrate"), body).await;
     let status = agent.await_status("somebody else", |status| status["policy_id"] == *policy).await;
@@ -83,4 +92,5 @@ async fn an_agent_goes_over_to_another_server() {
     let seen = new.await_agent(&own, "online", |agent| agent["status"] == "online").await;
     assert_eq!(seen["tags"], json!(["moved"]));
     old.await_agent(&id, "gone", |agent| agent["status"] == "unenrolled").await;
+    drop((deaf, asked));
 }
