@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use files::{add_components, add_version, give, owns, remove_all, secure_data, turn_link};
-pub use layout::{Layout, Record};
+pub use layout::{FOLDER, Layout, Record};
 pub use service::{Account, Systemctl};
 pub use unit::unit_file;
 
@@ -34,6 +34,11 @@ pub enum InstallError {
         /// Where.
         home: PathBuf,
     },
+    /// The machine was started by something else.
+    #[error(
+        "systemd does not run here, and the agent would be a service of it: run fleet-agent enroll, and fleet-agent run"
+    )]
+    NoSystemd,
     /// A step with files failed.
     #[error("{what} {} failed", path.display())]
     File {

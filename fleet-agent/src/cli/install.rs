@@ -60,6 +60,7 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
         Some(_) if !bootstrap::has_component(&layout.paths) => return Err(BootstrapError::NoComponent.into()),
         _ => None,
     };
+    Systemctl.check()?;
     let question = format!(
         "The agent will be installed in {} and run as a service. Continue?",
         layout.paths.home.display()

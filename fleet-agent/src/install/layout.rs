@@ -10,6 +10,9 @@ use crate::paths::{Given, Paths};
 /// The name of the service, and the beginning of that of one of several.
 const NAME: &str = "fleet-agent";
 
+/// What the homes of the agents of a machine lie in.
+pub const FOLDER: &str = "Fleet";
+
 /// Where everything of one installed agent lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -93,7 +96,7 @@ impl Layout {
                 return Err(InstallError::Field { field: "--namespace", given: name.to_owned(), problem });
             }
         };
-        let home = base.join(format!("Fleet/Agent{suffix}"));
+        let home = base.join(FOLDER).join(format!("Agent{suffix}"));
         Ok(Layout::of(home, format!("{NAME}{suffix}")))
     }
 

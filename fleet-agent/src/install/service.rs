@@ -1,5 +1,6 @@
 //! systemd and the accounts of the machine, by their own programs.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::{InstallError, Record};
@@ -21,7 +22,18 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
 #[derive(Clone, Copy, Debug)]
 pub struct Systemctl;
 
+/// There if systemd has started the machine, see `sd_booted(3)`.
+const BOOTED: &str = "/run/systemd/system";
+
 impl Systemctl {
+    /// Whether there is a systemd to ask.
+    ///
+    /// # Errors
+    /// [`InstallError::NoSystemd`].
+    pub fn check(self) -> Result<(), InstallError> {
+        if Path::new(BOOTED).is_dir() { Ok(()) } else { Err(InstallError::NoSystemd) }
+    }
+
     /// Makes it read unit files again.
     ///
     /// # Errors

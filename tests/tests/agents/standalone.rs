@@ -43,6 +43,15 @@ fn an_agent_does_what_its_file_says_and_another_one_lies_beside_it() -> TestResu
             .shell("ls -d /opt/Fleet/* /var/lib/fleet-agent* /etc/fleet-agent* 2>/dev/null; true")
             .await?;
         assert_eq!(left.success()?.stdout, "");
+
+        // Where systemd has not started the machine, nothing is begun.
+        let removed = machine.exec(["/opt/fleet/fleet-agent", "uninstall", "-f"]).await?.success()?;
+        assert!(removed.stdout.contains("There was no agent"), "{}", removed.stdout);
+        let elsewhere = "unshare --mount sh -c 'mount -t tmpfs tmpfs /run/systemd && \
+            /opt/fleet/fleet-agent install --non-interactive'; ls -d /opt/Fleet /var/lib/fleet-agent";
+        let refused = machine.shell(elsewhere).await?;
+        assert!(refused.stderr.contains("systemd does not run here"), "{refused:?}");
+        assert_eq!(refused.stdout, "");
         Ok(())
     })
 }

@@ -58,9 +58,14 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
         say(&format!("The server was not told: {error}. It will show the agent as offline."));
     }
     let paths = &layout.paths;
+    let was_there = record.is_some() || layout.unit.exists() || paths.home.exists() || paths.data.exists();
     let account = record.filter(|record| install::owns(record, &paths.home));
     for path in [&layout.unit, &layout.command, &paths.data, &paths.logs, &paths.config, &paths.home] {
         install::remove_all(path)?;
+    }
+    if let Some(folder) = paths.home.parent().filter(|folder| folder.ends_with(install::FOLDER)) {
+        // It goes with the last agent in it.
+        let _ = std::fs::remove_dir(folder);
     }
     let reloaded = Systemctl.reload();
     if !asked.force {
@@ -71,7 +76,11 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
     {
         say(&format!("User {} or group {} is still there: {error}", record.user, record.group));
     }
-    say(&format!("The agent is uninstalled from {}.", paths.home.display()));
+    if was_there {
+        say(&format!("The agent is uninstalled from {}.", paths.home.display()));
+    } else {
+        say(&format!("There was no agent in {}.", paths.home.display()));
+    }
     if has_server_of_root {
         say(&format!("The documents of its Fleet Server are still in {}.", documents::OF_ROOT));
     }
