@@ -28,7 +28,6 @@ pub(crate) use files::take_in_files;
 pub use gateway::{Delivery, Gateway, LinkState, Report};
 pub(crate) use settings::normal_host;
 pub use settings::{ConnectionSettings, SettingsError, Ssl};
-pub(crate) use upload::hex;
 pub use upload::{Retries, Upload, UploadError, upload};
 pub use wire::{
     AckEvent, Action, CheckinAnswer, ComponentReport, EnrolledItem, Signed, UnitReport, UpgradeDetails,

@@ -137,7 +137,7 @@ impl Authority {
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(damaged)?;
         Ok(Authority {
             inner: Arc::new(Inner {
-                fingerprint: hex(digest(&SHA256, &certificate).as_ref()),
+                fingerprint: hex::encode(digest(&SHA256, &certificate).as_ref()),
                 certificate_pem: document.certificate_pem,
                 not_after: document.not_after,
                 issuer,
@@ -218,7 +218,7 @@ fn make(keyring: &Keyring, now: Timestamp) -> Result<AuthorityDocument, Authorit
     let not_after = now + AUTHORITY_LIFE;
     let mut params = CertificateParams::default();
     // A name of its own: clients mix up two authorities with the same one.
-    let unique: String = hex(&random::bytes::<4>().map_err(AuthorityError::Random)?);
+    let unique: String = hex::encode(random::bytes::<4>().map_err(AuthorityError::Random)?);
     params.distinguished_name = named(&format!("Fleet CA {unique}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -244,10 +244,6 @@ fn serial() -> Result<rcgen::SerialNumber, AuthorityError> {
     let mut bytes = random::bytes::<16>().map_err(AuthorityError::Random)?;
     bytes[0] &= 0x7f;
     Ok(rcgen::SerialNumber::from_slice(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn context() -> Context<'static> {

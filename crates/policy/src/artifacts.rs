@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::documents::{ARTIFACT_PARTS, ARTIFACTS, Artifact, DeployedPolicy};
-use crate::files::{decode_part, hex, is_sha256};
+use crate::files::{decode_part, is_sha256};
 use cache::Cache;
 pub use make::Make;
 
@@ -116,7 +116,7 @@ impl Artifacts {
             None => self.load_parts(&artifact).await?,
         };
         let is_right = |bytes: &Bytes| {
-            hex(digest(&SHA256, bytes).as_ref()).eq_ignore_ascii_case(&artifact.encoded_sha256)
+            hex::encode(digest(&SHA256, bytes).as_ref()).eq_ignore_ascii_case(&artifact.encoded_sha256)
         };
         let bytes = bytes.filter(is_right).ok_or_else(|| ArtifactError::Corrupt(id.to_owned()))?;
         self.cache().insert(id, &bytes);

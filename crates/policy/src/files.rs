@@ -257,7 +257,7 @@ fn complete(document: &FileDocument, chunks: &[FileChunk], transit: &str) -> Res
             return Err(FileError::ChunkSize { expected });
         }
     }
-    let digests: Option<Vec<Vec<u8>>> = chunks.iter().map(|chunk| unhex(&chunk.sha2)).collect();
+    let digests: Option<Vec<Vec<u8>>> = chunks.iter().map(|chunk| hex::decode(&chunk.sha2).ok()).collect();
     let digests = digests.ok_or_else(|| FileError::Corrupt(document.upload_id.clone()))?;
     if transit_hash(digests).eq_ignore_ascii_case(transit) { Ok(()) } else { Err(FileError::HashMismatch) }
 }
@@ -268,23 +268,7 @@ pub fn transit_hash(digests: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Stri
     for digest in digests {
         context.update(digest.as_ref());
     }
-    hex(context.finish().as_ref())
-}
-
-/// Bytes in hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    digits.chunks_exact(2).map(|pair| u8::try_from(16 * pair[0] + pair[1]).ok()).collect()
+    hex::encode(context.finish().as_ref())
 }
 
 /// Whether this is a SHA-256 digest in hexadecimal.

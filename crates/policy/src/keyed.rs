@@ -10,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use crate::files::hex;
 use crate::render::PolicyText;
 
 /// What a hole looks like in JSON, up to its form. No text that people can type has this character.
@@ -83,7 +82,7 @@ impl Keyed {
             let permissions = data.get("output_permissions").and_then(|all| all.get(name));
             let permissions = permissions.and_then(Value::as_object).cloned().unwrap_or_default();
             let line = format!("{}\n", json!(permissions));
-            let permissions_hash = hex(digest(&SHA256, line.as_bytes()).as_ref());
+            let permissions_hash = hex::encode(digest(&SHA256, line.as_bytes()).as_ref());
             let (name, output_id) = (name.clone(), output_id.clone());
             outputs.push(KeyedOutput { name, output_id, permissions, permissions_hash });
         }

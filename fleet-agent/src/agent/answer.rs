@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use super::core::{Agent, Ended};
 use super::job;
 use crate::control::{Ask, Question, Told};
-use crate::fleet::{Action, hex};
+use crate::fleet::Action;
 use crate::policy::{Plan, Redactor};
 
 impl Agent {
@@ -112,7 +112,7 @@ pub(crate) async fn write_diagnostics(
         Ok(content) => content,
         Err(reason) => return Told::Refused(reason),
     };
-    let hash = hex(ring::digest::digest(&ring::digest::SHA256, &content).as_ref());
+    let hash = hex::encode(ring::digest::digest(&ring::digest::SHA256, &content).as_ref());
     let size = content.len();
     let written = tokio::task::spawn_blocking({
         let path = path.clone();

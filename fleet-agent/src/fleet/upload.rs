@@ -92,7 +92,7 @@ pub async fn upload(
             "size": file.content.len(),
             "mime_type": file.mime_type,
             "Compression": "",
-            "hash": {"sha256": hex(digest(&SHA256, &file.content).as_ref())},
+            "hash": {"sha256": hex::encode(digest(&SHA256, &file.content).as_ref())},
         },
     });
     let call = Call::post("/api/fleet/uploads", file.key, begin.to_string().into_bytes(), CHUNK_TIME);
@@ -108,7 +108,7 @@ pub async fn upload(
         transit.update(hash.as_ref());
         put_chunk(client, file.key, &begun.upload_id, number, chunk, hash.as_ref(), retries).await?;
     }
-    let finish = json!({"transithash": {"sha256": hex(transit.finish().as_ref())}});
+    let finish = json!({"transithash": {"sha256": hex::encode(transit.finish().as_ref())}});
     let path = format!("/api/fleet/uploads/{}", begun.upload_id);
     let call = Call::post(&path, file.key, finish.to_string().into_bytes(), CHUNK_TIME);
     persist(client, &call, "ending the upload", retries).await?;
@@ -127,7 +127,7 @@ async fn put_chunk(
     let path = format!("/api/fleet/uploads/{upload_id}/{number}");
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    if let Ok(hash) = HeaderValue::try_from(hex(hash)) {
+    if let Ok(hash) = HeaderValue::try_from(hex::encode(hash)) {
         headers.insert("x-chunk-sha2", hash);
     }
     let call = Call { method: Method::PUT, path: &path, key: Some(key), body, headers, timeout: CHUNK_TIME };
@@ -171,14 +171,5 @@ fn is_final(error: &CallError) -> bool {
     error.status().is_some_and(|status| {
         status.is_client_error()
             && !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
-    })
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

@@ -6,7 +6,6 @@ use ring::digest::{SHA512, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use super::UpgradeError;
-use crate::fleet::hex;
 
 /// Ed25519 public keys that packages may be signed with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub(super) fn verify(
     signature: Option<&str>,
     trust: &Trust,
 ) -> Result<(), UpgradeError> {
-    let own = hex(digest(&SHA512, package).as_ref());
+    let own = hex::encode(digest(&SHA512, package).as_ref());
     let told = sums.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let sum = words.next()?;
@@ -99,7 +98,7 @@ mod tests {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         let keys = Keys::parse([STANDARD.encode(pair.public_key().as_ref()).as_str()]).unwrap();
         let package = b"package";
-        let sum = format!("{}  a.tar.gz\n", hex(digest(&SHA512, package).as_ref()));
+        let sum = format!("{}  a.tar.gz\n", hex::encode(digest(&SHA512, package).as_ref()));
         let signature = STANDARD.encode(pair.sign(package));
         let check = |package: &[u8], sums: &str, signature: Option<&str>, trust: Trust| {
             verify("a.tar.gz", package, sums, signature, &trust)

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use fleet_policy::documents::{FileDocument, FileStatus, FileTargets};
-use fleet_policy::files::{Begin, CHUNK, File, FileError, WINDOW_SECONDS, chunk_count, hex, transit_hash};
+use fleet_policy::files::{Begin, CHUNK, File, FileError, WINDOW_SECONDS, chunk_count, transit_hash};
 use fleet_policy::timestamp::Timestamp;
 use futures_util::StreamExt;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -275,6 +275,6 @@ async fn fill(management: &Management, file: &File, body: Body) -> Result<(), Ap
         digests.push(files.take_chunk(file, number, &chunk, now()).await?);
     }
     let mut file = files.find(&file.id).await?.ok_or(FileError::NotFound)?;
-    file.value.file.hash.sha256 = Some(hex(whole.finish().as_ref()));
+    file.value.file.hash.sha256 = Some(hex::encode(whole.finish().as_ref()));
     Ok(files.finish(file, &transit_hash(digests), now()).await?)
 }

@@ -164,7 +164,7 @@ async fn make(fleet: &Fleet, policy_id: &str) -> Result<Arc<Versioned<UninstallT
         WriteError::NotDone(Error::caused_by(ErrorKind::Invalid, "make an uninstall token", error))
     };
     let bytes = random::bytes::<TOKEN_BYTES>().map_err(|error| failed(error.into()))?;
-    let text = fleet_policy::files::hex(&bytes);
+    let text = hex::encode(bytes);
     let sealed = fleet.keyring.seal(UninstallToken::context(policy_id), text.as_bytes());
     let token = UninstallToken {
         id: uuid::Uuid::new_v4().to_string(),

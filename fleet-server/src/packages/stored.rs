@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use fleet_policy::files::{PART, decode_part, encode_part, hex};
+use fleet_policy::files::{PART, decode_part, encode_part};
 use fleet_policy::settings::Table;
 use fleet_policy::timestamp::Timestamp;
 use fleet_store::{Collection, Expect, ListRequest, Store, Typed, Versioned, Write, WriteError};
@@ -302,5 +302,5 @@ fn part_id(sha256: &str, part: usize) -> String {
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
+    hex::encode(digest(&SHA256, bytes).as_ref())
 }

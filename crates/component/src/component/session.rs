@@ -242,4 +242,4 @@ fn replace(known: &mut Map<String, Value>, source: &prost_types::Struct) -> Opti
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

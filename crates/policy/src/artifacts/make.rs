@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 
 use super::{ArtifactError, Artifacts, LARGEST, checked_id};
 use crate::documents::{ARTIFACT_PARTS, Artifact};
-use crate::files::{PART, encode_part, hex};
+use crate::files::{PART, encode_part};
 use crate::timestamp::Timestamp;
 
 /// An artifact that is to be made.
@@ -35,7 +35,7 @@ impl Artifacts {
     /// # Errors
     /// See [`ArtifactError`].
     pub async fn make(&self, make: Make, now: Timestamp) -> Result<Artifact, ArtifactError> {
-        let decoded_sha256 = hex(digest(&SHA256, &make.decoded).as_ref());
+        let decoded_sha256 = hex::encode(digest(&SHA256, &make.decoded).as_ref());
         let id = checked_id(&make.identifier, &decoded_sha256)?;
         if let Some(found) = self.artifacts.get(&id).await? {
             return Ok(found.value);
@@ -50,7 +50,7 @@ impl Artifacts {
         let mut artifact = Artifact {
             compression_algorithm: "zlib".to_owned(),
             encryption_algorithm: "none".to_owned(),
-            encoded_sha256: hex(digest(&SHA256, &encoded).as_ref()),
+            encoded_sha256: hex::encode(digest(&SHA256, &encoded).as_ref()),
             encoded_size: encoded.len() as u64,
             decoded_size: make.decoded.len() as u64,
             created: now,

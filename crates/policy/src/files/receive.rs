@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::part::{PART, encode};
 use super::{
-    ATTEMPTS, CHUNK, File, FileError, Files, check_open, chunk_count, chunk_size, hex, is_sha256, millis,
+    ATTEMPTS, CHUNK, File, FileError, Files, check_open, chunk_count, chunk_size, is_sha256, millis,
 };
 use crate::documents::{FILE_PARTS, FileChunk, FileDocument, FileStatus, part_id};
 use crate::timestamp::Timestamp;
@@ -91,7 +91,7 @@ impl Files {
         now: Timestamp,
     ) -> Result<Digest, FileError> {
         let digest = digest(&SHA256, bytes);
-        let mut receiving = self.receive(file.clone(), number, &hex(digest.as_ref()), now).await?;
+        let mut receiving = self.receive(file.clone(), number, &hex::encode(digest.as_ref()), now).await?;
         receiving.push(bytes).await?;
         receiving.end().await?;
         Ok(digest)
@@ -180,7 +180,7 @@ impl Receiving<'_> {
         let digest = self.digest.clone().finish();
         let error = if self.chunk.size != self.expected {
             Some(FileError::ChunkSize { expected: self.expected })
-        } else if hex(digest.as_ref()) != self.chunk.sha2 {
+        } else if hex::encode(digest.as_ref()) != self.chunk.sha2 {
             Some(FileError::HashMismatch)
         } else {
             None

@@ -25,7 +25,7 @@ fn open_with(limits: FileLimits) -> (TempDir, Files) {
 }
 
 fn sha(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
+    hex::encode(digest(&SHA256, bytes).as_ref())
 }
 
 /// Bytes that differ from place to place.

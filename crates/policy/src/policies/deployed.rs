@@ -20,7 +20,7 @@ use ring::digest::{SHA256, digest};
 use tokio::task::spawn_blocking;
 
 use crate::documents::{DeployedPolicy, POLICIES, POLICY_PARTS, PolicyParts};
-use crate::files::{PART, decode_part, encode_part, hex};
+use crate::files::{PART, decode_part, encode_part};
 
 /// The largest policy as JSON in bytes: each server holds it in memory, and each of its agents.
 pub const LARGEST_POLICY: usize = 16 << 20;
@@ -155,7 +155,7 @@ impl DeployedPolicies {
             for part in &found {
                 packed.extend_from_slice(&decode_part(&part.body).ok_or_else(|| corrupt(&id))?);
             }
-            if hex(digest(&SHA256, &packed).as_ref()) != wanted {
+            if hex::encode(digest(&SHA256, &packed).as_ref()) != wanted {
                 return Err(corrupt(&id));
             }
             let mut text = Vec::new();
@@ -206,7 +206,7 @@ fn split(text: &[u8]) -> Result<(PolicyParts, Vec<Vec<u8>>), Error> {
     encoder.write_all(text).map_err(failed)?;
     let packed = encoder.finish().map_err(failed)?;
     let bodies: Vec<Vec<u8>> = packed.chunks(PART).map(encode_part).collect();
-    let sha256 = hex(digest(&SHA256, &packed).as_ref());
+    let sha256 = hex::encode(digest(&SHA256, &packed).as_ref());
     Ok((PolicyParts { sha256, count: bodies.len() }, bodies))
 }
 

@@ -32,14 +32,12 @@ impl Head {
     }
 
     fn hex(&self) -> String {
-        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.hash)
     }
 
-    fn parse(length: usize, hex: &str) -> Option<Head> {
+    fn parse(length: usize, text: &str) -> Option<Head> {
         let mut hash = [0; 16];
-        for (index, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(hex.get(index * 2..index * 2 + 2)?, 16).ok()?;
-        }
+        hex::decode_to_slice(text, &mut hash).ok()?;
         Some(Head { length, hash })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_service::tls::Pem;
-use ring::digest::{SHA256, digest};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -54,7 +54,7 @@ impl Tls {
         };
         let fingerprint = ssl.text("ca_trusted_fingerprint")?.filter(|text| !text.is_empty());
         let fingerprint = fingerprint.map(|text| {
-            hex(&text).ok_or_else(|| {
+            digest_of(&text).ok_or_else(|| {
                 ssl.mistake(
                     "ca_trusted_fingerprint",
                     "must be the SHA-256 of a certificate in hexadecimal, 64 letters",
@@ -155,12 +155,9 @@ fn certificates(field: &str, text: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let text: String = text.chars().filter(|letter| *letter != ':').collect();
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    (0..32).map(|index| u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).ok()).collect()
+/// A SHA-256 digest in hexadecimal, with or without colons between its bytes.
+fn digest_of(text: &str) -> Option<Vec<u8>> {
+    hex::decode(text.replace(':', "")).ok().filter(|digest| digest.len() == SHA256_OUTPUT_LEN)
 }
 
 /// Verifies as far as it is told, and trusts an authority that the engine sends if it has the known fingerprint.

@@ -3,7 +3,8 @@ use serde_json::json;
 use super::*;
 use crate::component::start_up::Address;
 
-fn session() -> Session {
+/// One that nobody has spoken to yet.
+pub(crate) fn session() -> Session {
     let start_up = StartUp {
         address: Address::Tcp { host: "localhost".to_owned(), port: 1 },
         server_name: "s".to_owned(),

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::*;
 use crate::chunks::{Assembler, split};
 use crate::component::session::Session;
-use crate::component::start_up::Address;
-use crate::component::{About, Agent, Change, News, StartUp};
+use crate::component::session::tests::session;
+use crate::component::{Change, News};
 
 /// Two who agree are silent after so many messages.
 const MOST_ROUNDS: usize = 20;
@@ -99,21 +99,6 @@ fn check(expected: &wire::Expected) {
         assert!(unit.config_idx > 0, "{expected:?}");
         assert!(matches!(state_from_wire(unit.state), State::Healthy | State::Stopped), "{expected:?}");
     }
-}
-
-fn session() -> Session {
-    let start_up = StartUp {
-        address: Address::Tcp { host: "localhost".to_owned(), port: 1 },
-        server_name: "s".to_owned(),
-        token: "t".to_owned(),
-        authority: Vec::new(),
-        certificate: Vec::new(),
-        key: Vec::new(),
-        takes_chunks: true,
-        max_message_size: 1 << 20,
-        agent: Agent::default(),
-    };
-    Session::new(&start_up, About::default())
 }
 
 /// Both halves, with what is on its way between them.

@@ -13,7 +13,8 @@ fn open() -> (TempDir, DeployedPolicies) {
 
 /// A policy of about so many bytes, which hardly compress.
 fn policy(revision_idx: u64, bytes: usize) -> DeployedPolicy {
-    let noise = (0_u64..).map(|number| hex(digest(&SHA256, &(number + revision_idx).to_le_bytes()).as_ref()));
+    let noise =
+        (0_u64..).map(|number| hex::encode(digest(&SHA256, &(number + revision_idx).to_le_bytes()).as_ref()));
     let inputs: Vec<Value> = noise.take(bytes / 64).map(|id| json!({ "id": id })).collect();
     DeployedPolicy {
         policy_id: "web".to_owned(),

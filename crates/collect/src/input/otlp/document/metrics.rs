@@ -20,6 +20,13 @@ pub(in crate::input::otlp) struct Point {
     value: Option<Value>,
 }
 
+impl Point {
+    /// From when and of when (nanoseconds since 1970), and what was measured, unless the flags say that nothing was.
+    fn new((start, time): (u64, u64), attributes: Vec<KeyValue>, flags: u32, value: Option<Value>) -> Point {
+        Point { start, time, attributes, value: value.filter(|_| flags & NO_RECORDED_VALUE == 0) }
+    }
+}
+
 impl From<NumberDataPoint> for Point {
     fn from(point: NumberDataPoint) -> Point {
         let value = match (point.as_int, point.as_double) {
@@ -27,12 +34,7 @@ impl From<NumberDataPoint> for Point {
             (None, Some(value)) => number(value),
             (None, None) => None,
         };
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            attributes: point.attributes,
-            value: value.filter(|_| point.flags & NO_RECORDED_VALUE == 0),
-        }
+        Point::new((point.start_time_unix_nano, point.time_unix_nano), point.attributes, point.flags, value)
     }
 }
 
@@ -54,12 +56,7 @@ impl From<HistogramDataPoint> for Point {
             let counts = point.bucket_counts.iter().enumerate();
             histogram(counts.map(|(index, count)| (middle(index), *count)))
         };
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            attributes: point.attributes,
-            value: value.filter(|_| point.flags & NO_RECORDED_VALUE == 0),
-        }
+        Point::new((point.start_time_unix_nano, point.time_unix_nano), point.attributes, point.flags, value)
     }
 }
 
@@ -78,24 +75,18 @@ impl From<ExponentialHistogramDataPoint> for Point {
         let negative = middles(point.negative).into_iter().rev().map(|(middle, count)| (-middle, count));
         let zero = [(0.0, point.zero_count)];
         let value = histogram(negative.chain(zero).chain(middles(point.positive)));
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            attributes: point.attributes,
-            value: value.filter(|_| point.flags & NO_RECORDED_VALUE == 0),
-        }
+        Point::new((point.start_time_unix_nano, point.time_unix_nano), point.attributes, point.flags, value)
     }
 }
 
 impl From<SummaryDataPoint> for Point {
     fn from(point: SummaryDataPoint) -> Point {
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            attributes: point.attributes,
-            value: Some(summary(Some(point.sum), point.count))
-                .filter(|_| point.flags & NO_RECORDED_VALUE == 0),
-        }
+        Point::new(
+            (point.start_time_unix_nano, point.time_unix_nano),
+            point.attributes,
+            point.flags,
+            Some(summary(Some(point.sum), point.count)),
+        )
     }
 }
 
