@@ -63,7 +63,12 @@ fn enrol(paths: &Paths, environment: &Environment) -> Result<(), Failure> {
         Some((wanted, _)) => bootstrap::prepare(paths, None, &wanted),
         None => {
             let wanted = enroll::wanted(&flags)?;
-            runtime()?.block_on(enrolment::enroll(paths, None, &wanted, &enroll::tell_attempt))?;
+            runtime()?.block_on(enrolment::enroll(
+                paths,
+                None,
+                &wanted,
+                &enroll::tell_attempts(wanted.within),
+            ))?;
             Ok(())
         }
     }

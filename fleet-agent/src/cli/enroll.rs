@@ -1,6 +1,8 @@
 //! `fleet-agent enroll`
 
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 use fleet_service::error::chain;
@@ -49,7 +51,7 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
         say("The agent enrols when it starts.");
         None
     } else {
-        Some(enrolment::enroll(&paths, credentials, &wanted, &tell_attempt).await?)
+        Some(enrolment::enroll(&paths, credentials, &wanted, &tell_attempts(wanted.within)).await?)
     };
     if let Some(identity) = &identity {
         say(&format!("Successfully enrolled the agent: {}", identity.id));
@@ -68,9 +70,20 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says why an attempt failed: somebody waits for it.
-pub(super) fn tell_attempt(error: &CallError) {
-    say(&format!("The enrolment failed and is tried again: {}", chain(error)));
+/// Says why attempts fail, since somebody waits for it: a reason that stays the same is said once.
+pub(super) fn tell_attempts(within: Duration) -> impl Fn(&CallError) + Send + Sync {
+    let told = Mutex::new(String::new());
+    move |error| {
+        let reason = chain(error);
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != reason {
+            say(&format!(
+                "The enrolment failed, and is tried again until {} s have passed: {reason}",
+                within.as_secs()
+            ));
+            *told = reason;
+        }
+    }
 }
 
 /// Whether an address is one of this machine alone.

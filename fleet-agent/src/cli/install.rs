@@ -83,7 +83,9 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
         if asked.flags.delay_enroll {
             enrolment::delay(&layout.paths, None, &wanted)?;
         } else {
-            let identity = enrolment::enroll(&layout.paths, None, &wanted, &enroll::tell_attempt).await?;
+            let identity =
+                enrolment::enroll(&layout.paths, None, &wanted, &enroll::tell_attempts(wanted.within))
+                    .await?;
             say(&format!("Successfully enrolled the agent: {}", identity.id));
         }
     }
