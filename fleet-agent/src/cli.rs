@@ -16,6 +16,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fleet_component::supervisor::Platform;
 use fleet_service::error::chain;
 
 pub use flags::{EnrollFlags, Globals};
@@ -98,7 +99,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         memory::settle();
     }
     match verb {
-        Verb::Run(run) => run::run(&globals, &run),
+        Verb::Run(_) => run::run(&globals, Platform::here()),
         Verb::Container(container) => container::container(&globals, &container),
         other => runtime()?.block_on(short(&globals, other)),
     }

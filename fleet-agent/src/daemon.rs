@@ -5,6 +5,7 @@ mod late;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fleet_component::supervisor::Platform;
 use fleet_service::drain::{Drain, Drained};
 use fleet_service::notify;
 use fleet_service::signals::{Signal, Signals};
@@ -76,6 +77,8 @@ pub struct Options {
     pub own_log: Option<PathBuf>,
     /// systemd's credentials.
     pub credentials: Option<PathBuf>,
+    /// What its components are to be for.
+    pub platform: Platform,
 }
 
 /// What was found of the state.
@@ -160,7 +163,7 @@ async fn turn(
             let message = if progress.unenrolled { LEFT } else { NEVER };
             let told = watch::Sender::new(message.to_owned());
             let after = tokio::select! {
-                () = late::enroll(&options.paths, store, &told) => After::StartAgain,
+                () = late::enroll(options, store, &told) => After::StartAgain,
                 after = without_fleet(told.subscribe(), &notes, questions, drain) => after,
             };
             match after {
@@ -168,7 +171,7 @@ async fn turn(
                 After::StartAgain => continue,
             }
         };
-        let who = Who { id: identity.id.clone(), is_standalone: false };
+        let who = Who { id: identity.id.clone(), is_standalone: false, platform: options.platform.clone() };
         let context = Context {
             paths: options.paths.clone(),
             store: store.clone(),

@@ -101,7 +101,7 @@ impl<'a> Standalone<'a> {
     async fn new(options: &'a Options, store: &StateStore, notes: Vec<String>) -> Standalone<'a> {
         let id = id_of(store);
         let machine = Machine::read();
-        let who = workload::Who { id: id.clone(), is_standalone: true };
+        let who = workload::Who { id: id.clone(), is_standalone: true, platform: options.platform.clone() };
         Standalone {
             options,
             facts: machine.facts(&id, &options.paths),

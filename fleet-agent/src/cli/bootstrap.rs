@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use fleet_component::supervisor::Platform;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -93,8 +94,10 @@ async fn here(
         }
         std::future::pending().await
     };
+    let platform = Platform::here();
+    let server = (&bootstrap.server, bootstrap.within);
     let identity = tokio::select! {
-        enrolled = fleet_server::enroll(paths, &store, wanted, (&bootstrap.server, bootstrap.within), &told) => enrolled?,
+        enrolled = fleet_server::enroll((paths, &platform), &store, wanted, server, &told) => enrolled?,
         never = tell => never,
     };
     say(&format!("Successfully enrolled the agent: {}", identity.id));

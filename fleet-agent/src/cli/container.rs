@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use fleet_component::supervisor::Platform;
 use fleet_service::error::chain;
 
 use super::flags::{EnrollFlags, Globals, ServerFlags};
@@ -50,7 +51,7 @@ pub(super) fn container(globals: &Globals, _container: &Container) -> Outcome {
     let environment = Environment(texts(std::env::vars_os()));
     let globals = with_paths(globals, &environment);
     enrol(&globals.paths(), &environment).map_err(|error| in_words_of_images(error.as_ref()))?;
-    run::run(&globals, &run::Run { develop: false })
+    run::run(&globals, Platform::here().in_container())
 }
 
 fn enrol(paths: &Paths, environment: &Environment) -> Result<(), Failure> {

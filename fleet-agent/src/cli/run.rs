@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use fleet_component::supervisor::Platform;
 use fleet_service::logging::{self, Files, Output, Style};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -35,7 +36,8 @@ pub(super) struct Run {
     pub(super) develop: bool,
 }
 
-pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
+/// Runs the agent, and components for this platform.
+pub(super) fn run(globals: &Globals, platform: Platform) -> Outcome {
     let paths = globals.paths();
     let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some())?;
     let log_level = start_log(globals, &config, &paths)?;
@@ -51,6 +53,7 @@ pub(super) fn run(globals: &Globals, _run: &Run) -> Outcome {
         log_level,
         own_log,
         credentials,
+        platform,
     })?;
     match after {
         After::Exit => Ok(ExitCode::SUCCESS),

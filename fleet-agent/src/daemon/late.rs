@@ -6,19 +6,19 @@ use fleet_service::error::chain;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::Options;
 use crate::enrolment::{self, Wanted};
 use crate::fleet_server;
-use crate::paths::Paths;
 use crate::state::StateStore;
 
 /// A server that could not be brought up is tried again after this time: what was in its way may have gone.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Makes the enrolment that was put off; without one, or without success, it never returns.
-pub(super) async fn enroll(paths: &Paths, store: &StateStore, told: &watch::Sender<String>) {
+pub(super) async fn enroll(options: &Options, store: &StateStore, told: &watch::Sender<String>) {
     let enrolled = match enrolment::delayed(store) {
         Ok(Some(wanted)) if wanted.bootstrap.is_some() => {
-            with_own_server(paths, store, &wanted, told).await;
+            with_own_server(options, store, &wanted, told).await;
             return;
         }
         Ok(Some(_)) => {
@@ -39,12 +39,18 @@ pub(super) async fn enroll(paths: &Paths, store: &StateStore, told: &watch::Send
     std::future::pending::<()>().await;
 }
 
-async fn with_own_server(paths: &Paths, store: &StateStore, wanted: &Wanted, told: &watch::Sender<String>) {
+async fn with_own_server(
+    options: &Options,
+    store: &StateStore,
+    wanted: &Wanted,
+    told: &watch::Sender<String>,
+) {
     let Some(bootstrap) = &wanted.bootstrap else { return };
     told.send_replace("The agent brings up its Fleet Server".to_owned());
+    let machine = (&options.paths, &options.platform);
     loop {
         let server = (&bootstrap.server, bootstrap.within);
-        match fleet_server::enroll(paths, store, wanted, server, told).await {
+        match fleet_server::enroll(machine, store, wanted, server, told).await {
             Ok(identity) => return tracing::info!(id = identity.id, "enrolled"),
             Err(error) => {
                 let reason = chain(&error);

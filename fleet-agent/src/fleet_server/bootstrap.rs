@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_component::supervisor::Platform;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -48,14 +49,14 @@ pub enum BootstrapError {
 /// # Errors
 /// [`BootstrapError`].
 pub async fn enroll(
-    paths: &Paths,
+    (paths, platform): (&Paths, &Platform),
     store: &StateStore,
     wanted: &Wanted,
     (server, within): (&FleetServer, Duration),
     told: &watch::Sender<String>,
 ) -> Result<Identity, BootstrapError> {
-    let components =
-        workload::components(paths, &workload::Who::default()).filter(|components| components.takes(KIND));
+    let who = workload::Who { platform: platform.clone(), ..workload::Who::default() };
+    let components = workload::components(paths, &who).filter(|components| components.takes(KIND));
     let components = components.ok_or(BootstrapError::NoComponent)?;
     let plan = server.first_plan();
     components.apply(plan.inputs, plan.outputs).await;

@@ -50,12 +50,17 @@ pub(super) struct Components {
 }
 
 impl Components {
-    /// Those whose spec files lie in `folder`. `None`: there are none.
-    pub(super) fn find(folder: &Path, paths: &Paths, facts: AgentFacts) -> Option<Arc<Components>> {
+    /// Those for this platform whose spec files lie in `folder`. `None`: there are none.
+    pub(super) fn find(
+        folder: &Path,
+        paths: &Paths,
+        platform: &Platform,
+        facts: AgentFacts,
+    ) -> Option<Arc<Components>> {
         if !folder.is_dir() {
             return None;
         }
-        let (specs, problems) = Specs::load(folder, Platform::here());
+        let (specs, problems) = Specs::load(folder, platform.clone());
         for problem in problems {
             tracing::warn!(error = &problem as &dyn std::error::Error, "a component cannot be used");
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fleet_component::supervisor::AgentFacts as ComponentFacts;
+use fleet_component::supervisor::{AgentFacts as ComponentFacts, Platform};
 
 use super::collector::Collecting;
 use super::components::Components;
@@ -23,6 +23,8 @@ pub struct Who {
     pub id: String,
     /// Whether it belongs to no fleet.
     pub is_standalone: bool,
+    /// What its components are to be for.
+    pub platform: Platform,
 }
 
 /// Starts what carries out inputs. What cannot be started fails its inputs, and nothing else.
@@ -64,7 +66,9 @@ pub fn components(paths: &Paths, who: &Who) -> Option<Arc<dyn Workload>> {
         is_standalone: who.is_standalone,
         is_unprivileged: !rustix::process::geteuid().is_root(),
     };
-    let found = folders(paths).into_iter().find_map(|folder| Components::find(&folder, paths, facts.clone()));
+    let found = folders(paths)
+        .into_iter()
+        .find_map(|folder| Components::find(&folder, paths, &who.platform, facts.clone()));
     found.map(|components| components as Arc<dyn Workload>)
 }
 
