@@ -1,6 +1,6 @@
 //! A stream of events: where they go, what they have in common, and what processors do to them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
@@ -31,9 +31,27 @@ pub struct Stream {
     index: Arc<str>,
     data_stream: DataStream,
     pipeline: Option<String>,
+    own: OwnFields,
+    built: Built,
+    /// In the place of `built`, once processors know what they had to find out.
+    settled: OnceLock<Built>,
+    counters: Counters,
+}
+
+/// What events begin with, and what is done to each.
+#[derive(Debug, Default)]
+struct Built {
     base: Arc<Base>,
     chain: Chain,
-    counters: Counters,
+}
+
+impl Built {
+    fn new(mut document: Map<String, Value>, mut chain: Chain, own: OwnFields) -> Built {
+        if let OwnFields::Only(own) = own {
+            document = chain.fold(document, own);
+        }
+        Built { base: Arc::new(Base::new(document)), chain }
+    }
 }
 
 /// A data stream's name in parts.
@@ -97,7 +115,7 @@ pub(crate) struct Parts<'a> {
 impl Stream {
     /// Writes what is the same for all events once, and runs the processors that touch nothing else.
     pub(crate) fn build(parts: Parts<'_>) -> Result<Stream, Mistake> {
-        let Parts { config, data_stream, mut chain, .. } = parts;
+        let Parts { config, data_stream, chain, .. } = parts;
         let mut document = constants(parts.agent, &data_stream, parts.kind);
         if !config.boolean("publisher_pipeline.disable_host", false)? {
             document.insert("host".into(), json!({"name": parts.host_name}));
@@ -116,17 +134,15 @@ impl Stream {
                 document.insert("fields".into(), Value::Object(fields));
             }
         }
-        if let OwnFields::Only(own) = parts.own {
-            document = chain.fold(document, own);
-        }
         Ok(Stream {
             input: parts.input.to_owned(),
             id: parts.id.to_owned(),
             index: data_stream.index().into(),
             data_stream,
             pipeline: config.text("pipeline")?,
-            base: Arc::new(Base::new(document)),
-            chain,
+            own: parts.own,
+            built: Built::new(document, chain, parts.own),
+            settled: OnceLock::new(),
             counters: parts.counters,
         })
     }
@@ -144,10 +160,26 @@ impl Stream {
             index: data_stream.index().into(),
             data_stream,
             pipeline,
-            base: Arc::default(),
-            chain: Chain::default(),
+            own: OwnFields::Any,
+            built: Built::default(),
+            settled: OnceLock::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Lets processors find out what they have to know, before the input makes its first event; what takes long is not
+    /// waited for. What turns out to be the same for all events is written once.
+    pub(crate) async fn settle(&self) {
+        if self.settled.get().is_none() && self.built.chain.prepare().await {
+            let document = self.built.base.fields().map(|(key, value)| (key.to_owned(), value.clone()));
+            let chain = self.built.chain.without_idle();
+            // An input runs once at a time: nobody else settles its stream.
+            let _ = self.settled.set(Built::new(document.collect(), chain, self.own));
+        }
+    }
+
+    fn now(&self) -> &Built {
+        self.settled.get().unwrap_or(&self.built)
     }
 
     /// The id of the stream.
@@ -183,13 +215,13 @@ impl Stream {
     /// An event with what all events of this stream have in common.
     #[must_use]
     pub fn event(&self) -> Event {
-        Event::new(Arc::clone(&self.base))
+        Event::new(Arc::clone(&self.now().base))
     }
 
     /// Runs the processors on an event, and adds it to the batch unless they drop it.
     pub fn push(&self, batch: &mut Batch, mut event: Event, id: DocumentId) {
         self.counters.events_read.add(1);
-        if self.chain.run(&mut event) == Flow::Drop {
+        if self.now().chain.run(&mut event) == Flow::Drop {
             self.counters.events_filtered.add(1);
             return;
         }
@@ -208,7 +240,7 @@ impl Stream {
     /// Whether no processor has to see each event: then [`Stream::push_plain`] is the cheap way.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.chain.is_empty()
+        self.now().chain.is_empty()
     }
 
     /// Adds an event without building it: the stream's own fields, then what `write` appends, `,"key":value` each.
@@ -216,7 +248,7 @@ impl Stream {
     pub fn push_plain(&self, batch: &mut Batch, id: DocumentId, write: impl FnOnce(&mut Vec<u8>)) {
         self.counters.events_read.add(1);
         batch.push(id, None, |out| {
-            self.base.open(out);
+            self.now().base.open(out);
             write(out);
             out.push(b'}');
             true

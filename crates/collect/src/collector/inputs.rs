@@ -116,11 +116,12 @@ impl Part<'_> {
     ) -> Result<(Box<dyn Input>, Context), Mistakes> {
         let config = Config::gathering(&self.config);
         config.allow(&["processors", "data_stream", "id", "publisher_pipeline", "keep_null", "index"]);
-        let chain = Chain::build(&[
+        let lists = [
             ("processors", self.config.get("processors")),
             ("input processors", self.unit.config.get("processors").filter(|_| has_streams(self.unit))),
             ("output processors", self.processors),
-        ]);
+        ];
+        let chain = Chain::build(&lists, &common.processors);
         let chain = config.or_all(Chain::default(), chain)?;
         let mut builder = Builder {
             config: &config,
@@ -212,6 +213,7 @@ fn pair((key, value): (&String, &Value)) -> (String, Value) {
 /// Runs an input until it is to stop; one that fails or breaks down is reported and run again.
 async fn keep_running(mut input: Box<dyn Input>, context: Context) {
     let mut wait = RETRY.0;
+    context.stream().settle().await;
     while !context.stop.is_cancelled() {
         let began = tokio::time::Instant::now();
         let reason = match AssertUnwindSafe(input.run(&context)).catch_unwind().await {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::link::{self, Link};
 use crate::metrics::{Counters, Metrics};
 use crate::plan::{InputUnit, Plan, Settings};
+use crate::processor::Shared;
 use crate::registry::{FLUSH_INTERVAL, Registry, RegistryError};
 use crate::state::{Board, State, States, Status, Unit};
 use crate::{input, output};
@@ -84,6 +85,7 @@ struct Common {
     machine: Arc<input::Machine>,
     hub: Arc<input::Hub>,
     notifier: Arc<input::Notifier>,
+    processors: Arc<Shared>,
 }
 
 impl Common {
@@ -135,6 +137,7 @@ impl Collector {
             machine: Arc::default(),
             hub: Arc::default(),
             notifier: Arc::default(),
+            processors: Arc::default(),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let board = common.board.clone();

@@ -55,6 +55,11 @@ impl FieldPath {
         Some(value)
     }
 
+    /// Looks the whole path up in a document.
+    pub(crate) fn in_map<'a>(&self, document: &'a Map<String, Value>) -> Option<&'a Value> {
+        self.below(document.get(self.first())?)
+    }
+
     pub(super) fn below_mut<'a>(&self, top: &'a mut Value) -> Option<&'a mut Value> {
         let mut value = top;
         for (index, part) in self.parts.iter().enumerate().skip(1) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::network::{Network, inside};
-use crate::config::{Mistake, pattern, scalar};
+use crate::config::{Mistake, nested, pattern, scalar};
 use crate::event::{Event, FieldPath};
 
 /// A test of one event.
@@ -34,6 +34,8 @@ impl Condition {
         let map = value
             .as_object()
             .ok_or_else(|| Mistake::new("when", "must be a map, such as equals: {field: value}"))?;
+        // `not.contains.tags: x` is short for maps in maps.
+        let map = nested(map);
         let mut all = map.iter().map(|(kind, value)| one(kind, value)).collect::<Result<Vec<_>, _>>()?;
         match all.len() {
             0 => Err(Mistake::new("when", "is empty: give a condition, or leave it out")),

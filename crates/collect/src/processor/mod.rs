@@ -6,22 +6,30 @@
 mod add;
 mod append;
 mod attempt;
+mod cache;
+mod cloud;
 mod community_id;
 mod condition;
 mod convert;
 mod decode;
 mod dissect;
+mod docker;
+mod domain;
 mod fields;
 mod fingerprint;
 mod host;
+mod kubernetes;
 mod lists;
 mod moves;
 mod network;
+mod process;
 mod rate_limit;
+mod shared;
 mod syslog;
 mod text;
 mod timestamp;
 mod unpack;
+mod web;
 mod xml;
 
 #[cfg(test)]
@@ -29,16 +37,19 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Mistake, Mistakes};
 use crate::event::{Base, Event, FieldPath};
 use condition::Condition;
+pub(crate) use shared::Shared;
 
-/// What others tell of the cloud, and of containers. Packages ask for it everywhere, on machines that are in none as
-/// well, where it adds nothing; here it never does.
-const WITHOUT_EFFECT: [&str; 3] = ["add_cloud_metadata", "add_docker_metadata", "add_kubernetes_metadata"];
+/// Whoever waits for what processors have to find out waits no longer: it may take seconds in a network that answers
+/// nothing, and events do not wait.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Whether an event goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +70,17 @@ pub(crate) trait Processor: fmt::Debug + Send + Sync {
     fn touches(&self) -> Option<Vec<String>> {
         None
     }
+
+    /// Begins to find out what it has to know, and ends when that is known. It is asked before the first event, and
+    /// goes on by itself when nobody waits any more.
+    fn prepare(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
+    /// Whether it will never change an event, as it turned out.
+    fn is_idle(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]
@@ -70,7 +92,7 @@ struct Step {
 /// Processors in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
-    steps: Vec<Step>,
+    steps: Vec<Arc<Step>>,
 }
 
 impl Chain {
@@ -78,7 +100,7 @@ impl Chain {
     ///
     /// # Errors
     /// Those of all processors that cannot be used.
-    pub(crate) fn build(lists: &[(&str, Option<&Value>)]) -> Result<Chain, Mistakes> {
+    pub(crate) fn build(lists: &[(&str, Option<&Value>)], shared: &Arc<Shared>) -> Result<Chain, Mistakes> {
         let mut steps = Vec::new();
         let mut mistakes = Mistakes::default();
         for (place, list) in lists {
@@ -86,8 +108,8 @@ impl Chain {
                 None | Some(Value::Null) => {}
                 Some(Value::Array(list)) => {
                     for (index, item) in list.iter().enumerate() {
-                        match step(&format!("{place}[{index}]"), item) {
-                            Ok(step) => steps.extend(step),
+                        match step(&format!("{place}[{index}]"), item, shared) {
+                            Ok(step) => steps.push(Arc::new(step)),
                             Err(mistake) => mistakes.add(mistake),
                         }
                     }
@@ -115,10 +137,26 @@ impl Chain {
         self.steps.is_empty()
     }
 
+    /// Lets all steps find out what they have to know. False: none has to.
+    pub(crate) async fn prepare(&self) -> bool {
+        let waits: Vec<_> = self.steps.iter().filter_map(|step| step.processor.prepare()).collect();
+        if waits.is_empty() {
+            return false;
+        }
+        // What is not known by then is used as soon as it is.
+        let _ = tokio::time::timeout(PATIENCE, join_all(waits)).await;
+        true
+    }
+
+    /// The same steps without those that will never change an event.
+    pub(crate) fn without_idle(&self) -> Chain {
+        Chain { steps: self.steps.iter().filter(|step| !step.processor.is_idle()).map(Arc::clone).collect() }
+    }
+
     /// Runs the first steps on what all events have in common, as far as they touch nothing that differs from event
     /// to event, and forgets them.
     pub(crate) fn fold(&mut self, document: Map<String, Value>, own: &[&str]) -> Map<String, Value> {
-        let constant = |step: &Step| {
+        let constant = |step: &Arc<Step>| {
             let condition = match &step.condition {
                 None => Some(Vec::new()),
                 Some(condition) => condition.touches(),
@@ -141,7 +179,7 @@ impl Chain {
     }
 }
 
-fn step(place: &str, item: &Value) -> Result<Option<Step>, Mistake> {
+fn step(place: &str, item: &Value, shared: &Arc<Shared>) -> Result<Step, Mistake> {
     let wrong = || Mistake::new(place, "must be a map with one key, the processor's name");
     let map = item.as_object().filter(|map| map.len() == 1).ok_or_else(wrong)?;
     let (name, settings) = map.iter().next().ok_or_else(wrong)?;
@@ -156,32 +194,33 @@ fn step(place: &str, item: &Value) -> Result<Option<Step>, Mistake> {
         Value::Object(settings) => settings,
         _ => return Err(Mistake::new(format!("{place}.{name}"), "must be a map of settings")),
     };
-    // Field names are dotted here and must stay so: only the condition and plain settings are looked up nested.
     let config = Config::new(settings);
     let prefixed =
         |mistake: Mistake| Mistake::new(format!("{place}.{name}.{}", mistake.field), mistake.problem);
-    let condition = settings.get("when").map(Condition::read).transpose().map_err(prefixed)?;
-    if WITHOUT_EFFECT.contains(&name) {
-        return Ok(None);
-    }
-    let processor = match build(name, &config).map_err(prefixed)? {
+    let condition = config.value("when").map(Condition::read).transpose().map_err(prefixed)?;
+    let processor = match build(name, &config, shared).map_err(prefixed)? {
         Some(processor) => processor,
         None => {
             let problem = "is not a processor that this agent has: take it out of the policy, or do it in an ingest pipeline";
             return Err(Mistake::new(format!("{place}.{name}"), problem));
         }
     };
-    Ok(Some(Step { condition, processor }))
+    Ok(Step { condition, processor })
 }
 
-fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mistake> {
+fn build(name: &str, config: &Config, shared: &Arc<Shared>) -> Result<Option<Box<dyn Processor>>, Mistake> {
     Ok(Some(match name {
         "add_fields" => add::fields(config, "fields")?,
         "add_labels" => add::labels(config)?,
         "add_tags" => add::tags(config)?,
         "add_locale" => add::locale(config),
         "add_host_metadata" => host::build(config)?,
+        "add_cloud_metadata" => cloud::build(config, shared)?,
+        "add_docker_metadata" => docker::build(config, shared)?,
         "add_id" => add::id(config)?,
+        "add_kubernetes_metadata" => kubernetes::build(config)?,
+        "add_process_metadata" => process::build(config, shared)?,
+        "cache" => cache::build(config, shared)?,
         "drop_event" => Box::new(fields::DropEvent),
         "drop_fields" => fields::drop(config)?,
         "include_fields" => fields::include(config)?,
@@ -206,6 +245,7 @@ fn build(name: &str, config: &Config) -> Result<Option<Box<dyn Processor>>, Mist
         "fingerprint" => fingerprint::build(config)?,
         "move_fields" => moves::build(config)?,
         "rate_limit" => rate_limit::build(config)?,
+        "registered_domain" => domain::build(config)?,
         "syslog" => syslog::build(config)?,
         "urldecode" => unpack::url(config)?,
         _ => return Ok(None),

@@ -1,33 +1,39 @@
 //! What processors do, by the examples of the published documentation of those that real policies name.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::*;
 
 fn chain(processors: &Value) -> Result<Chain, Mistakes> {
-    Chain::build(&[("processors", Some(processors))])
+    Chain::build(&[("processors", Some(processors))], &Arc::default())
 }
 
 /// What becomes of an event; null: it is dropped.
-fn after(processors: &Value, event: &Value) -> Value {
+pub(super) fn after(processors: &Value, event: &Value) -> Value {
+    after_with(&Arc::default(), processors, event)
+}
+
+/// The same beside other processors.
+pub(super) fn after_with(shared: &Arc<Shared>, processors: &Value, event: &Value) -> Value {
     let mut event = Event::new(Arc::new(Base::new(event.as_object().unwrap().clone())));
-    match chain(processors).unwrap().run(&mut event) {
+    let chain = Chain::build(&[("processors", Some(processors))], shared).unwrap();
+    match chain.run(&mut event) {
         Flow::Keep => Value::Object(event.to_map()),
         Flow::Drop => Value::Null,
     }
 }
 
 /// The event, with why a processor could not change it.
-fn refused(processors: &Value, event: &Value) -> String {
+pub(super) fn refused(processors: &Value, event: &Value) -> String {
     let mut out = after(processors, event);
     let error = out.as_object_mut().unwrap().remove("error").unwrap();
     assert_eq!(&out, event, "the event is as it was");
     error["message"].as_str().unwrap().to_owned()
 }
 
-fn mistake(processors: &Value) -> String {
+pub(super) fn mistake(processors: &Value) -> String {
     chain(processors).err().unwrap().to_string()
 }
 
@@ -290,8 +296,15 @@ fn what_packages_ask_for_everywhere_fails_nothing() {
         {"add_docker_metadata": null},
         {"add_kubernetes_metadata": {"host": "x", "indexers": [{"container": {}}]}},
     ]);
-    assert_eq!(chain(&processors).unwrap().steps.len(), 1);
-    assert!(chain(&json!([{"add_cloud_metadata": null}])).unwrap().is_empty());
+    assert_eq!(chain(&processors).unwrap().steps.len(), 4);
+    // A condition in one key is one.
+    let event = json!({"tags": ["forwarded"], "message": "x"});
+    assert_eq!(after(&processors, &event), event);
+    assert!(after(&processors, &json!({"message": "x"}))["host"].is_object());
+    let several = json!([{"drop_event": {"when.or": [{"equals.a.b": 1}, {"not.has_fields": ["a"]}]}}]);
+    let left = [json!({"a": {"b": 1}}), json!({"c": 1}), json!({"a": {"b": 2}})]
+        .map(|event| after(&several, &event));
+    assert_eq!(left, [Value::Null, Value::Null, json!({"a": {"b": 2}})]);
     assert!(mistake(&json!([{"add_docker_metadata": 5}])).contains("must be a map"));
     assert!(
         mistake(&json!([{"script": {"lang": "javascript"}}]))

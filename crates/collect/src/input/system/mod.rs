@@ -15,13 +15,13 @@ mod memory;
 mod metricset;
 mod mounts;
 mod network;
-mod process;
-mod root;
+pub(crate) mod process;
+pub(crate) mod root;
 mod settings;
 mod sockets;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod uptime;
 
 pub(crate) use input::DEFINITION;

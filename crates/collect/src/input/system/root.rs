@@ -13,25 +13,25 @@ const KEPT_BUFFER: usize = 64 << 10;
 /// A file or directory of the system could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}", path.display())]
-pub(super) struct ReadError {
+pub(crate) struct ReadError {
     /// Which one.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Why.
     #[source]
-    pub(super) source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl ReadError {
     /// The error with its reason, for a state's message.
     #[must_use]
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         format!("{self}: {}", self.source)
     }
 }
 
 /// The root of the file systems that are measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Root {
+pub(crate) struct Root {
     path: PathBuf,
 }
 
@@ -44,19 +44,19 @@ impl Default for Root {
 impl Root {
     /// Another root than `/`: where the host's is mounted in a container.
     #[must_use]
-    pub(super) fn new(path: impl Into<PathBuf>) -> Root {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Root {
         Root { path: path.into() }
     }
 
     /// Whether this is the root of the machine as this process sees it.
     #[must_use]
-    pub(super) fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.path == Path::new("/")
     }
 
     /// A path under this root; a leading `/` means the root.
     #[must_use]
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.path.join(relative.trim_start_matches('/'))
     }
 
@@ -64,7 +64,7 @@ impl Root {
     ///
     /// # Errors
     /// It cannot be read, or is larger than any such file is.
-    pub(super) fn read(&self, relative: &str, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+    pub(crate) fn read(&self, relative: &str, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
         let path = self.path(relative);
         buffer.clear();
         buffer.shrink_to(KEPT_BUFFER);
@@ -80,7 +80,7 @@ impl Root {
 
     /// Reads a small file as a text without the white space around it.
     #[must_use]
-    pub(super) fn line(&self, relative: &str) -> Option<String> {
+    pub(crate) fn line(&self, relative: &str) -> Option<String> {
         let mut buffer = Vec::new();
         self.read(relative, &mut buffer).ok()?;
         let text = String::from_utf8_lossy(&buffer).trim().to_owned();
@@ -92,7 +92,7 @@ impl Root {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn lines(&self, relative: &str, mut each: impl FnMut(&[u8])) -> Result<(), ReadError> {
+    pub(crate) fn lines(&self, relative: &str, mut each: impl FnMut(&[u8])) -> Result<(), ReadError> {
         let path = self.path(relative);
         let read = File::open(&path).and_then(|file| split_lines(file, &mut each));
         read.map_err(|source| ReadError { path, source })
@@ -101,7 +101,7 @@ impl Root {
     /// The directory whose `net/` files tell of the machine's network: in a container, `/proc/net` of another root
     /// still tells of the reader's own network, that of its first process does not.
     #[must_use]
-    pub(super) fn network(&self) -> &'static str {
+    pub(crate) fn network(&self) -> &'static str {
         let first = !self.is_own() && File::open(self.path("proc/1/net/dev")).is_ok();
         if first { "proc/1/net" } else { "proc/net" }
     }

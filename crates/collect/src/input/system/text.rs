@@ -2,17 +2,17 @@
 //! is under another root need not come from a kernel at all.
 
 /// The words of a line.
-pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
 /// The lines of a file.
-pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n')
 }
 
 /// A whole number; absent if there is anything else in the word, or the number is too large.
-pub(super) fn number(word: &[u8]) -> Option<u64> {
+pub(crate) fn number(word: &[u8]) -> Option<u64> {
     if word.is_empty() {
         return None;
     }
@@ -23,18 +23,18 @@ pub(super) fn number(word: &[u8]) -> Option<u64> {
 }
 
 /// A number with a fraction.
-pub(super) fn real(word: &[u8]) -> Option<f64> {
+pub(crate) fn real(word: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(word).ok()?.parse().ok()?;
     number.is_finite().then_some(number)
 }
 
 /// The next word as a number.
-pub(super) fn next<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<u64> {
+pub(crate) fn next<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<u64> {
     number(words.next()?)
 }
 
 /// A text for a document.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -4,10 +4,10 @@
 
 mod cgroup;
 mod details;
-mod stat;
+pub(crate) mod stat;
 mod summary;
 mod table;
-mod users;
+pub(crate) mod users;
 
 pub(super) use details::Extent;
 pub(super) use summary::Summary;

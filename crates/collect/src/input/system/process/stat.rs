@@ -4,28 +4,28 @@ use super::super::text;
 
 /// What is known of each process at each measurement: little, for there may be thousands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Stat {
-    pub(super) pid: u32,
-    pub(super) state: u8,
-    pub(super) parent: u32,
-    pub(super) group: u32,
-    pub(super) threads: u64,
+pub(crate) struct Stat {
+    pub(crate) pid: u32,
+    pub(crate) state: u8,
+    pub(crate) parent: u32,
+    pub(crate) group: u32,
+    pub(crate) threads: u64,
     /// Ticks after boot. With the pid it is one process and no other.
-    pub(super) started: u64,
+    pub(crate) started: u64,
     /// Ticks.
-    pub(super) user: u64,
+    pub(crate) user: u64,
     /// Ticks.
-    pub(super) system: u64,
+    pub(crate) system: u64,
     /// Bytes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Pages.
-    pub(super) resident: u64,
+    pub(crate) resident: u64,
 }
 
 impl Stat {
     /// The process and its name: `42 (a name) S 1 …`. The name may have parentheses and spaces in it, and bytes that
     /// are no text.
-    pub(super) fn parse(line: &[u8]) -> Option<(Stat, &[u8])> {
+    pub(crate) fn parse(line: &[u8]) -> Option<(Stat, &[u8])> {
         let open = line.iter().position(|byte| *byte == b'(')?;
         let close = line.iter().rposition(|byte| *byte == b')').filter(|close| *close > open)?;
         let pid = u32::try_from(text::number(line[..open].trim_ascii())?).ok()?;
@@ -50,12 +50,12 @@ impl Stat {
     }
 
     /// Time on a processor, in ticks.
-    pub(super) fn ticks(&self) -> u64 {
+    pub(crate) fn ticks(&self) -> u64 {
         self.user.saturating_add(self.system)
     }
 
     /// The state as documents name it.
-    pub(super) fn state_name(&self) -> &'static str {
+    pub(crate) fn state_name(&self) -> &'static str {
         match self.state {
             b'R' => "running",
             b'I' => "idle",

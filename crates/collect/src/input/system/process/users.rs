@@ -8,7 +8,7 @@ use super::super::text;
 
 /// The file's users, read again when the file changes. Users of a directory service have their number for a name.
 #[derive(Debug, Default)]
-pub(super) struct Users {
+pub(crate) struct Users {
     changed: Option<SystemTime>,
     /// By number.
     names: Vec<(u64, String)>,
@@ -17,7 +17,7 @@ pub(super) struct Users {
 
 impl Users {
     /// Looks whether the file has changed.
-    pub(super) fn refresh(&mut self, root: &Root) {
+    pub(crate) fn refresh(&mut self, root: &Root) {
         let path = root.path("etc/passwd");
         let changed = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         if changed.is_some() && changed == self.changed {
@@ -41,7 +41,7 @@ impl Users {
     }
 
     /// The user's name, or its number.
-    pub(super) fn name(&self, number: u64) -> String {
+    pub(crate) fn name(&self, number: u64) -> String {
         let found = self.names.binary_search_by_key(&number, |(number, _)| *number).ok();
         let known = found.and_then(|index| self.names.get(index));
         known.map_or_else(|| number.to_string(), |(_, name)| name.clone())
