@@ -307,3 +307,39 @@ fn constants(agent: &AgentFacts, data_stream: &DataStream, kind: &str) -> Map<St
         _ => Map::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_turns_out_to_be_nothing_costs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let processors = json!([
+            {"add_docker_metadata": {"host": folder.path().join("none.sock")}},
+            {"add_tags": {"tags": ["a"]}},
+        ]);
+        let empty = Map::new();
+        let config = Config::new(&empty);
+        let agent =
+            AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
+        let stream = Stream::build(Parts {
+            input: "input",
+            id: "stream",
+            kind: "test",
+            config: &config,
+            data_stream: DataStream::read(&config, "logs").unwrap(),
+            agent: &agent,
+            host_name: "here",
+            chain: Chain::build(&[("processors", Some(&processors))], &Arc::default()).unwrap(),
+            own: OwnFields::Only(&["message"]),
+            counters: Counters::default(),
+        });
+        let stream = stream.unwrap();
+        assert!(!stream.is_plain());
+        stream.settle().await;
+        assert!(stream.is_plain());
+        let event = Value::Object(stream.event().to_map());
+        assert_eq!((&event["tags"], &event["host"]["name"]), (&json!(["a"]), &json!("here")));
+    }
+}

@@ -123,6 +123,7 @@ impl Part<'_> {
         ];
         let chain = Chain::build(&lists, &common.processors);
         let chain = config.or_all(Chain::default(), chain)?;
+        let mut unknown = chain.unknown().to_vec();
         let mut builder = Builder {
             config: &config,
             kind: &self.unit.kind,
@@ -145,7 +146,7 @@ impl Part<'_> {
         }
         let input = config.judge(input)?;
         let stream = builder.stream.ok_or_else(|| Mistake::new("type", "this input has built no stream"))?;
-        let unknown = config.unknown();
+        unknown.splice(0..0, config.unknown());
         if !unknown.is_empty() {
             tracing::warn!(stream = self.id, ?unknown, "settings that are not known have no effect");
         }

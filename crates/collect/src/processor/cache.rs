@@ -162,8 +162,11 @@ pub(super) fn build(config: &Config, shared: &Shared) -> Result<Box<dyn Processo
     let id = id.ok_or_else(|| config.mistake("backend.memory.id", "is missing: name the cache"))?;
     // 0 and less: no limit, but for our own.
     let capacity = match config.value("backend.capacity").and_then(Value::as_i64) {
-        Some(..=0) => MOST,
-        _ => config.count("backend.capacity", MOST)?.clamp(1, MOST),
+        Some(..0) => MOST,
+        _ => match config.count("backend.capacity", MOST)? {
+            0 => MOST,
+            count => count.min(MOST),
+        },
     };
     let overwrite = config.boolean("overwrite_keys", false)?;
     let given: Vec<&str> = ["put", "get", "delete"].into_iter().filter(|key| config.mentions(key)).collect();

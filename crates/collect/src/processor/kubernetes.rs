@@ -83,8 +83,32 @@ impl Processor for AddKubernetes {
     }
 }
 
-/// All settings are about the API, which is not asked.
-pub(super) fn build(_: &Config) -> Result<Box<dyn Processor>, Mistake> {
+/// What is said of the API of the cluster.
+const OF_THE_API: [&str; 20] = [
+    "add_resource_metadata",
+    "annotations",
+    "cleanup_timeout",
+    "default_indexers",
+    "default_matchers",
+    "exclude_annotations",
+    "exclude_labels",
+    "host",
+    "include_annotations",
+    "include_labels",
+    "indexers",
+    "kube_client_options",
+    "kube_config",
+    "labels",
+    "matchers",
+    "namespace",
+    "node",
+    "scope",
+    "sync_period",
+    "use_kubeadm",
+];
+
+pub(super) fn build(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
+    config.allow(&OF_THE_API);
     Ok(Box::new(AddKubernetes { path: FieldPath::new("log.file.path") }))
 }
 

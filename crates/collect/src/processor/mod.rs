@@ -93,6 +93,8 @@ struct Step {
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     steps: Vec<Arc<Step>>,
+    /// Settings that no processor has asked for.
+    unknown: Vec<String>,
 }
 
 impl Chain {
@@ -101,7 +103,7 @@ impl Chain {
     /// # Errors
     /// Those of all processors that cannot be used.
     pub(crate) fn build(lists: &[(&str, Option<&Value>)], shared: &Arc<Shared>) -> Result<Chain, Mistakes> {
-        let mut steps = Vec::new();
+        let mut chain = Chain::default();
         let mut mistakes = Mistakes::default();
         for (place, list) in lists {
             match list {
@@ -109,7 +111,10 @@ impl Chain {
                 Some(Value::Array(list)) => {
                     for (index, item) in list.iter().enumerate() {
                         match step(&format!("{place}[{index}]"), item, shared) {
-                            Ok(step) => steps.push(Arc::new(step)),
+                            Ok((step, unknown)) => {
+                                chain.steps.push(Arc::new(step));
+                                chain.unknown.extend(unknown);
+                            }
                             Err(mistake) => mistakes.add(mistake),
                         }
                     }
@@ -117,7 +122,12 @@ impl Chain {
                 Some(_) => mistakes.add(Mistake::new(*place, "must be a list of processors")),
             }
         }
-        if mistakes.is_empty() { Ok(Chain { steps }) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(chain) } else { Err(mistakes) }
+    }
+
+    /// The settings that no processor has asked for, whole names.
+    pub(crate) fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Runs all steps.
@@ -150,7 +160,8 @@ impl Chain {
 
     /// The same steps without those that will never change an event.
     pub(crate) fn without_idle(&self) -> Chain {
-        Chain { steps: self.steps.iter().filter(|step| !step.processor.is_idle()).map(Arc::clone).collect() }
+        let busy = self.steps.iter().filter(|step| !step.processor.is_idle());
+        Chain { steps: busy.map(Arc::clone).collect(), unknown: Vec::new() }
     }
 
     /// Runs the first steps on what all events have in common, as far as they touch nothing that differs from event
@@ -179,7 +190,8 @@ impl Chain {
     }
 }
 
-fn step(place: &str, item: &Value, shared: &Arc<Shared>) -> Result<Step, Mistake> {
+/// A processor of the policy, and its settings that nobody has asked for.
+fn step(place: &str, item: &Value, shared: &Arc<Shared>) -> Result<(Step, Vec<String>), Mistake> {
     let wrong = || Mistake::new(place, "must be a map with one key, the processor's name");
     let map = item.as_object().filter(|map| map.len() == 1).ok_or_else(wrong)?;
     let (name, settings) = map.iter().next().ok_or_else(wrong)?;
@@ -205,7 +217,9 @@ fn step(place: &str, item: &Value, shared: &Arc<Shared>) -> Result<Step, Mistake
             return Err(Mistake::new(format!("{place}.{name}"), problem));
         }
     };
-    Ok(Step { condition, processor })
+    config.allow(&["id", "tag", "description"]);
+    let unknown = config.unknown().into_iter().map(|key| format!("{place}.{name}.{key}")).collect();
+    Ok((Step { condition, processor }, unknown))
 }
 
 fn build(name: &str, config: &Config, shared: &Arc<Shared>) -> Result<Option<Box<dyn Processor>>, Mistake> {

@@ -19,6 +19,7 @@ pub(super) fn after(processors: &Value, event: &Value) -> Value {
 pub(super) fn after_with(shared: &Arc<Shared>, processors: &Value, event: &Value) -> Value {
     let mut event = Event::new(Arc::new(Base::new(event.as_object().unwrap().clone())));
     let chain = Chain::build(&[("processors", Some(processors))], shared).unwrap();
+    assert!(chain.unknown().is_empty(), "{:?}", chain.unknown());
     match chain.run(&mut event) {
         Flow::Keep => Value::Object(event.to_map()),
         Flow::Drop => Value::Null,
@@ -286,6 +287,17 @@ fn what_is_wrong_with_each_of_them_is_told() {
     let text = mistake(&json!([{"append": {}}, {"add_tags": {"tags": ["x"]}}, {"nobody_has_it": {}}, 5]));
     let parts: Vec<&str> = text.split("; ").map(|part| part.split(": ").next().unwrap()).collect();
     assert_eq!(parts, ["processors[0].append.values", "processors[2].nobody_has_it", "processors[3]"]);
+}
+
+#[test]
+fn settings_that_nobody_knows_are_told() {
+    let processors = json!([
+        {"add_tags": {"tags": ["x"], "id": "a", "tag": "b", "when": {"has_fields": ["a"]}}},
+        {"add_docker_metadata": {"match_soucre": true, "labels.dedott": false}},
+    ]);
+    let expected =
+        ["labels.dedott", "match_soucre"].map(|key| format!("processors[1].add_docker_metadata.{key}"));
+    assert_eq!(chain(&processors).unwrap().unknown(), expected);
 }
 
 #[test]
