@@ -13,6 +13,7 @@
 //! | `plan` | what is to be done: a function of what is wanted and what is there |
 //! | `install` | does it |
 //! | `calls` | the engine's calls for it |
+//! | `ism` | those of OpenSearch's Index State Management |
 //! | `reconciler` | when |
 //! | `looks` | looking into several engines for people |
 //! | `streams` | the data streams that there are |
@@ -25,6 +26,7 @@ mod arrivals;
 mod calls;
 mod connection;
 mod install;
+mod ism;
 pub mod keys;
 mod looks;
 mod plan;

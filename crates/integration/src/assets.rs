@@ -8,14 +8,18 @@
 //! | [`mappings`] | from them to mappings |
 //! | `leaf` | one field |
 //! | `ecs` | the types of fields of the common schema |
+//! | `lifecycles` | policies of indices' lives |
 //! | `templates` | component and index templates |
 //! | `pipelines` | ingest pipelines |
 //! | `whole` | what is of a package as a whole |
+//! | `ism` | policies of indices' lives, as OpenSearch has them |
 //! | `transforms` | transforms, and what they write to |
 
 mod ecs;
 pub mod fields;
+mod ism;
 mod leaf;
+mod lifecycles;
 pub mod mappings;
 mod pipelines;
 mod templates;
@@ -70,6 +74,8 @@ pub enum AssetKind {
     IngestPipeline,
     /// A policy of an index's life.
     IlmPolicy,
+    /// The same in OpenSearch.
+    IsmPolicy,
     /// A part of index templates.
     ComponentTemplate,
     /// An index template.
@@ -87,6 +93,7 @@ impl AssetKind {
             AssetKind::ComponentTemplate => "/_component_template/",
             AssetKind::IndexTemplate => "/_index_template/",
             AssetKind::IlmPolicy => "/_ilm/policy/",
+            AssetKind::IsmPolicy => "/_plugins/_ism/policies/",
             AssetKind::Transform => "/_transform/",
         }
     }
@@ -136,12 +143,12 @@ pub fn assets(package: &Package, archive: &Archive, targets: &BTreeSet<Target>, 
     let own_name = |stream: &DataStream| (stream.kind.clone(), stream.dataset.clone());
     let own: BTreeSet<_> = package.data_streams.iter().map(own_name).collect();
     let mut engine = engine.clone();
-    if engine.no_lifecycles.is_none() {
-        engine.lifecycles.extend(whole::lifecycles(package, archive));
+    // Indices of OpenSearch name none.
+    if engine.no_lifecycles.is_none() && !engine.is_opensearch() {
+        engine.lifecycles.extend(lifecycles::names(package, archive));
     }
     let engine = &engine;
     for stream in &package.data_streams {
-        whole::add_of_stream(&mut made, package, archive, stream, engine);
         templates::add(&mut made, package, archive, stream, engine);
     }
     for target in targets {
@@ -166,6 +173,7 @@ pub fn assets(package: &Package, archive: &Archive, targets: &BTreeSet<Target>, 
         }
     }
     whole::add(&mut made, package, archive, engine);
+    lifecycles::add(&mut made, package, archive, targets, engine);
     transforms::add(&mut made, package, archive, engine);
     made.assets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     made.assets.dedup_by(|a, b| (a.kind, &a.name) == (b.kind, &b.name));
@@ -229,14 +237,15 @@ impl Asset {
     }
 }
 
-/// What stands before the checksum in a pipeline's description.
+/// What stands before the checksum in the description of what has no `_meta`.
 const PIPELINE_MARK: &str = "[managed by fleet: ";
 
 /// The checksum in something that an engine has, if it is ours: what is not is never changed.
 #[must_use]
 pub fn checksum_in(kind: AssetKind, body: &Value) -> Option<&str> {
-    if kind == AssetKind::IngestPipeline {
-        let description = body["description"].as_str()?;
+    if matches!(kind, AssetKind::IngestPipeline | AssetKind::IsmPolicy) {
+        let said = if kind == AssetKind::IsmPolicy { &body["policy"] } else { body };
+        let description = said["description"].as_str()?;
         return description.rsplit_once(PIPELINE_MARK)?.1.strip_suffix(']');
     }
     if kind == AssetKind::IlmPolicy {

@@ -447,8 +447,8 @@ fn what_is_wrong_with_something_of_a_package_is_told() {
         made.notes,
         [
             "elasticsearch/index_template/t.json: not an object",
-            "ilm_policy p: there is no policy in it",
             "elasticsearch/ml_model: things of this kind are not installed",
+            "ilm_policy p: there is no policy in it",
             "transform a is not installed: transform.yml is missing",
             "transform b is not installed: dest.index says to which index it writes, and is missing",
         ]

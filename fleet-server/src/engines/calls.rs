@@ -1,6 +1,6 @@
 //! The engine's calls for what packages bring.
 
-use fleet_integration::assets::{Asset, AssetKind, checksum_in};
+use fleet_integration::assets::{Asset, AssetKind, Family, checksum_in};
 use http::Method;
 use serde_json::{Value, json};
 use tracing::warn;
@@ -10,7 +10,7 @@ use super::plan::{Observed, Plan};
 use super::record::InstalledAsset;
 use super::refusals::Refusals;
 use super::streams::in_one_path;
-use super::{Access, EngineProblem};
+use super::{Access, EngineProblem, ism};
 
 /// So many transforms are listed in one request: the most that an engine gives.
 const TRANSFORMS: usize = 1000;
@@ -18,7 +18,9 @@ const TRANSFORMS: usize = 1000;
 /// What an engine has, in a request for each kind.
 pub(super) async fn observe(access: &Access) -> Result<Observed, EngineProblem> {
     let (connection, mut observed) = (&access.connection, Observed::new());
-    if access.probe.engine.no_lifecycles.is_none() {
+    if access.probe.engine.no_lifecycles.is_none() && access.probe.engine.family == Family::OpenSearch {
+        ism::observe(connection, &mut observed).await?;
+    } else if access.probe.engine.no_lifecycles.is_none() {
         // With something that each of them has: those of others are there too.
         let answer = connection.get("/_ilm/policy?filter_path=*.version,*.policy._meta").await?;
         for (name, body) in or_none(answer, "GET /_ilm/policy")?.as_object().into_iter().flatten() {
@@ -52,7 +54,7 @@ pub(super) async fn observe(access: &Access) -> Result<Observed, EngineProblem> 
 }
 
 /// What is answered; nothing, if there is nothing.
-fn or_none(answer: Answer, what: &str) -> Result<Value, EngineProblem> {
+pub(super) fn or_none(answer: Answer, what: &str) -> Result<Value, EngineProblem> {
     if answer.status == 404 { Ok(json!({})) } else { answer.good(what) }
 }
 
@@ -107,6 +109,10 @@ pub(super) async fn apply(
 
 async fn put(connection: &Connection, asset: &Asset, observed: &Observed) -> Result<(), EngineProblem> {
     let what = format!("PUT {}{}", asset.kind.path(), asset.name);
+    if asset.kind == AssetKind::IsmPolicy {
+        let is_there = observed.contains_key(&(asset.kind, asset.name.clone()));
+        return ism::put(connection, asset, is_there).await;
+    }
     let mut path = format!("{}{}", asset.kind.path(), in_path(&asset.name));
     if asset.kind == AssetKind::Transform {
         if observed.contains_key(&(asset.kind, asset.name.clone())) {

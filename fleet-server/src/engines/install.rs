@@ -278,7 +278,7 @@ impl Setup {
 fn unseen(access: &Access, assets: &[InstalledAsset]) -> Vec<InstalledAsset> {
     let engine = &access.probe.engine;
     let is_unseen = |asset: &&InstalledAsset| match asset.kind {
-        AssetKind::IlmPolicy => engine.no_lifecycles.is_some(),
+        AssetKind::IlmPolicy | AssetKind::IsmPolicy => engine.no_lifecycles.is_some(),
         AssetKind::Transform => engine.no_transforms.is_some(),
         _ => false,
     };

@@ -45,9 +45,7 @@ pub(super) async fn probe(connection: &Connection) -> Result<Probe, EngineProble
             family,
             version,
             lifecycles: BTreeSet::new(),
-            no_lifecycles: Some(
-                "OpenSearch has another kind: make a policy of its Index State Management".to_owned(),
-            ),
+            no_lifecycles: None,
             no_transforms: Some("OpenSearch has another kind: make one of its Index Management".to_owned()),
         },
         cluster,
@@ -55,9 +53,11 @@ pub(super) async fn probe(connection: &Connection) -> Result<Probe, EngineProble
         missing: Vec::new(),
     };
     if family == Family::Elasticsearch {
-        (probe.engine.no_lifecycles, probe.engine.no_transforms) = (None, None);
+        probe.engine.no_transforms = None;
         rights(connection, &mut probe).await?;
         abilities(connection, &mut probe.engine).await?;
+    } else {
+        probe.engine.no_lifecycles = no_state_management(connection).await?;
     }
     Ok(probe)
 }
@@ -80,6 +80,24 @@ async fn abilities(connection: &Connection, engine: &mut Engine) -> Result<(), E
         engine.no_transforms = engine.no_transforms.take().or_else(|| none("transforms"));
     }
     Ok(())
+}
+
+/// Why no policy of indices' lives can be put into an OpenSearch: it makes them of a plugin, and one without it knows no
+/// such path.
+async fn no_state_management(connection: &Connection) -> Result<Option<String>, EngineProblem> {
+    let answer = connection.get("/_plugins/_ism/policies?size=1").await?;
+    Ok(match answer.status {
+        200..=299 => None,
+        401 | 403 => Some(
+            "the login may not manage policies of OpenSearch's Index State Management: give it a role with the \
+             permission cluster:admin/opendistro/ism/*"
+                .to_owned(),
+        ),
+        _ => Some(
+            "this OpenSearch has no Index State Management: install its plugin opensearch-index-management"
+                .to_owned(),
+        ),
+    })
 }
 
 fn refused(connection: &Connection) -> EngineProblem {

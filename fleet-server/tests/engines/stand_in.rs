@@ -1,5 +1,6 @@
 //! An Elasticsearch that has transforms and policies of indices' lives, in front of one that has not: the part of it
-//! that comes as packages has neither. All else is the real one's.
+//! that comes as packages has neither. Or an OpenSearch with its Index State Management, in front of one without that
+//! plugin. All else is the real one's.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use fleet_test_engine::{Client, Elastic};
+use fleet_test_engine::Client;
 use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -33,11 +34,10 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    pub(crate) async fn before(elastic: &Elastic) -> StandIn {
+    pub(crate) async fn before(engine: &Client) -> StandIn {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kept = Kept::default();
-        let engine: &Client = elastic;
         let front = Front { engine: engine.clone(), kept: Arc::clone(&kept) };
         let router = Router::new().fallback(answer).with_state(front);
         let mut running = JoinSet::new();
@@ -64,7 +64,10 @@ async fn answer(State(front): State<Front>, request: Request<Body>) -> Response 
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let body: Value = serde_json::from_slice(&to_bytes(body, 1 << 24).await.unwrap()).unwrap_or_default();
-    let (status, answer) = if path.starts_with("/_transform") || path.starts_with("/_ilm/policy") {
+    let (status, answer) = if path.starts_with("/_plugins/_ism") {
+        let query = head.uri.query().unwrap_or_default();
+        state_management(&mut front.kept.lock().unwrap(), &head.method, &path, query, body)
+    } else if path.starts_with("/_transform") || path.starts_with("/_ilm/policy") {
         own(&mut front.kept.lock().unwrap(), &head.method, &path, body)
     } else {
         let login = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -125,6 +128,65 @@ fn own(kept: &mut BTreeMap<String, Value>, method: &Method, path: &str, body: Va
             }
             Some(_) => done,
             None => missing(),
+        },
+        _ => (StatusCode::METHOD_NOT_ALLOWED, json!({"error": "no such call"})),
+    }
+}
+
+/// As the documentation of these calls says.
+fn state_management(
+    kept: &mut BTreeMap<String, Value>,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: Value,
+) -> (StatusCode, Value) {
+    const POLICIES: &str = "/_plugins/_ism/policies";
+    let told = |path: &str, policy: &Value| {
+        let mut told = policy.clone();
+        told["_id"] = path.rsplit('/').next().unwrap().into();
+        told
+    };
+    match (method.as_str(), path) {
+        ("GET", POLICIES) => {
+            let policies = kept.iter().filter(|(path, _)| path.starts_with(POLICIES));
+            let policies: Vec<Value> = policies.map(|(path, policy)| told(path, policy)).collect();
+            (StatusCode::OK, json!({"total_policies": policies.len(), "policies": policies}))
+        }
+        ("GET", _) => match kept.get(path) {
+            Some(policy) => (StatusCode::OK, told(path, policy)),
+            None => (StatusCode::NOT_FOUND, json!({"error": {"reason": "Policy not found"}})),
+        },
+        ("PUT", _) => {
+            let number = kept.get(path).map(|policy| policy["_seq_no"].as_u64().unwrap());
+            let wanted =
+                number.map_or(String::new(), |number| format!("if_seq_no={number}&if_primary_term=1"));
+            if query != wanted {
+                return (StatusCode::CONFLICT, json!({"error": {"reason": "version conflict"}}));
+            }
+            let policy = &body["policy"];
+            let states = policy["states"].as_array().unwrap();
+            let has = |name: &Value| states.iter().any(|state| state["name"] == *name);
+            let targets = states.iter().flat_map(|state| state["transitions"].as_array().unwrap());
+            let is_whole = policy["description"].is_string()
+                && has(&policy["default_state"])
+                && targets.into_iter().all(|target| has(&target["state_name"]));
+            if !is_whole {
+                return (StatusCode::BAD_REQUEST, json!({"error": {"reason": "Invalid states"}}));
+            }
+            let number = number.map_or(0, |number| number + 1);
+            let policy =
+                json!({"policy": policy, "_seq_no": number, "_primary_term": 1, "_version": number + 1});
+            kept.insert(path.to_owned(), policy);
+            (StatusCode::CREATED, json!({"_id": path.rsplit('/').next()}))
+        }
+        ("POST", _) => {
+            kept.insert(path.to_owned(), body);
+            (StatusCode::OK, json!({"updated_indices": 1, "failures": false, "failed_indices": []}))
+        }
+        ("DELETE", _) => match kept.remove(path) {
+            Some(_) => (StatusCode::OK, json!({"result": "deleted"})),
+            None => (StatusCode::NOT_FOUND, json!({"error": {"reason": "Policy not found"}})),
         },
         _ => (StatusCode::METHOD_NOT_ALLOWED, json!({"error": "no such call"})),
     }

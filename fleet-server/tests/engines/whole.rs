@@ -108,13 +108,63 @@ async fn an_opensearch_gets_what_it_can_take_and_the_rest_is_told() {
     let notes = notes(&told);
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert!(
-        notes[0].starts_with("ilm_policy shop-short is not installed: OpenSearch has another kind"),
+        notes[0].starts_with(
+            "ilm_policy shop-short is not installed: this OpenSearch has no Index State Management"
+        ),
         "{notes:?}"
     );
     assert!(
         notes[1].starts_with("transform latest is not installed: OpenSearch has another kind"),
         "{notes:?}"
     );
+}
+
+/// A version of a package whose data stream has a policy of its indices' lives.
+async fn upload_with_policy(manager: &Manager, version: &str, age: &str) {
+    let mut all = files("shop", version, "");
+    let of_stream = format!("shop-{version}/data_stream/access");
+    let manifest = all.iter_mut().find(|(path, _)| *path == format!("{of_stream}/manifest.yml")).unwrap();
+    manifest.1.extend(b"ilm_policy: logs-shop.access-short\n");
+    let policy = json!({"policy": {"phases": {
+        "hot": {"actions": {"rollover": {"max_age": "1d"}, "unfollow": {}}},
+        "delete": {"min_age": age, "actions": {"delete": {}}},
+    }}});
+    all.push((format!("{of_stream}/elasticsearch/ilm/short.json"), policy.to_string().into_bytes()));
+    let answer = manager.fetch("POST", PACKAGES, zip(&all)).await;
+    assert_eq!(answer.status(), 200, "{:?}", answer.body());
+}
+
+#[tokio::test]
+async fn an_opensearch_with_state_management_gets_policies_of_its_kind() {
+    let engine = Engine::start().await.unwrap();
+    let stand_in = StandIn::before(&engine).await;
+    let (_server, manager) = server_with(&stand_in.url(), "", &[]).await;
+    upload_with_policy(&manager, "1.0.0", "7d").await;
+    let told = installed(&manager, "shop", "1.0.0").await;
+    assert_eq!(
+        notes(&told),
+        [
+            "ilm_policy logs-shop.access-short: hot.unfollow is left out: OpenSearch's Index State Management has nothing like it"
+        ]
+    );
+    let path = "/_plugins/_ism/policies/logs-shop.access-short";
+    let policy = stand_in.get(path).unwrap()["policy"].clone();
+    assert_eq!(policy["ism_template"][0]["index_patterns"][0], "logs-shop.access-*");
+    assert_eq!(policy["states"][0]["transitions"][0]["conditions"]["min_rollover_age"], "7d");
+    assert!(is_there(&engine, "/_index_template/logs-shop.access").await, "{told}");
+    // What is there already has it too, and goes over to what is changed.
+    let added = stand_in.get("/_plugins/_ism/add/.ds-logs-shop.access-*").unwrap();
+    assert_eq!(added, json!({"policy_id": "logs-shop.access-short"}));
+    upload_with_policy(&manager, "1.1.0", "14d").await;
+    installed(&manager, "shop", "1.1.0").await;
+    let policy = stand_in.get(path).unwrap();
+    assert_eq!(policy["policy"]["states"][0]["transitions"][0]["conditions"]["min_rollover_age"], "14d");
+    assert_eq!(policy["_seq_no"], 1);
+    assert!(stand_in.get("/_plugins/_ism/change_policy/.ds-logs-shop.access-*").is_some());
+
+    let (status, answer) = manager.ask("DELETE", &format!("{PACKAGES}/shop"), None).await;
+    assert_eq!(status, 200, "{answer}");
+    eventually("the policy is gone", async || stand_in.get(path).map_or(Ok(()), Err)).await;
 }
 
 /// A name that no other test on the same engine has.

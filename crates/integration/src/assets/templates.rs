@@ -4,13 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::fields;
 use super::mappings::mappings;
-use super::{Asset, AssetKind, Assets, Engine, pipelines};
+use super::{Asset, AssetKind, Assets, Engine, pipelines, whole};
 use crate::archive::Archive;
 use crate::compile::merge;
 use crate::package::{DataStream, Package};
 
 /// Before what comes with an engine (100), behind what people make for themselves.
-const PRIORITY: u32 = 200;
+pub(super) const PRIORITY: u32 = 200;
 /// Where many datasets share a template, those that have one of their own come first.
 const PRIORITY_OF_PREFIXES: u32 = 150;
 /// So many fields that no definition knows find room beside those that it does.
@@ -32,11 +32,7 @@ pub(super) fn add(
     made.assets.push(Asset::template(component, of_package.clone(), body, package, false));
     let empty = json!({"template": {"settings": {}}});
     made.assets.push(Asset::template(component, of_users.clone(), empty, package, true));
-    let (pattern, priority) = if stream.dataset_is_prefix {
-        (format!("{name}.*-*"), PRIORITY_OF_PREFIXES)
-    } else {
-        (format!("{name}-*"), PRIORITY)
-    };
+    let (pattern, priority) = pattern(stream);
     let hidden = !engine.is_opensearch() && (stream.hidden || stream.elasticsearch.is_hidden());
     let index = json!({
         "index_patterns": [pattern],
@@ -45,6 +41,16 @@ pub(super) fn add(
         "data_stream": if hidden { json!({"hidden": true}) } else { json!({}) },
     });
     made.assets.push(Asset::template(AssetKind::IndexTemplate, name, index, package, false));
+}
+
+/// The names that data streams of this one's template have, and its priority.
+pub(super) fn pattern(stream: &DataStream) -> (String, u32) {
+    let name = format!("{}-{}", stream.kind, stream.dataset);
+    if stream.dataset_is_prefix {
+        (format!("{name}.*-*"), PRIORITY_OF_PREFIXES)
+    } else {
+        (format!("{name}-*"), PRIORITY)
+    }
 }
 
 fn package_template(
@@ -93,7 +99,11 @@ fn package_template(
     if let Some(Value::Object(own)) = stream.elasticsearch.index_template("mappings") {
         merge(&mut mapped.body, own);
     }
-    json!({"template": {"settings": settings, "mappings": mapped.body}})
+    let mut body = json!({"template": {"settings": settings, "mappings": mapped.body}});
+    if engine.is_opensearch() {
+        whole::name_no_lifecycle(&mut body);
+    }
+    body
 }
 
 /// Settings below `index`, whether they are written so or not, with keys with dots taken apart: `index.codec`,

@@ -1,11 +1,11 @@
-//! What is of a package as a whole: pipelines, templates, policies of an index's life.
+//! What is of a package as a whole: pipelines and templates.
 
 use serde_json::Value;
 
 use super::pipelines::{self, Names};
 use super::{Asset, AssetKind, Assets, Engine};
 use crate::archive::Archive;
-use crate::package::{DataStream, Package, PackageType};
+use crate::package::{Package, PackageType};
 use crate::yaml;
 
 /// The folders of a package's own assets that are known here.
@@ -22,12 +22,12 @@ pub(super) fn add(made: &mut Assets, package: &Package, archive: &Archive, engin
         ("elasticsearch/component_template/", AssetKind::ComponentTemplate),
         ("elasticsearch/index_template/", AssetKind::IndexTemplate),
     ] {
-        for (name, body) in objects(made, archive, folder) {
+        for (name, mut body) in objects(made, archive, folder) {
+            if engine.is_opensearch() {
+                name_no_lifecycle(&mut body);
+            }
             made.assets.push(Asset::template(kind, name, body, package, false));
         }
-    }
-    for (name, body) in objects(made, archive, "elasticsearch/ilm_policy/") {
-        add_lifecycle(made, package, engine, name, &body);
     }
     let left_out = archive.paths().filter_map(|path| path.strip_prefix("elasticsearch/"));
     let left_out = left_out.filter(|path| !KNOWN.iter().any(|known| path.starts_with(known)));
@@ -39,53 +39,20 @@ pub(super) fn add(made: &mut Assets, package: &Package, archive: &Archive, engin
     }
 }
 
-/// Adds the policies that a data stream brings for its indices' lives.
-pub(super) fn add_of_stream(
-    made: &mut Assets,
-    package: &Package,
-    archive: &Archive,
-    stream: &DataStream,
-    engine: &Engine,
-) {
-    if stream.path.is_empty() {
-        return;
+/// OpenSearch refuses a template that names a policy of an index's life: there they say themselves for what they are.
+pub(super) fn name_no_lifecycle(body: &mut Value) {
+    let Some(Value::Object(settings)) = body.pointer_mut("/template/settings") else { return };
+    settings.retain(|key, _| {
+        let key = key.strip_prefix("index.").unwrap_or(key);
+        key != "lifecycle" && !key.starts_with("lifecycle.")
+    });
+    if let Some(Value::Object(index)) = settings.get_mut("index") {
+        index.retain(|key, _| key != "lifecycle" && !key.starts_with("lifecycle."));
     }
-    let folder = format!("data_stream/{}/elasticsearch/ilm/", stream.path);
-    for (name, body) in objects(made, archive, &folder) {
-        let name = format!("{}-{}-{name}", stream.kind, stream.dataset);
-        add_lifecycle(made, package, engine, name, &body);
-    }
-}
-
-/// The names of the policies that a package brings.
-pub(super) fn lifecycles(package: &Package, archive: &Archive) -> Vec<String> {
-    let mut unheard = Assets::default();
-    let mut names: Vec<String> = objects(&mut unheard, archive, "elasticsearch/ilm_policy/")
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    for stream in package.data_streams.iter().filter(|stream| !stream.path.is_empty()) {
-        let folder = format!("data_stream/{}/elasticsearch/ilm/", stream.path);
-        let found = objects(&mut unheard, archive, &folder).into_iter();
-        names.extend(found.map(|(name, _)| format!("{}-{}-{name}", stream.kind, stream.dataset)));
-    }
-    names
-}
-
-fn add_lifecycle(made: &mut Assets, package: &Package, engine: &Engine, name: String, body: &Value) {
-    if let Some(why) = &engine.no_lifecycles {
-        made.notes.push(format!("ilm_policy {name} is not installed: {why}"));
-        return;
-    }
-    if !body["policy"].is_object() {
-        made.notes.push(format!("ilm_policy {name}: there is no policy in it"));
-        return;
-    }
-    made.assets.push(Asset::lifecycle(name, body, package));
 }
 
 /// The objects in the files of a folder, by the files' names without their ends.
-fn objects(made: &mut Assets, archive: &Archive, folder: &str) -> Vec<(String, Value)> {
+pub(super) fn objects(made: &mut Assets, archive: &Archive, folder: &str) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for (path, bytes) in archive.below(folder) {
         let file = path.strip_prefix(folder).unwrap_or(path);
