@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `upgrades` | agents go to the versions that their policies require |
 //! | `leavers` | agents that were unenrolled long ago are removed |
+//! | `restarts` | collectors that were told to start again, and are not heard of any more |
 
 mod leavers;
+mod restarts;
 mod upgrades;
 
 use base64::Engine;
@@ -15,6 +17,7 @@ use fleet_protocol::agent::{ActionType, Signed};
 use serde_json::{Value, json};
 
 pub use leavers::Leavers;
+pub use restarts::Restarts;
 pub use upgrades::Upgrades;
 
 /// Agents check that some actions come from whoever made their policy.

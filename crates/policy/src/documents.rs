@@ -48,8 +48,8 @@ pub use policy::{DeployedPolicy, PolicyParts};
 pub use proxy::Proxy;
 pub use secret::{SecretField, Tls, TlsSecrets, VerificationMode};
 pub use state::{
-    AckedAction, AgentState, CheckinStatus, OpampState, PolicyFailure, RemoteConfig, RemoteConfigOutcome,
-    UnhealthyReason, UpgradeAttempt,
+    AckedAction, AgentState, CheckinStatus, OpampState, PendingRestart, PolicyFailure, RemoteConfig,
+    RemoteConfigOutcome, UnhealthyReason, UpgradeAttempt,
 };
 pub use uninstall_token::UninstallToken;
 

@@ -12,6 +12,7 @@
 //! | `parts` | the large parts of what it says, as they are stored |
 //! | `decide` | what its state becomes, and what it is answered |
 //! | `errand` | what becomes of the actions that it is to do |
+//! | `restart` | whether it has started again as it was told |
 
 mod config;
 mod decide;
@@ -20,11 +21,13 @@ mod effective;
 mod errand;
 mod health;
 mod parts;
+mod restart;
 
 pub use config::CollectorConfig;
 pub use decide::{Conversation, Decision, SERVER_CAPABILITIES, decide};
 pub use describe::Description;
 pub use effective::{EffectiveConfigError, REDACTED, effective_config};
 pub use parts::Parts;
+pub use restart::{WITHIN as RESTARTS_WITHIN, give_up};
 
 use crate::session::shorten;

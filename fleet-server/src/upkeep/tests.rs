@@ -8,17 +8,17 @@ use fleet_access::seal::Keyring;
 use fleet_access::signer::Signer;
 use fleet_policy::documents::AgentState;
 use fleet_policy::documents::{
-    Agent, AgentPolicy, CheckinStatus, DeleteUnenrolledAgents, FLEET_SETTINGS_ID, FleetSettings,
-    RequiredVersion,
+    ACTION_RESULTS, ActionResult, Agent, AgentPolicy, CheckinStatus, DeleteUnenrolledAgents,
+    FLEET_SETTINGS_ID, FleetSettings, OpampState, PendingRestart, RequiredVersion,
 };
 use fleet_policy::files::FileLimits;
 use fleet_policy::timestamp::Timestamp;
 use fleet_policy::version::Version;
 use fleet_store::embedded::Embedded;
-use fleet_store::{Expect, LeaseId, Store, WriteError};
+use fleet_store::{Expect, LeaseId, Store, Typed, WriteError};
 use tempfile::TempDir;
 
-use super::{Leavers, Upgrades};
+use super::{Leavers, Restarts, Upgrades};
 use crate::clock::Clock;
 use crate::fleet::{ArtifactCache, Bounds, Fleet};
 
@@ -166,6 +166,39 @@ async fn who_is_the_keeper_no_longer_asks_nobody() {
     let upgrades = Upgrades::new(&bench.fleet, Version::parse("9.6.0").unwrap());
     assert!(matches!(upgrades.round(bench.lease).await, Err(WriteError::LeaseLost)));
     assert_eq!((bench.asked(), bench.actions().await.len()), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn a_collector_that_was_told_to_start_again_and_is_not_heard_of_has_failed() {
+    let bench = Bench::new().await;
+    bench.put("collector", bench.old()).await;
+    let agents = &bench.fleet.agents;
+    let found = agents.get("collector").unwrap();
+    let restart = PendingRestart {
+        seq_no: 7,
+        action_id: "again".into(),
+        at: bench.hand.now(),
+        start_time: 0,
+        sequence_num: 3,
+        has_left: true,
+    };
+    let opamp = OpampState { restart: Some(Box::new(restart)), ..OpampState::default() };
+    let state = AgentState { opamp: Some(Box::new(opamp)), ..(*found.state).clone() };
+    agents.save_state(&found, state).await.unwrap();
+    let restarts = Restarts::new(&bench.fleet);
+    bench.pass(Duration::from_secs(240));
+    assert_eq!(restarts.round().await.unwrap(), 0, "it has time left");
+    bench.pass(Duration::from_secs(80));
+    assert_eq!(restarts.round().await.unwrap(), 1);
+    let state = &agents.get("collector").unwrap().state;
+    assert!(state.opamp.as_ref().unwrap().restart.is_none());
+    assert!(state.acked_actions.iter().any(|acked| acked.seq_no == 7 && acked.failed));
+    let results: Typed<ActionResult> = Typed::new(Arc::clone(&bench.fleet.store), &ACTION_RESULTS);
+    let told = results.page(fleet_store::ListRequest::all()).await.unwrap().0.values;
+    let result = &told[0].value;
+    assert_eq!((told.len(), &*result.action_id, &*result.agent_id), (1, "again", "collector"));
+    assert!(result.error.as_deref().unwrap().contains("within 5 minutes"), "{result:?}");
+    assert_eq!(restarts.round().await.unwrap(), 0);
 }
 
 #[tokio::test]

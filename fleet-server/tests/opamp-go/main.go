@@ -90,7 +90,7 @@ func (agent *collector) start(url, key string, config *tls.Config, id types.Inst
 		protobufs.AgentCapabilities_AgentCapabilities_AcceptsRestartCommand |
 		protobufs.AgentCapabilities_AgentCapabilities_ReportsHealth |
 		protobufs.AgentCapabilities_AgentCapabilities_ReportsHeartbeat
-	if err := agent.client.SetHealth(&protobufs.ComponentHealth{Healthy: true, Status: "StatusOK"}); err != nil {
+	if err := agent.client.SetHealth(well(time.Now())); err != nil {
 		return err
 	}
 	if err := agent.client.SetCapabilities(&capabilities); err != nil {
@@ -122,10 +122,15 @@ func (agent *collector) start(url, key string, config *tls.Config, id types.Inst
 			GetEffectiveConfig: agent.effective,
 			OnCommand: func(context.Context, *protobufs.ServerToAgentCommand) error {
 				agent.say("restart")
-				return nil
+				return agent.client.SetHealth(well(time.Now()))
 			},
 		},
 	})
+}
+
+// well says that all is well since the collector started.
+func well(started time.Time) *protobufs.ComponentHealth {
+	return &protobufs.ComponentHealth{Healthy: true, Status: "StatusOK", StartTimeUnixNano: uint64(started.UnixNano())}
 }
 
 // obey does what standard input says, until it ends.

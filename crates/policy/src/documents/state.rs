@@ -69,6 +69,32 @@ pub struct OpampState {
     /// What came of the configuration that it was offered last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_config_status: Option<RemoteConfig>,
+    /// When it started, as it says with its health: nanoseconds since 1970 began. 0: it does not say.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_time: u64,
+    /// It was told to start again, and has not shown that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Box<PendingRestart>>,
+}
+
+/// A restart that a collector was told to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRestart {
+    /// The revision of the action's document.
+    pub seq_no: u64,
+    /// The action.
+    pub action_id: Box<str>,
+    /// When it was told.
+    pub at: Timestamp,
+    /// When the collector had started then. 0: it had not said.
+    #[serde(default)]
+    pub start_time: u64,
+    /// The number of its last message then.
+    #[serde(default)]
+    pub sequence_num: u64,
+    /// It has said goodbye since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_left: bool,
 }
 
 /// What came of a configuration that a collector was offered.

@@ -9,7 +9,8 @@ use fleet_protocol::opamp::{
 };
 
 use super::config::hash_text;
-use super::{CollectorConfig, errand, health, shorten};
+use super::errand::Command;
+use super::{CollectorConfig, errand, health, restart, shorten};
 use crate::actions::Actions;
 use crate::agents::Snapshot;
 use crate::documents::{
@@ -92,8 +93,12 @@ pub fn decide(
     if let Some(head) = head {
         run_policy(agent, &mut state, head, now);
     }
+    let ended = restart::look(&mut state, message, now);
     let stands_alone = reply.flags == 0 && reply.remote_config.is_none();
-    let errands = errand::run(agent, &mut state, actions, stands_alone && !leaves, now);
+    let stored = state.opamp.as_ref().map_or(0, |opamp| opamp.sequence_num);
+    let sequence_num = conversation.sequence_num.unwrap_or(stored);
+    let command = Command { is_alone: stands_alone && !leaves, sequence_num };
+    let errands = errand::run(agent, &mut state, actions, ended, command, now);
     if errands.restart {
         reply.command = Some(ServerToAgentCommand { r#type: CommandType::Restart.into() });
     }

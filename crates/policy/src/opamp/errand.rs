@@ -1,11 +1,12 @@
 //! What becomes of the actions that a collector is to do.
 //!
-//! Collectors know one command, to start again, and do not acknowledge it. An action counts as done when it has
-//! been handed out; what a collector cannot do fails at once, and is told so.
+//! Collectors know one command, to start again, and do not acknowledge it: see [`super::restart`]. What a collector
+//! cannot do fails at once, and is told so; anything else counts as done when it has been handed out.
 
 use fleet_protocol::agent::ActionType;
 use fleet_protocol::opamp::{AgentCapability, has};
 
+use super::restart::{self, Ended, WITHIN};
 use crate::actions::{Actions, Due, StoredAction};
 use crate::agents::Snapshot;
 use crate::documents::{AckedAction, ActionResult, AgentState};
@@ -27,25 +28,44 @@ pub(super) struct Errands {
     pub(super) unenroll: bool,
     /// There is a command that must wait for the next message.
     pub(super) waits: bool,
-    /// When the next action starts.
+    /// When the next action starts, or the time of one is over.
     pub(super) next_start: Option<Timestamp>,
 }
 
-/// Hands out what is due, and writes into `state` what is over with it. A command goes out only if
-/// `may_command`: it stands alone in its message.
+/// What a command depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Command {
+    /// It stands alone in its message: only then it may go out.
+    pub(super) is_alone: bool,
+    /// The number of the collector's last message.
+    pub(super) sequence_num: u64,
+}
+
+/// Hands out what is due, and writes into `state` what is over with it, a restart that has `ended` first.
 pub(super) fn run(
     agent: &Snapshot,
     state: &mut AgentState,
     actions: &Actions,
-    may_command: bool,
+    ended: Option<Ended>,
+    command: Command,
     now: Timestamp,
 ) -> Errands {
     let mut errands = Errands::default();
-    let is_acked = |seq_no| agent.state.acked_actions.iter().any(|acked| acked.seq_no == seq_no);
+    if let Some(Ended { seq_no, action_id, error }) = ended {
+        state.acked_actions.push(AckedAction { seq_no, failed: error.is_some() });
+        errands.results.push(result(agent, &action_id, error, now));
+    }
+    let acked = state.acked_actions.clone();
+    let is_acked = |seq_no| acked.iter().any(|acked| acked.seq_no == seq_no);
     let due = actions.due(&agent.id, agent.state.action_seq_no, is_acked, now, MOST);
     let capabilities = state.opamp.as_ref().map_or(0, |opamp| opamp.capabilities);
     let mut first_left = None;
     for Due { action, start_time } in &due {
+        let restarting = state.opamp.as_ref().and_then(|opamp| opamp.restart.as_ref());
+        let restarting = restarting.map(|restart| restart.seq_no);
+        if restarting == Some(action.seq_no) {
+            continue;
+        }
         if start_time.is_some_and(|start| start > now) {
             errands.next_start = errands.next_start.into_iter().chain(*start_time).min();
             first_left = first_left.or(Some(action.seq_no));
@@ -55,14 +75,16 @@ pub(super) fn run(
             ActionType::Restart if !has(capabilities, AgentCapability::AcceptsRestartCommand) => {
                 Err("the collector does not accept a restart".to_owned())
             }
-            ActionType::Restart if !may_command => {
-                errands.waits = true;
+            // One after the other: who is away to start again hears of no other.
+            ActionType::Restart if restarting.is_some() || !command.is_alone => {
+                errands.waits |= restarting.is_none();
                 first_left = first_left.or(Some(action.seq_no));
                 continue;
             }
             ActionType::Restart => {
                 errands.restart = true;
-                Ok(())
+                restart::begin(state, action, command.sequence_num, now);
+                continue;
             }
             ActionType::Unenroll => {
                 errands.unenroll = true;
@@ -82,6 +104,9 @@ pub(super) fn run(
         .map(|due| due.action.seq_no)
         .take_while(|seq_no| first_left.is_none_or(|left| *seq_no < left));
     state.action_seq_no = state.action_seq_no.max(done.last().unwrap_or(0));
+    let restart = state.opamp.as_ref().and_then(|opamp| opamp.restart.as_ref());
+    errands.next_start =
+        errands.next_start.into_iter().chain(restart.map(|restart| restart.at + WITHIN)).min();
     let excess = state.acked_actions.len().saturating_sub(MOST_ACKED);
     state.acked_actions.drain(..excess);
     errands
@@ -97,7 +122,9 @@ fn cancel(
     errands: &mut Errands,
 ) {
     let target = cancel.cancels.as_deref().and_then(|id| actions.of_agent(id, &agent.id));
-    if let Some(target) = target {
+    let restart = state.opamp.as_ref().and_then(|opamp| opamp.restart.as_ref());
+    let begun = restart.map(|restart| restart.seq_no);
+    if let Some(target) = target.filter(|target| begun != Some(target.seq_no)) {
         over(agent, state, &target, Some("cancelled before its start".to_owned()), now, errands);
     }
 }
@@ -114,8 +141,18 @@ fn over(
         return;
     }
     state.acked_actions.push(AckedAction { seq_no: action.seq_no, failed: error.is_some() });
-    errands.results.push(ActionResult {
-        action_id: action.action.action_id.clone(),
+    errands.results.push(result(agent, &action.action.action_id, error, now));
+}
+
+/// What came of an action.
+pub(super) fn result(
+    agent: &Snapshot,
+    action_id: &str,
+    error: Option<String>,
+    now: Timestamp,
+) -> ActionResult {
+    ActionResult {
+        action_id: action_id.to_owned(),
         agent_id: agent.id.to_string(),
         timestamp: now,
         error,
@@ -125,5 +162,5 @@ fn over(
         data: None,
         started_at: None,
         completed_at: None,
-    });
+    }
 }

@@ -103,10 +103,17 @@ async fn a_restart_comes_with_a_poll_once() {
     let poll = collector.message();
     let reply = collector.post(&way, &poll).await;
     assert!(reply.command.is_some() && reply.remote_config.is_none() && reply.flags == 0, "{reply:?}");
-    assert_eq!(action_status(&manager, &restart).await, "COMPLETE");
+    // It is told once, and is not done before it shows.
+    assert_eq!(action_status(&manager, &restart).await, "IN_PROGRESS");
     assert_eq!(action_status(&manager, &settings).await, "FAILED");
     let poll = collector.message();
     assert!(collector.post(&way, &poll).await.command.is_none());
+    assert_eq!(action_status(&manager, &restart).await, "IN_PROGRESS");
+    // It counts its messages from the beginning, and is known as the one that it was.
+    collector.sequence_num = 0;
+    let full = collector.full("");
+    assert!(collector.post(&way, &full).await.command.is_none());
+    assert_eq!(action_status(&manager, &restart).await, "COMPLETE");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_protocol::opamp::{AgentDisconnect, AgentToServer, RemoteConfigStatuses};
+use fleet_protocol::opamp::{AgentDisconnect, AgentToServer, ComponentHealth, RemoteConfigStatuses};
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -49,11 +49,16 @@ async fn a_revision_is_pushed_and_its_way_is_shown() {
 #[tokio::test]
 async fn a_restart_is_pushed_alone() {
     let server = Server::start(&[]);
-    let (_, manager, _, collector, mut socket) = ready(&server).await;
+    let (_, manager, _, mut collector, mut socket) = ready(&server).await;
     let restart = manager.action(&collector.id(), "RESTART", json!({})).await;
     let pushed = socket.receive().await;
     assert!(pushed.command.is_some() && pushed.remote_config.is_none() && pushed.flags == 0);
     assert_eq!(pushed.instance_uid, collector.uid);
+    assert_eq!(action_status(&manager, &restart).await, "IN_PROGRESS");
+    // Its supervisor stays connected, and tells of a new start.
+    let start_time_unix_nano = u64::MAX / 4;
+    let health = ComponentHealth { healthy: true, start_time_unix_nano, ..ComponentHealth::default() };
+    socket.exchange(&AgentToServer { health: Some(health), ..collector.message() }).await;
     assert_eq!(action_status(&manager, &restart).await, "COMPLETE");
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::documents::{Action, Agent, AgentKind, DeployedPolicy};
+use crate::documents::{AckedAction, Action, Agent, AgentKind, DeployedPolicy};
+use crate::opamp::{RESTARTS_WITHIN, give_up};
 use crate::policies::tests::head;
 use crate::render::render;
 
@@ -224,9 +225,82 @@ async fn a_restart_stands_alone_and_happens_once() {
         ..Default::default()
     };
     assert!(command.reply == alone && alone.command.is_some() && !command.has_more);
-    assert_eq!((command.results.len(), &command.results[0].error), (1, &None));
-    assert!(world.tell(Some(&next(2))).reply.command.is_none());
-    assert_eq!(world.agent.state.acked_actions.len(), 1);
+    // It is told once, and not done before it shows.
+    assert_eq!((command.results.len(), command.look_again), (0, Some(world.now + RESTARTS_WITHIN)));
+    let nothing = world.tell(Some(&next(2)));
+    assert!(nothing.reply.command.is_none() && nothing.results.is_empty());
+    let back = world.tell(Some(&first(ACCEPTS | REPORTS | RESTARTS)));
+    assert_eq!((back.results.len(), &back.results[0].error), (1, &None));
+    assert_eq!(
+        world.agent.state.acked_actions,
+        [AckedAction { seq_no: world.agent.state.action_seq_no, failed: false }]
+    );
+    assert!(world.tell(Some(&next(2))).results.is_empty());
+}
+
+/// A collector that was told to start again. It had started at the second 7.
+async fn restarting() -> World {
+    let mut world = World::new(None);
+    world.tell(Some(&first(RESTARTS)));
+    world.tell(Some(&AgentToServer { health: started(7), ..next(2) }));
+    world.ask(ActionType::Restart, json!({}), None).await;
+    assert!(world.tell(Some(&next(3))).reply.command.is_some());
+    world
+}
+
+fn started(second: u64) -> Option<ComponentHealth> {
+    let start_time_unix_nano = second * 1_000_000_000;
+    Some(ComponentHealth { healthy: true, start_time_unix_nano, ..ComponentHealth::default() })
+}
+
+fn errors(decision: &Decision) -> Vec<Option<&str>> {
+    decision.results.iter().map(|result| result.error.as_deref()).collect()
+}
+
+#[tokio::test]
+async fn a_restart_shows_in_a_later_start_or_a_conversation_that_begins_anew() {
+    let described = |sequence_num| AgentToServer {
+        agent_description: Some(AgentDescription::default()),
+        ..next(sequence_num)
+    };
+    let mut world = restarting().await;
+    // Neither the same start nor a description that was asked for shows anything.
+    let same = AgentToServer { health: started(7), ..described(4) };
+    assert!(errors(&world.tell(Some(&same))).is_empty());
+    let later = AgentToServer { health: started(8), ..next(5) };
+    assert_eq!(errors(&world.tell(Some(&later))), [None]);
+
+    let mut world = restarting().await;
+    assert_eq!(errors(&world.tell(Some(&described(1)))), [None]);
+
+    let mut world = restarting().await;
+    let bye = AgentToServer { agent_disconnect: Some(AgentDisconnect {}), ..next(4) };
+    assert!(errors(&world.tell(Some(&bye))).is_empty());
+    assert_eq!(errors(&world.tell(Some(&described(5)))), [None]);
+}
+
+#[tokio::test]
+async fn a_restart_that_does_not_show_fails_and_the_next_one_has_its_turn() {
+    let mut world = restarting().await;
+    world.ask(ActionType::Restart, json!({}), None).await;
+    let waiting = world.tell(Some(&next(4)));
+    assert!(waiting.reply.command.is_none() && !waiting.has_more);
+    let bound = world.now + RESTARTS_WITHIN;
+    assert_eq!(waiting.look_again, Some(bound));
+    assert!(give_up(&world.agent, world.now).is_none());
+    world.now = bound;
+    // Whoever is not heard of at all is given up as well.
+    let (state, result) = give_up(&world.agent, world.now).unwrap();
+    assert!(state.opamp.unwrap().restart.is_none() && result.error.is_some());
+    let failed = world.tell(Some(&next(5)));
+    assert!(errors(&failed)[0].unwrap().contains("within 5 minutes"), "{failed:?}");
+    // The other one goes out with the same answer.
+    assert!(failed.reply.command.is_some());
+    world.now = world.now + Duration::from_secs(10);
+    let back = AgentToServer { health: started(8), ..next(6) };
+    assert_eq!(errors(&world.tell(Some(&back))), [None]);
+    let failed: Vec<bool> = world.agent.state.acked_actions.iter().map(|acked| acked.failed).collect();
+    assert_eq!(failed, [true, false]);
 }
 
 #[tokio::test]
