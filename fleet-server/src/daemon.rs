@@ -53,7 +53,7 @@ use crate::http::{Ending, Port, serve};
 use crate::jobs::bulk::BulkKeeper;
 use crate::management::{self, Health, Management, People};
 use crate::packages::registry::RegistryError;
-use crate::upkeep::{Leavers, Restarts, Upgrades};
+use crate::upkeep::{Leavers, Restarts, Rotation, Upgrades};
 use tls::Listening;
 
 pub(crate) use log::{Terminal, start as start_log, tell_on_stderr};
@@ -295,11 +295,12 @@ impl Server {
                 let watcher = Watcher::new(agents, policies, actions, &happenings.log, &now);
                 let delivery = Delivery::new(Arc::clone(&fleet));
                 let (upgrades, leavers) = (Upgrades::new(&fleet, own), Leavers::new(&fleet));
-                let restarts = Restarts::new(&fleet);
+                let (rotation, restarts) = (Rotation::new(&fleet), Restarts::new(&fleet));
                 let installer = Installer::new(Arc::clone(&fleet));
                 let (keys, bulk) = (KeyKeeper::new(Arc::clone(&fleet)), BulkKeeper::new(&fleet));
-                let duties: &[&dyn Duty] =
-                    &[&watcher, &delivery, &upgrades, &leavers, &restarts, &installer, &keys, &bulk];
+                let duties: &[&dyn Duty] = &[
+                    &watcher, &delivery, &upgrades, &leavers, &rotation, &restarts, &installer, &keys, &bulk,
+                ];
                 let realm = Realm { agents, policies, actions, files, keep_expired, duties };
                 let name = welcome::hostname().unwrap_or_default();
                 keep(realm, &name, || clock.now(), token.cancelled()).await;

@@ -11,12 +11,14 @@
 //! | `gather` | reads what a policy is composed of |
 //! | `leftovers` | what is left of a policy that is gone: cleared away |
 //! | `membership` | which policies have an integration |
+//! | `numbers` | each save has a number, and none is left out |
 //! | [`revisions`] | every revision as it was, for ever: who made it, when, and of what |
 
 mod collector;
 mod gather;
 mod leftovers;
 mod membership;
+mod numbers;
 pub mod revisions;
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_access::audit::Audit;
-use fleet_access::signer::Signer;
+use fleet_access::signer::{SignerError, SigningKeys};
 use fleet_policy::compose::{NotSigned, Sign, compose};
 use fleet_policy::documents::{AgentPolicy, DeployedPolicy};
 use fleet_policy::policies::DeployedPolicies;
@@ -37,6 +39,7 @@ use crate::fleet::Fleet;
 pub use crate::integrations::PACKAGE_POLICIES;
 use gather::GatherError;
 pub use leftovers::Cleared;
+pub use numbers::{Turn, Turns};
 use revisions::Integration;
 
 /// Policies that are deployed at a time when one change touches many.
@@ -72,6 +75,9 @@ pub enum DeployError {
     /// It cannot be signed.
     #[error("sign agent policy {0}")]
     Sign(String, #[source] NotSigned),
+    /// The key that it is to be signed with cannot be read.
+    #[error("read the key that agent policy {0} is signed with")]
+    Key(String, #[source] SignerError),
 }
 
 /// What became of a revision that was to be shipped.
@@ -106,7 +112,7 @@ fn tell(policy: &str, error: &DeployError) {
     warn!(policy, error = error as &dyn std::error::Error, "a policy that was saved cannot be shipped yet");
 }
 
-struct Signing<'a>(&'a Signer);
+struct Signing<'a>(&'a SigningKeys);
 
 impl Sign for Signing<'_> {
     fn public_key(&self) -> &str {
@@ -115,6 +121,10 @@ impl Sign for Signing<'_> {
 
     fn sign(&self, data: &[u8]) -> Option<String> {
         self.0.sign(data).ok()
+    }
+
+    fn sign_as_before(&self, data: &[u8]) -> Option<Option<String>> {
+        self.0.sign_as_before(data).ok()
     }
 }
 
@@ -170,13 +180,16 @@ impl Deployer {
         let read = |error| DeployError::Read(id.clone(), error);
         let mut found = self.deployed.get(id).await.map_err(read)?;
         let gathered = gather::gather(&self.fleet, policy, found.as_ref().map(|found| &found.value)).await;
-        let gathered = gathered.map_err(|error| match error {
+        let mut gathered = gathered.map_err(|error| match error {
             GatherError::Store(error) => read(error),
             GatherError::Setting(error) => DeployError::Setting(id.clone(), error),
         })?;
-        let signing = Signing(&self.fleet.signer);
+        // With a key that was changed meanwhile, agents would be told to go back to the one before.
+        let keys = self.fleet.signer.refresh().await.map_err(|error| DeployError::Key(id.clone(), error))?;
+        gathered.parts.made_of.extend(gather::of_signing_key(&keys));
+        let signing = Signing(&keys);
         let revision = revisions::Revision::of(policy, &gathered.integrations);
-        let next = compose(policy, gathered.parts, &signing)
+        let mut next = compose(policy, gathered.parts, &signing)
             .map_err(|error| DeployError::Sign(id.clone(), error))?;
         // What was shipped is kept.
         let is_new = |one: &&Arc<Integration>| {
@@ -195,6 +208,7 @@ impl Deployer {
                 let is_same = found.value.made_of == next.made_of;
                 return Ok(if is_same { Shipped::Out } else { Shipped::Overtaken });
             }
+            next.follow_signing_key(found.as_ref().map(|found| &found.value));
             match self.deployed.put(id, &next, found.as_ref()).await {
                 Ok(_) => return Ok(Shipped::Out),
                 Err(WriteError::Conflict { .. } | WriteError::Unknown(_)) => {}
@@ -248,6 +262,7 @@ impl Deployer {
         mut change: impl FnMut(&mut AgentPolicy) -> bool + Send,
     ) -> Result<Announced, DeployError> {
         let read = |error| DeployError::Read(policy_id.to_owned(), error);
+        let _turn = self.turn(policy_id).await?;
         for _ in 0..MOST_ATTEMPTS {
             let found = self.policies().read(policy_id).await.map_err(read)?;
             let found = found.ok_or_else(|| DeployError::NotFound(policy_id.to_owned()))?;
@@ -255,6 +270,7 @@ impl Deployer {
             if !change(&mut policy) {
                 return Ok(Announced::Unchanged(policy));
             }
+            self.settle_number(&found.value).await?;
             policy.revision += 1;
             policy.updated_at = self.fleet.clock.now();
             author.clone_into(&mut policy.updated_by);
@@ -347,6 +363,9 @@ impl Deployer {
         let (mut suspects, mut unsettled, mut missing) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
         loop {
             self.mend().await;
+            if let Err(error) = self.fleet.signer.refresh().await {
+                warn!(error = &error as &dyn std::error::Error, "the signing key is known as it was");
+            }
             suspects = self.renew_outdated(&suspects).await;
             unsettled = self.settle_again(&unsettled).await;
             missing = self.clear_again(&missing, audit).await;

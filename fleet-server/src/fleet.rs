@@ -19,6 +19,7 @@ use fleet_store::Store;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::deployment::Turns;
 use crate::engines::Engines;
 use crate::engines::keys::OutputKeys;
 use crate::enrollment::EnrollmentKeys;
@@ -116,6 +117,8 @@ pub struct Fleet {
     pub sessions: Arc<Sessions>,
     /// What goes on after it was answered that it does.
     pub jobs: Jobs,
+    /// Whose turn it is to take the next number of a policy.
+    pub turns: Turns,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// How many collections have been read.
@@ -158,6 +161,7 @@ impl Fleet {
             happenings: Happenings::new(&store, keyring.clone()),
             sessions,
             jobs: Jobs::default(),
+            turns: Turns::default(),
             clock,
             store,
             keyring,

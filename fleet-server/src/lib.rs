@@ -22,6 +22,7 @@
 //! | [`agents`] | the API of the agents |
 //! | [`management`] | the API of people and scripts, under `/api/fleet` |
 //! | [`upkeep`] | what the keeper does for all: upgrades that policies ask for, agents that are gone |
+//! | `signing` | signing for an agent with the key that it knows |
 //! | `upstream` | fetching something small from another server |
 //! | `component` | the server as a component of an agent |
 //! | `daemon` | the parts put together, from start to drain |
@@ -46,6 +47,7 @@ pub mod management;
 pub mod packages;
 pub mod secrets;
 pub mod sessions;
+mod signing;
 pub mod upkeep;
 mod upstream;
 

@@ -52,6 +52,7 @@ mod service_tokens;
 mod settings;
 mod setup;
 mod shape;
+mod signing;
 mod spaces;
 pub(crate) mod uninstall_tokens;
 mod webhooks;
@@ -140,6 +141,7 @@ impl Management {
             .group(service_tokens::routes)
             .group(people::routes)
             .group(settings::routes)
+            .group(signing::routes)
             .group(outputs::routes)
             .group(hosts::routes)
             .group(proxies::routes)

@@ -98,6 +98,31 @@ pub struct SigningKeyDocument {
     pub public_key: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// How often it was changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rotations: u64,
+    /// The key before, as long as there are agents that know no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousSigningKey>,
+    /// The public keys before, newest first: what was signed with them and is not delivered yet is signed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+}
+
+/// A key that signed for agents until it was changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PreviousSigningKey {
+    /// PKCS#8.
+    pub key: Sealed,
+    /// Base64 of the public key's SubjectPublicKeyInfo.
+    pub public_key: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A key with which agents enrol into a policy. Its document's id is the key's.

@@ -12,7 +12,8 @@ use fleet_access::authority::Authority;
 use fleet_access::documents::{AUTHORITY, KEYRING, SIGNING_KEY};
 use fleet_access::master_key::MasterKey;
 use fleet_access::seal::{Context, Keyring, KeyringError, OpenError, Sealed};
-use fleet_access::signer::Signer;
+use fleet_access::signer::{Signer, SignerError};
+use fleet_access::timestamp::Timestamp;
 use fleet_store::decorate::{Faults, Faulty, Metered, Operation};
 use fleet_store::embedded::Embedded;
 use fleet_store::{Expect, ListRequest, Store, Write};
@@ -184,7 +185,7 @@ fn servers_that_race_end_with_one_authority_and_one_signing_key() {
             let keyring = Keyring::open(Arc::clone(&store), master).await.unwrap();
             let authority = Authority::open(Arc::clone(&store), &keyring).await.unwrap();
             let signer = Signer::open(store, &keyring).await.unwrap();
-            (authority.fingerprint().to_owned(), signer.public_key().to_owned())
+            (authority.fingerprint().to_owned(), signer.keys().public_key().to_owned())
         })
     });
     assert!(started.iter().all(|server| server == &started[0]), "{started:?}");
@@ -260,8 +261,8 @@ async fn a_signature_is_verified_with_the_public_key_as_agents_get_it() {
     let world = world();
     let keyring = world.keyring().await;
     let signer = Signer::open(Arc::clone(&world.store), &keyring).await.unwrap();
-    let signature = STANDARD.decode(signer.sign(b"what was said").unwrap()).unwrap();
-    let spki = STANDARD.decode(signer.public_key()).unwrap();
+    let signature = STANDARD.decode(signer.keys().sign(b"what was said").unwrap()).unwrap();
+    let spki = STANDARD.decode(signer.keys().public_key()).unwrap();
     let (rest, key) =
         <x509_parser::x509::SubjectPublicKeyInfo<'_> as x509_parser::prelude::FromDer<_>>::from_der(&spki)
             .unwrap();
@@ -277,5 +278,41 @@ async fn a_signature_is_verified_with_the_public_key_as_agents_get_it() {
         &world.store.get(&SIGNING_KEY, "current").await.unwrap().unwrap().body,
     )
     .unwrap();
-    assert_eq!(key["public_key"], signer.public_key());
+    assert_eq!(key["public_key"], signer.keys().public_key());
+}
+
+#[tokio::test]
+async fn a_new_signing_key_stands_beside_the_one_before_until_that_is_retired() {
+    let world = world();
+    let keyring = world.keyring().await;
+    let signer = Signer::open(Arc::clone(&world.store), &keyring).await.unwrap();
+    let other = Signer::open(Arc::clone(&world.store), &keyring).await.unwrap();
+    let first = other.keys().public_key().to_owned();
+    let old = other.keys().sign(b"said").unwrap();
+    let now = Timestamp::from_unix(1_800_000_000);
+    let (before, after) = signer.rotate(false, now).await.unwrap();
+    assert_eq!((before.public_key(), after.previous_public_key()), (&*first, Some(&*first)));
+    assert_ne!(after.public_key(), first);
+    // Another server learns of it when it looks, and can sign for those who know the old key alone.
+    assert_eq!(other.keys().rotations(), 0);
+    let keys = other.refresh().await.unwrap();
+    assert_eq!((keys.public_key(), keys.rotations()), (after.public_key(), 1));
+    assert_eq!(keys.signed_by(b"said", &keys.sign_for(&first, b"said").unwrap()), Some(&*first));
+    let both = [keys.sign(b"said").unwrap(), keys.sign_as_before(b"said").unwrap().unwrap()];
+    assert_eq!(keys.signed_by(b"said", &both[0]), Some(after.public_key()));
+    assert_eq!(keys.signed_by(b"said", &both[1]), Some(&*first));
+    assert_eq!(keys.signed_by(b"not said", &both[1]), None);
+    // One change at a time, unless somebody gives up who knows the old key alone.
+    assert!(matches!(other.rotate(false, now).await, Err(SignerError::Unfinished(at)) if at == now));
+    let lease = world.store.grant(std::time::Duration::from_secs(60)).await.unwrap().id;
+    other.retire("another", lease).await.unwrap();
+    assert_eq!(other.keys().previous_public_key(), Some(&*first));
+    other.retire(&first, lease).await.unwrap();
+    let keys = signer.refresh().await.unwrap();
+    assert_eq!((keys.public_key(), keys.previous_public_key()), (after.public_key(), None));
+    // What it signed is known as such all the same.
+    assert_eq!(keys.signed_by(b"said", &old), Some(&*first));
+    assert!(keys.sign_as_before(b"said").unwrap().is_none());
+    signer.rotate(false, now).await.unwrap();
+    assert_eq!(signer.rotate(true, now).await.unwrap().1.rotations(), 3);
 }

@@ -17,6 +17,10 @@ pub trait Sign {
     fn public_key(&self) -> &str;
     /// Base64 of a signature; `None`: none can be made now.
     fn sign(&self, data: &[u8]) -> Option<String>;
+    /// The same by the key before, while there are agents that know no other; `Some(None)`: there is none.
+    fn sign_as_before(&self, _data: &[u8]) -> Option<Option<String>> {
+        Some(None)
+    }
 }
 
 /// Why nothing was composed.
@@ -113,6 +117,7 @@ pub fn compose(policy: &AgentPolicy, parts: Parts, signer: &dyn Sign) -> Result<
         secrets: Some(parts.secrets),
         output_keys: parts.output_keys,
         made_of: parts.made_of,
+        signing_since: None,
         parts: None,
         data,
     })
@@ -156,7 +161,12 @@ fn sign(data: &Value, signer: &dyn Sign) -> Result<Value, NotSigned> {
     });
     let text = trusted.to_string();
     let signature = signer.sign(text.as_bytes()).ok_or(NotSigned)?;
-    Ok(json!({"data": STANDARD.encode(text), "signature": signature}))
+    let mut signed = json!({"data": STANDARD.encode(&text), "signature": signature});
+    // Agents that are protected take a policy with another key only from whom they know.
+    if let Some(before) = signer.sign_as_before(text.as_bytes()).ok_or(NotSigned)? {
+        signed["previous_signature"] = before.into();
+    }
+    Ok(signed)
 }
 
 /// Sets what a dotted path names.
@@ -187,6 +197,7 @@ fn merge(into: &mut Value, over: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documents::SigningSince;
 
     struct Signer;
 
@@ -256,6 +267,38 @@ mod tests {
         assert!(permissions["logs"].get("_elastic_agent_monitoring").is_none());
         let names = &permissions["default"]["_elastic_agent_monitoring"]["indices"][0]["names"];
         assert!(names.as_array().unwrap().contains(&json!("logs-elastic_agent.filebeat-default")), "{names}");
+    }
+
+    #[test]
+    fn a_key_that_was_changed_signs_beside_the_one_before() {
+        struct Changed;
+
+        impl Sign for Changed {
+            fn public_key(&self) -> &str {
+                "new"
+            }
+
+            fn sign(&self, _: &[u8]) -> Option<String> {
+                Some("by the new one".to_owned())
+            }
+
+            fn sign_as_before(&self, _: &[u8]) -> Option<Option<String>> {
+                Some(Some("by the one before".to_owned()))
+            }
+        }
+
+        let first = compose(&policy(), parts(), &Signer).unwrap();
+        assert_eq!(first.data["signed"].get("previous_signature"), None);
+        let at = |revision| AgentPolicy { revision, ..policy() };
+        let mut second = compose(&at(5), parts(), &Changed).unwrap();
+        assert_eq!(second.data["signed"]["previous_signature"], "by the one before");
+        second.follow_signing_key(Some(&first));
+        let since = SigningSince { revision: 5, before: "public".to_owned() };
+        assert_eq!(second.signing_since.as_ref(), Some(&since));
+        // It is known as long as the key stays.
+        let mut third = compose(&at(6), parts(), &Changed).unwrap();
+        third.follow_signing_key(Some(&second));
+        assert_eq!(third.signing_since.as_ref(), Some(&since));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use kafka::{
     KafkaMechanism, KafkaPartition, KafkaSasl, KafkaTopic, KafkaWhen,
 };
 pub use output::{Output, OutputKind, OutputPreset, OutputSecrets};
-pub use policy::{DeployedPolicy, PolicyParts};
+pub use policy::{DeployedPolicy, PolicyParts, SigningSince};
 pub use proxy::Proxy;
 pub use secret::{SecretField, Tls, TlsSecrets, VerificationMode};
 pub use state::{

@@ -14,7 +14,7 @@ use fleet_store::{Error, ErrorKind, Listing, Revision, Store, TypedChange, Versi
 use tracing::{error, info, warn};
 
 use crate::artifacts;
-use crate::documents::DeployedPolicy;
+use crate::documents::{DeployedPolicy, SigningSince};
 use crate::feed::{View, feed};
 use crate::render::{Rendered, render, secret_ids};
 pub use deployed::{DeployedPolicies, LARGEST_POLICY};
@@ -40,10 +40,25 @@ pub struct Head {
     pub artifacts: Arc<BTreeSet<Box<str>>>,
     /// What it was composed of, in short: see [`DeployedPolicy::recipe`].
     pub recipe: u64,
+    /// The public key that its agents verify signatures with.
+    pub signing_key: Option<Arc<str>>,
+    /// Since when it has that.
+    pub signing_since: Option<Arc<SigningSince>>,
     /// After so long without a word an agent is inactive. Zero: never.
     pub inactivity_timeout: Duration,
     /// After so long without a word an agent is unenrolled. Zero: never.
     pub unenroll_timeout: Duration,
+}
+
+impl Head {
+    /// The public key that agents know which run this revision.
+    #[must_use]
+    pub fn signing_key_of(&self, revision: u64) -> Option<&str> {
+        match &self.signing_since {
+            Some(since) if revision < since.revision => Some(&since.before),
+            _ => self.signing_key.as_deref(),
+        }
+    }
 }
 
 /// The policies.
@@ -143,6 +158,8 @@ impl Policies {
             rendered: Arc::new(rendered),
             artifacts: Arc::new(artifacts::named_by(&policy)),
             recipe: DeployedPolicy::recipe(&policy.made_of),
+            signing_key: policy.signing_key().map(Arc::from),
+            signing_since: policy.signing_since.clone().map(Arc::new),
             inactivity_timeout: Duration::from_secs(policy.inactivity_timeout.unwrap_or(0)),
             unenroll_timeout: Duration::from_secs(policy.unenroll_timeout.unwrap_or(0)),
         };
@@ -218,6 +235,8 @@ pub(crate) mod tests {
             rendered: Arc::new(rendered),
             artifacts: Arc::default(),
             recipe: 0,
+            signing_key: None,
+            signing_since: None,
             inactivity_timeout: Duration::ZERO,
             unenroll_timeout: Duration::ZERO,
         }

@@ -12,6 +12,9 @@ pub struct Signed {
     /// Base64 of its signature.
     #[serde(default)]
     pub signature: String,
+    /// The same by the signing key before, while that is being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_signature: Option<String>,
 }
 
 /// Something to do.

@@ -38,10 +38,14 @@ pub enum SignatureError {
 /// # Errors
 /// They are not.
 pub fn verify(key: &str, signed: &Signed) -> Result<Vec<u8>, SignatureError> {
+    verify_by(key, signed, &signed.signature)
+}
+
+fn verify_by(key: &str, signed: &Signed, signature: &str) -> Result<Vec<u8>, SignatureError> {
     let spki = STANDARD.decode(key).map_err(|_| SignatureError::Key)?;
     let point = spki.strip_prefix(&SPKI_PREFIX).ok_or(SignatureError::Key)?;
     let data = STANDARD.decode(&signed.data).map_err(|_| SignatureError::Encoding)?;
-    let signature = STANDARD.decode(&signed.signature).map_err(|_| SignatureError::Encoding)?;
+    let signature = STANDARD.decode(signature).map_err(|_| SignatureError::Encoding)?;
     let verified = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(&data, &signature);
     verified.map_err(|_| SignatureError::Wrong)?;
     Ok(data)
@@ -77,7 +81,7 @@ pub fn verify_policy(policy: &Map<String, Value>) -> Result<Option<Value>, Signa
 }
 
 /// Verifies that a policy may take the place of one that was protected with the signing key `before`: it has the same
-/// key, or is signed by it.
+/// key, or is signed by it. A policy with a key that was changed is signed by the new one, and by the one before too.
 ///
 /// # Errors
 /// It may not: whoever can hand out policies could lift the protection otherwise.
@@ -87,8 +91,12 @@ pub fn verify_successor(before: &str, policy: &Map<String, Value>) -> Result<(),
     }
     let signed = policy.get("signed").ok_or(SignatureError::Unsigned)?;
     let signed: Signed = serde_json::from_value(signed.clone()).map_err(|_| SignatureError::Encoding)?;
-    let data: Value = serde_json::from_slice(&verify(before, &signed)?)
-        .map_err(|_| SignatureError::Other("it is not JSON".to_owned()))?;
+    let data = match &signed.previous_signature {
+        Some(previous) => verify_by(before, &signed, previous).or_else(|_| verify(before, &signed)),
+        None => verify(before, &signed),
+    };
+    let data: Value =
+        serde_json::from_slice(&data?).map_err(|_| SignatureError::Other("it is not JSON".to_owned()))?;
     if data.get("id") != policy.get("id") {
         return Err(SignatureError::Other("id".to_owned()));
     }
@@ -206,5 +214,25 @@ mod tests {
         assert_eq!(verdict(policy.clone()), Ok(()));
         policy["agent"]["protection"]["enabled"] = false.into();
         assert_eq!(verdict(policy), Err(SignatureError::Other("agent.protection".to_owned())));
+    }
+
+    #[test]
+    fn a_key_that_is_changed_is_believed_by_both_signatures() {
+        let (key, public) = signer();
+        let (other, others) = signer();
+        let about = json!({"id": "p", "agent": {"protection": {"enabled": true, "signing_key": others}}});
+        let mut policy = about.clone();
+        policy["signed"] = sign(&other, &about);
+        let by_another = sign(&signer().0, &about)["signature"].clone();
+        policy["signed"]["previous_signature"] = by_another;
+        let verdict = |policy: &Value| verify_successor(&public, policy.as_object().unwrap());
+        assert_eq!(verdict(&policy), Err(SignatureError::Wrong));
+        policy["signed"]["previous_signature"] = sign(&key, &about)["signature"].clone();
+        assert_eq!(verdict(&policy), Ok(()));
+        // The signature of something else does not do.
+        policy["signed"]["previous_signature"] = sign(&key, &json!({"id": "p"}))["signature"].clone();
+        assert_eq!(verdict(&policy), Err(SignatureError::Wrong));
+        // Whoever enrols now knows the new key alone.
+        assert!(verify_policy(policy.as_object().unwrap()).is_ok());
     }
 }

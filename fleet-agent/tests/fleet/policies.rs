@@ -63,6 +63,44 @@ async fn a_revision_arrives_soon_and_what_is_broken_is_reported() {
 }
 
 #[tokio::test]
+async fn a_protected_agent_follows_a_signing_key_that_is_changed() {
+    const SERVICE: &str = "/api/fleet/message_signing_service";
+    let server = Server::start();
+    let (policy, key) = server.policy("one", json!({})).await;
+    let (agent, id) = Agent::online(&server, &key).await;
+    let body = json!({"name": "one", "namespace": "default", "is_protected": true});
+    let path = format!("/api/fleet/agent_policies/{policy}");
+    let (status, saved) = server.ask("PUT", &path, &body).await;
+    assert_eq!(status, 200, "{saved}");
+    let first = server.get(SERVICE).await["item"]["public_key"].clone();
+    server.await_agent(&id, "protected", |agent| agent["policy_revision"] == 2).await;
+
+    let rotate = format!("{SERVICE}/rotate_key_pair?acknowledge=true");
+    let changed = server.post(&rotate, json!(null)).await;
+    assert_eq!(changed["item"]["previous"]["public_key"], first, "{changed}");
+    server
+        .await_agent(&id, "at the policy with the new key", |agent| {
+            agent["policy_revision"] == 3 && agent["status"] == "online"
+        })
+        .await;
+    // Once it has the new key, nobody needs the one before.
+    let began = Instant::now();
+    let after = loop {
+        let shown = server.get(SERVICE).await["item"].clone();
+        if shown["previous"].is_null() {
+            break shown;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{shown}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_ne!(after["public_key"], first);
+    // What is signed with the new key alone is believed: a protected agent leaves for nothing else.
+    server.post(&format!("/api/fleet/agents/{id}/unenroll"), json!({})).await;
+    server.await_agent(&id, "unenrolled", |agent| agent["active"] == false).await;
+    drop(agent);
+}
+
+#[tokio::test]
 async fn a_policy_that_is_refused_leaves_the_one_before() {
     let server = Server::start();
     let (policy, key) = server.policy("one", json!({})).await;

@@ -10,7 +10,7 @@ use fleet_policy::actions::Due;
 use fleet_policy::policies::Head;
 use fleet_policy::render::Rendered;
 use fleet_policy::session::Offer;
-use fleet_protocol::agent::{Action, policy_action_id};
+use fleet_protocol::agent::{Action, Signed, policy_action_id};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use std::io::Write;
 
 use super::compress::Shared;
 use crate::http::Response;
+use crate::signing::SignedAgain;
 
 /// What follows the policy in an answer.
 const END: &[u8] = b"}]}";
@@ -55,12 +56,13 @@ impl Answers {
     }
 
     /// The answer that carries `offer`. Without actions the agent keeps the token that it has.
-    /// `own`: the policy as it is for this agent alone.
+    /// `own`: the policy as it is for this agent alone; `signed`: actions that are signed for it with another key.
     pub(super) fn answer(
         &self,
         agent_id: &str,
         offer: &Offer,
         own: Option<&[u8]>,
+        signed: &SignedAgain,
         token: &str,
         encoding: Encoding,
     ) -> Response {
@@ -69,7 +71,7 @@ impl Answers {
         append(&mut text, &token);
         for (due, index) in offer.actions.iter().zip(0..) {
             text.extend_from_slice(if index == 0 { br#","actions":["# } else { b"," });
-            append_action(&mut text, agent_id, due);
+            append_action(&mut text, agent_id, due, signed.get(&due.action.seq_no));
         }
         let Some(head) = &offer.policy else {
             text.extend_from_slice(if offer.actions.is_empty() { b"}" } else { b"]}" });
@@ -133,7 +135,7 @@ impl Answers {
     }
 }
 
-fn append_action(text: &mut Vec<u8>, agent_id: &str, due: &Due) {
+fn append_action(text: &mut Vec<u8>, agent_id: &str, due: &Due, again: Option<&Signed>) {
     let action = &due.action.action;
     let (start_time, expiration) =
         (due.start_time.map(|at| at.to_string()), action.expiration.map(|at| at.to_string()));
@@ -150,7 +152,7 @@ fn append_action(text: &mut Vec<u8>, agent_id: &str, due: &Due) {
             expiration: expiration.as_deref(),
             timeout: action.timeout,
             traceparent: action.traceparent.as_deref(),
-            signed: action.signed.as_ref(),
+            signed: again.or(action.signed.as_ref()),
         },
     );
 }

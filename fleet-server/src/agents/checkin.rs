@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::report::Large;
 use super::{AgentsApi, auth, object};
 use crate::http::{Body, Outcome, Request, Response};
+use crate::signing::{self, SignedAgain};
 
 /// A state is decided again so often when it changes at the same moment.
 const ATTEMPTS: usize = 5;
@@ -264,15 +265,19 @@ impl Waiting {
         if offer.is_empty() {
             return None;
         }
-        Some(self.answer(&offer, own.as_deref()))
+        let signed = match offer.actions.iter().any(|due| due.action.action.signed.is_some()) {
+            true => Box::pin(signing::sign_again(fleet, &self.agent_id, &offer.actions)).await,
+            false => SignedAgain::new(),
+        };
+        Some(self.answer(&offer, own.as_deref(), &signed))
     }
 
-    fn answer(&self, offer: &Offer, own: Option<&[u8]>) -> Response {
-        self.api.answers.answer(&self.agent_id, offer, own, &self.token, self.encoding)
+    fn answer(&self, offer: &Offer, own: Option<&[u8]>, signed: &SignedAgain) -> Response {
+        self.api.answers.answer(&self.agent_id, offer, own, signed, &self.token, self.encoding)
     }
 
     fn nothing(&self) -> Response {
-        self.answer(&Offer { policy: None, actions: Vec::new() }, None)
+        self.answer(&Offer { policy: None, actions: Vec::new() }, None, &SignedAgain::new())
     }
 
     /// Over when keys that could not be had may be asked for again.

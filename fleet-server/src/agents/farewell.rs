@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::AgentsApi;
 use super::error::ApiError;
 use crate::http::Response;
+use crate::signing;
 
 /// An agent that has been sent away is refused for so long, then sent away again.
 const SILENCE: Duration = Duration::from_secs(3600);
@@ -137,7 +138,7 @@ impl AgentsApi {
         let id = uuid::Uuid::new_v4().to_string();
         let signed = if is_known {
             let text = json!({"action_id": id, "type": ActionType::Unenroll, "data": null}).to_string();
-            let signature = self.fleet.signer.sign(text.as_bytes()).map_err(internal)?;
+            let signature = signing::sign_for(&self.fleet, agent_id, text.as_bytes()).map_err(internal)?;
             let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
             Some(Signed { data, signature })
         } else {

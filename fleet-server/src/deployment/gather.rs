@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleet_access::signer::SigningKeys;
 use fleet_integration::policy::DataTag;
 use fleet_integration::secrets::references;
 use fleet_integration::{Compiled, Context, PackagePolicy, compile};
@@ -142,6 +143,7 @@ pub(super) fn made_of(fleet: &Fleet, policy: &AgentPolicy) -> Result<BTreeMap<St
     let mut made_of = parts.made_of;
     made_of.extend(keyed.keys().map(|name| (of_keys(name), 1)));
     made_of.extend(listed.iter().map(|row| (of_integration(&row.id), row.value.revision)));
+    made_of.extend(of_signing_key(&fleet.signer.keys()));
     Ok(made_of)
 }
 
@@ -166,6 +168,11 @@ fn take_login(outputs: &mut Map<String, Value>, name: &str) {
             output.remove(key);
         }
     }
+}
+
+/// What a policy is made of since the signing key was changed.
+pub(super) fn of_signing_key(keys: &SigningKeys) -> Option<(String, u64)> {
+    (keys.rotations() > 0).then(|| ("signing-key".to_owned(), keys.rotations()))
 }
 
 fn of_keys(name: &str) -> String {

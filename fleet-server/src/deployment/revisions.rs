@@ -104,6 +104,11 @@ fn once<T>(written: Result<T, WriteError>) -> Result<(), WriteError> {
     }
 }
 
+/// Whether a revision is kept.
+pub(super) async fn is_kept(store: &Arc<dyn Store>, policy_id: &str, revision: u64) -> Result<bool, Error> {
+    Ok(store.get(&AGENT_POLICY_REVISIONS, &document_id(policy_id, revision)).await?.is_some())
+}
+
 /// All revisions of a policy, newest first.
 ///
 /// # Errors

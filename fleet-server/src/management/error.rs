@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use fleet_access::password::PasswordError;
+use fleet_access::signer::SignerError;
 use fleet_access::throttle::Locked;
 use fleet_access::users::UserError;
 use fleet_policy::files::FileError;
@@ -214,7 +215,8 @@ impl From<DeployError> for ApiError {
             DeployError::NotFound(id) => ApiError::not_found("Agent policy", &id),
             DeployError::Busy(_) => ApiError::Conflict(error.to_string()),
             DeployError::Setting(_, missing) => ApiError::BadRequest(missing.to_string()),
-            DeployError::Sign(..) => ApiError::Internal(Box::new(error)),
+            DeployError::Key(_, SignerError::Store(error)) => error.into(),
+            DeployError::Sign(..) | DeployError::Key(..) => ApiError::Internal(Box::new(error)),
         }
     }
 }

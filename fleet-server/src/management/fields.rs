@@ -9,7 +9,8 @@ const LONGEST_ID: usize = 255;
 /// The longest name in bytes.
 const LONGEST_NAME: usize = 256;
 /// What stands in paths where ids stand: who is called so could not be asked for.
-pub(super) const RESERVED: [&str; 5] = ["_bulk_get", "delete", "dryrun", "outputs", "upgrade"];
+pub(super) const RESERVED: [&str; 6] =
+    ["_bulk_get", "delete", "dryrun", "fleet_server_policy_status", "outputs", "upgrade"];
 
 /// What is wrong with a field of a request.
 pub(super) fn bad(field: &str, text: impl std::fmt::Display) -> ApiError {

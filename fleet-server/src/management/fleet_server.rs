@@ -15,7 +15,7 @@ use super::{Management, enrollment_keys};
 /// The id of the policy whose agents run servers, if none is named.
 pub(crate) const DEFAULT_POLICY: &str = "fleet-server-policy";
 /// The integration that makes an agent run a server.
-const PACKAGE: &str = "fleet_server";
+pub(super) const PACKAGE: &str = "fleet_server";
 /// Who makes it.
 const AUTHOR: &str = "fleet-server";
 

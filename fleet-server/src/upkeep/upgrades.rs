@@ -133,7 +133,7 @@ impl Upgrades {
     ) -> Result<Action, Error> {
         let data = json!({"version": share.text});
         let failed = |error| Error::caused_by(ErrorKind::Invalid, "sign an upgrade", error);
-        let signed = sign_action(&self.fleet.signer, ActionType::Upgrade, action_id, Some(&data));
+        let signed = sign_action(&self.fleet.signer.keys(), ActionType::Upgrade, action_id, Some(&data));
         let raw = to_raw_value(&data)
             .map_err(|error| Error::caused_by(ErrorKind::Invalid, "encode an upgrade", error))?;
         Ok(Action {

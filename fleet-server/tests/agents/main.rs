@@ -23,6 +23,7 @@ mod pgp;
 mod refusals;
 mod server;
 mod servers;
+mod signing;
 mod steps;
 mod stores;
 mod uploads;

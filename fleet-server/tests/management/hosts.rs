@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::agent::{Agent, Way};
 use crate::manager::Manager;
 use crate::server::Server;
 
@@ -223,4 +224,36 @@ async fn mistakes_name_the_field() {
             assert_eq!(status, StatusCode::NOT_FOUND, "{method} {path}: {answer}");
         }
     }
+}
+
+#[tokio::test]
+async fn policies_that_run_servers_are_told_with_their_agents() {
+    const STATUS: &str = "/api/fleet/fleet_server_hosts/fleet_server_policy_status";
+    let server = Server::start(&[]);
+    let (way, manager) = (Way::to(&server), Manager::of(&server));
+    assert_eq!(manager.get(STATUS).await, json!({"is_ready": false, "items": []}));
+    let (policy, key) = manager.make_policy("servers").await;
+    manager.make_policy("others").await;
+    let version = manager.get("/api/fleet/epm/packages/fleet_server").await["item"]["version"].take();
+    let integration = json!({
+        "id": "fs", "name": "fs", "policy_ids": [policy],
+        "package": {"name": "fleet_server", "version": version},
+    });
+    manager.post("/api/fleet/package_policies", &integration).await;
+    let told = manager.get(STATUS).await;
+    assert_eq!((&told["is_ready"], told["items"].as_array().unwrap().len()), (&json!(false), 1), "{told}");
+    let item = &told["items"][0];
+    assert_eq!((&item["id"], &item["name"]), (&json!(policy), &json!("servers")));
+    assert_eq!((&item["package_policies"], &item["agents"]), (&json!(["fs"]), &json!(0)), "{told}");
+
+    let mut agent = Agent::enrol(&way, &key, "server-1").await;
+    let answer = agent.checkin(&way).await;
+    agent.apply(&way, &answer).await;
+    manager.await_agent(&agent.id, "online", |agent| agent["status"] == "online").await;
+    let told = manager.get(STATUS).await;
+    let item = &told["items"][0];
+    assert_eq!((&told["is_ready"], &item["agents"], &item["online"]), (&json!(true), &json!(1), &json!(1)));
+    // No host has that id, now or ever.
+    let (status, refused) = manager.ask("POST", HOSTS, Some(&host("fleet_server_policy_status"))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
 }

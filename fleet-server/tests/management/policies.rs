@@ -1,8 +1,10 @@
 //! Agent policies and their revisions.
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::etcd::Etcd;
 use crate::manager::Manager;
 use crate::server::Server;
 
@@ -125,4 +127,43 @@ async fn a_space_in_front_of_the_path_is_accepted() {
     let described = manager.get("/api/fleet/openapi.json").await;
     assert_eq!(described["openapi"], "3.1.0");
     assert_eq!(described["paths"]["/api/fleet/agent_policies/{id}"]["put"]["x-right"], "write-policies");
+}
+
+#[tokio::test]
+async fn saves_at_one_moment_at_several_servers_leave_no_number_out() {
+    const SAVES: usize = 12;
+    let etcd = Etcd::start();
+    let settings = ["store.type=etcd".to_owned(), format!("store.etcd.endpoints={}", etcd.endpoint())];
+    let first = Server::start(&settings);
+    let second = first.start_beside();
+    let managers = [Manager::of(&first), Manager::of(&second)];
+    managers[0].post(POLICIES, &json!({"id": "web", "name": "Web", "namespace": "default"})).await;
+    let saves = (0..SAVES).map(|number| {
+        let manager = &managers[number % 2];
+        async move {
+            let (status, answer) = match number % 3 {
+                // Without a revision: whoever is last wins, and whoever is overtaken is told so.
+                0 => put(manager, "web", json!({"description": number.to_string()})).await,
+                _ => {
+                    let body = json!({
+                        "name": format!("filestream {number}"), "policy_ids": ["web"],
+                        "package": {"name": "filestream", "version": "1.0.0"},
+                        "inputs": {"filestream-filestream": {"streams": {"filestream.filestream": {
+                            "vars": {"paths": ["/var/log/x.log"]}}}}},
+                    });
+                    manager.ask("POST", "/api/fleet/package_policies", Some(&body)).await
+                }
+            };
+            assert!(status == StatusCode::OK || status == StatusCode::CONFLICT, "{status} {answer}");
+            status == StatusCode::OK
+        }
+    });
+    let saved = join_all(saves).await.into_iter().filter(|saved| *saved).count();
+    let listed = managers[1].get(&format!("{POLICIES}/web/revisions?perPage=100")).await;
+    let mut numbers: Vec<u64> =
+        listed["items"].as_array().unwrap().iter().map(|one| one["revision"].as_u64().unwrap()).collect();
+    numbers.reverse();
+    let newest = managers[0].get(&format!("{POLICIES}/web")).await["item"]["revision"].as_u64().unwrap();
+    assert_eq!(numbers, (1..=newest).collect::<Vec<_>>());
+    assert!(numbers.len() > saved, "{saved} saves, and {numbers:?}");
 }

@@ -13,6 +13,7 @@ mod agent;
 mod bodies;
 mod hostile;
 mod lag;
+mod numbers;
 mod servers;
 mod world;
 

@@ -491,6 +491,16 @@ pub(crate) const UNINSTALL_TOKEN: Kind = Kind {
     ..BARE
 };
 
+/// What signs for agents. There is one.
+pub(crate) const SIGNING_KEY: Kind = Kind {
+    noun: "signing-key",
+    title: "signing key",
+    path: "message_signing_service",
+    name_pointer: "",
+    has_item: false,
+    ..BARE
+};
+
 /// What happened.
 pub(crate) const EVENT: Kind = Kind {
     noun: "event",

@@ -1,4 +1,5 @@
-//! `fleetctl enroll-key`, `service-token`, `api-key` and `uninstall-token`: what is told once, or only to those who ask for it.
+//! `fleetctl enroll-key`, `service-token`, `api-key` and `uninstall-token`: what is told once, or only to those who ask for
+//! it. And `signing-key`, which nobody is told.
 
 use serde_json::{Map, Value, json};
 
@@ -6,11 +7,13 @@ use super::session::Session;
 use super::user::{grants_of, with_roles};
 use super::{generic, print};
 use crate::cli::nouns::{
-    ApiKeyVerb, Create, CreateApiKey, CreateEnrollKey, EnrollKeyList, EnrollKeyVerb, Output,
-    ServiceTokenVerb, UninstallTokenVerb,
+    ApiKeyVerb, Create, CreateApiKey, CreateEnrollKey, EnrollKeyList, EnrollKeyVerb, Output, RotateKey,
+    ServiceTokenVerb, SigningKeyVerb, UninstallTokenVerb,
 };
 use crate::context::Outcome;
-use crate::management::{API_KEY, ENROLL_KEY, POLICY, Query, SERVICE_TOKEN, UNINSTALL_TOKEN, quoted};
+use crate::management::{
+    API_KEY, ENROLL_KEY, POLICY, Query, SERVICE_TOKEN, SIGNING_KEY, UNINSTALL_TOKEN, quoted,
+};
 
 /// `enroll-key`
 pub(super) async fn enroll_key(session: &Session, verb: &EnrollKeyVerb) -> Outcome {
@@ -64,6 +67,38 @@ pub(super) async fn uninstall_token(session: &Session, verb: &UninstallTokenVerb
         }
         UninstallTokenVerb::Show(flags) => generic::show(session, &UNINSTALL_TOKEN, flags).await,
     }
+}
+
+/// `signing-key`
+pub(super) async fn signing_key(session: &Session, verb: &SigningKeyVerb) -> Outcome {
+    match verb {
+        SigningKeyVerb::Show { output } => {
+            let mut shown = session.client.get(SIGNING_KEY.path).await?;
+            let key = shown.get_mut("item").map(Value::take).unwrap_or(shown);
+            print::object(&session.console, &SIGNING_KEY, &key, *output);
+            Ok(0)
+        }
+        SigningKeyVerb::Rotate(flags) => rotate(session, *flags).await,
+    }
+}
+
+async fn rotate(session: &Session, flags: RotateKey) -> Outcome {
+    let question = match flags.force {
+        true => {
+            "Make a new key, although protected agents that know neither it nor this one must be installed again?"
+        }
+        false => "Make a new key that signs for agents?",
+    };
+    session.confirm(flags.yes, question).await?;
+    let force = if flags.force { "&force=true" } else { "" };
+    let path = format!("{}/rotate_key_pair?acknowledge=true{force}", SIGNING_KEY.path);
+    let done = session.client.post(&path, &Value::Null).await?;
+    let left = done.pointer("/item/previous/agents_left").and_then(Value::as_u64).unwrap_or(0);
+    let what = if left == 1 { "agent does" } else { "agents do" };
+    session.console.line(format_args!(
+        "Changed the signing key: {left} {what} not have it yet, and the one before stays until then"
+    ));
+    Ok(0)
 }
 
 /// `service-token`

@@ -92,6 +92,7 @@ pub(crate) async fn run(
         Remote::Event(noun) => noun!(noun, event::run),
         Remote::Webhook(noun) => noun!(noun, webhook::run),
         Remote::UninstallToken(noun) => noun!(noun, keys::uninstall_token),
+        Remote::SigningKey(noun) => noun!(noun, keys::signing_key),
         Remote::Apply(flags) => Box::pin(apply::run(&world, flags)).await,
         Remote::Export(flags) => Box::pin(export::run(&world, flags)).await,
         Remote::Login(login) => Box::pin(profile::login(&world, login)).await,

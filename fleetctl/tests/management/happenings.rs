@@ -137,6 +137,34 @@ async fn webhooks_and_uninstall_tokens() {
 }
 
 #[tokio::test]
+async fn the_key_that_signs_for_agents() {
+    let api = Api::default();
+    api.hook(|_, request| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/api/fleet/message_signing_service") => {
+            let item = json!({"public_key": "MFk", "rotations": 1, "previous": {"agents_left": 2}});
+            Some(Answer::json(200, &json!({"item": item})))
+        }
+        ("POST", path) if path.starts_with("/api/fleet/message_signing_service/rotate_key_pair") => {
+            let item = json!({"public_key": "MFk", "rotations": 2, "previous": {"agents_left": 3}});
+            Some(Answer::json(200, &json!({"message": "Changed.", "item": item})))
+        }
+        _ => None,
+    });
+    let server = api.serve().await;
+    let user = User::of(&server);
+    let run = user.run(&["signing-key", "show"]).await;
+    assert!(run.out.contains("public_key: MFk\n") && run.out.contains("agents_left: 2\n"), "{run}");
+    // Nobody is there to be asked.
+    assert_ne!(user.run(&["signing-key", "rotate"]).await.code, 0);
+    assert!(!server.log().iter().any(|line| line.starts_with("POST")), "{:?}", server.log());
+    let run = user.run(&["signing-key", "rotate", "--yes", "--force"]).await;
+    assert!(run.out.contains("3 agents do not have it yet"), "{run}");
+    let asked = server.log();
+    let line = asked.iter().find(|line| line.starts_with("POST")).unwrap();
+    assert!(line.contains("acknowledge=true&force=true"), "{line}");
+}
+
+#[tokio::test]
 async fn agents_go_elsewhere_back_and_without_privileges() {
     let api = Api::default();
     api.add("agents", json!({"id": "a1", "local_metadata": {"host": {"hostname": "web-1"}}}));

@@ -41,12 +41,24 @@ pub struct DeployedPolicy {
     /// What it was composed of: revisions in the store, by kind and id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub made_of: BTreeMap<String, u64>,
+    /// Since when it has the signing key that it has. Absent: since ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_since: Option<SigningSince>,
     /// Where it lies, if it is too large for a document: then nothing else of it is here but what lists need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<PolicyParts>,
     /// What agents get: `id`, `revision`, `inputs`, `outputs` and so on. Secrets stand in it as references.
     #[serde(default)]
     pub data: Map<String, Value>,
+}
+
+/// Since when a policy has its signing key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningSince {
+    /// The first revision that had it.
+    pub revision: u64,
+    /// The public key that revisions before that had.
+    pub before: String,
 }
 
 /// The parts that hold a policy; see [`crate::policies::DeployedPolicies`].
@@ -59,6 +71,23 @@ pub struct PolicyParts {
 }
 
 impl DeployedPolicy {
+    /// The public key that agents are to verify signatures with.
+    #[must_use]
+    pub fn signing_key(&self) -> Option<&str> {
+        self.data.get("agent")?.get("protection")?.get("signing_key")?.as_str()
+    }
+
+    /// Notes since when the policy has its signing key, where `before` is the revision that it takes the place of.
+    pub fn follow_signing_key(&mut self, before: Option<&DeployedPolicy>) {
+        let Some(before) = before else { return };
+        self.signing_since = match before.signing_key() {
+            Some(key) if self.signing_key() != Some(key) => {
+                Some(SigningSince { revision: self.revision_idx, before: key.to_owned() })
+            }
+            _ => before.signing_since.clone(),
+        };
+    }
+
     /// What a policy is made of, in one number: to see whether it would be made of something else now. Two
     /// recipes that differ may have one number once in a great while; then a change that was cut off is shipped
     /// with the next one.

@@ -210,7 +210,7 @@ impl Management {
         if !matches!(asked.kind, ActionType::Unenroll | ActionType::Upgrade | ActionType::Migrate) {
             return Ok(None);
         }
-        let signed = sign_action(&self.fleet.signer, asked.kind, action_id, asked.data.as_ref());
+        let signed = sign_action(&self.fleet.signer.keys(), asked.kind, action_id, asked.data.as_ref());
         signed.map(Some).map_err(|error| ApiError::Internal(Box::new(error)))
     }
 }

@@ -252,6 +252,7 @@ pub(super) async fn update(
     Input(body): Input<Map<String, Value>>,
 ) -> Answer<Item<Shown>> {
     caller.require_on(Right::WritePolicies, &id)?;
+    let turn = management.deployer.turn(&id).await?;
     let found = management.find_policy(&id).await?;
     require_unmanaged(&found.value, fields::force(&body)?)?;
     // Who says what revision they edited is told when it is not that one any more.
@@ -277,10 +278,12 @@ pub(super) async fn update(
         true => Some(management.take_name(Named::AgentPolicy, &policy.name, &id).await?),
         false => None,
     };
+    management.deployer.settle_number(&found.value).await?;
     policy.revision = found.value.revision + 1;
     stamp(&management, &mut policy, caller.name());
     let (expect, lease) = (Expect::Revision(found.revision), taken.as_ref().map(Taken::lease));
     let written = management.deployer.policies().put_while_held(&id, policy.clone(), expect, lease).await;
+    drop(turn);
     management.named(taken, written.as_ref().err()).await;
     match written {
         Ok(_) => {}

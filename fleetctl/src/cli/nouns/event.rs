@@ -1,4 +1,4 @@
-//! `fleetctl event`, `webhook` and `uninstall-token`
+//! `fleetctl event`, `webhook`, `uninstall-token` and `signing-key`
 
 use clap::{Args, Subcommand};
 
@@ -103,4 +103,28 @@ pub(crate) struct UninstallTokenList {
     /// Flags of every list.
     #[command(flatten)]
     pub(crate) list: List,
+}
+
+/// What is done with the key that signs for agents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigningKeyVerb {
+    /// Print the public key, and how many agents still know the one before alone
+    Show {
+        /// Form of the output
+        #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+        output: Output,
+    },
+    /// Make a new key; the one before stays until all agents have the new one
+    Rotate(RotateKey),
+}
+
+/// `signing-key rotate`
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct RotateKey {
+    /// Although some agents do not have the key of the last change yet
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }

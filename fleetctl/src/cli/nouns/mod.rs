@@ -15,7 +15,10 @@ pub(crate) use agent::{
     Unenroll, UpgradeAgents, Watch,
 };
 pub(crate) use common::{Create, Delete, Edit, List, Output, ServerArgs, Show};
-pub(crate) use event::{EventFilter, EventFollow, EventList, EventVerb, UninstallTokenVerb, WebhookVerb};
+pub(crate) use event::{
+    EventFilter, EventFollow, EventList, EventVerb, RotateKey, SigningKeyVerb, UninstallTokenVerb,
+    WebhookVerb,
+};
 pub(crate) use files::{Apply, Export};
 pub(crate) use other::{
     ActionVerb, ApiKeyVerb, AuditExport, AuditFilter, AuditList, AuditVerb, CreateApiKey, CreateEnrollKey,
@@ -76,6 +79,8 @@ pub(crate) enum Remote {
     Webhook(Noun<WebhookVerb>),
     /// Tokens that lift the protection of agents: list, show
     UninstallToken(Noun<UninstallTokenVerb>),
+    /// The key that signs for agents: show, rotate
+    SigningKey(Noun<SigningKeyVerb>),
     /// Make the server what files say, after showing the difference
     Apply(Apply),
     /// Write what the server has as files for `apply`
