@@ -22,7 +22,7 @@ use crate::policy::{Input, Output};
 
 pub use set::{Rejected, Workloads};
 pub(crate) use start::FOLDER;
-pub use start::{Who, components, start};
+pub use start::{Who, components, remove_services, start};
 
 /// How a unit is, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,9 @@ pub trait Workload: std::fmt::Debug + Send + Sync {
     async fn pass_on(&self, action: &Action) {
         let _ = action;
     }
+
+    /// Removes what it has installed on the machine, which lives without the agent otherwise.
+    async fn leave(&self) {}
 
     /// What helps to find out what is wrong, by file name. Secrets are taken out by whoever asks.
     async fn diagnostics(&self) -> Vec<(String, Vec<u8>)>;

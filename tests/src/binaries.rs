@@ -36,10 +36,18 @@ async fn build() -> Result<PathBuf, HarnessError> {
 /// # Errors
 /// When it does not compile, with the compiler's messages.
 pub async fn program(name: &str) -> Result<PathBuf, HarnessError> {
+    program_of(name, name).await
+}
+
+/// The same of a package that is called otherwise.
+///
+/// # Errors
+/// When it does not compile, with the compiler's messages.
+pub async fn program_of(package: &str, name: &str) -> Result<PathBuf, HarnessError> {
     if let Some(program) = given().map(|folder| folder.join(name)).filter(|path| path.exists()) {
         return Ok(program);
     }
-    Ok(cargo_build(&["--package", name]).await?.join(name))
+    Ok(cargo_build(&["--package", package]).await?.join(name))
 }
 
 /// An example program of a crate of this workspace: built here, unless `FLEET_PROGRAMS` has it; where it lies.

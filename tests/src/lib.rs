@@ -50,7 +50,7 @@ mod wait;
 pub use address::Address;
 pub use availability::why_not;
 pub use base::BaseTree;
-pub use binaries::{example, program};
+pub use binaries::{example, program, program_of};
 pub use builder::Builder;
 pub use cluster::Cluster;
 pub use command::Output;

@@ -1,7 +1,8 @@
 //! The half of a component process.
 //!
 //! A process [`serve`]s a [`Handler`], or reads what it needs to know from its standard input ([`StartUp`]) and then
-//! [`run`]s one: that is told what the component should do, and says by a [`Reporter`] how each unit is. `examples/component` is one.
+//! [`run`]s one: that is told what the component should do, and says by a [`Reporter`] how each unit is. A service of the
+//! system does the same by [`serve_at`] or [`run_service`]. `examples/component` is both.
 //!
 //! | module | what |
 //! |---|---|
@@ -22,9 +23,9 @@ pub mod session;
 pub mod start_up;
 
 pub use handler::{About, Action, Change, DiagnosticFile, Handler, News, Reporter, Scope, Unit};
-pub use link::run;
-pub use serve::{ServeError, serve};
-pub use start_up::{StartUp, StartUpError};
+pub use link::{run, run_service};
+pub use serve::{ServeError, serve, serve_at};
+pub use start_up::{Address, StartUp, StartUpError};
 
 /// What of the agent a component is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

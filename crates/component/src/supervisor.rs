@@ -7,34 +7,37 @@
 //! | `unit_config`, `prevention` | what a unit is configured with; when an input must not run |
 //! | `authority`, `listener`, `server`, `endpoint` | certificates; who may connect; the streams |
 //! | `tracker` | what a component should have against what it says it has: decisions alone |
-//! | `life` | when a process is started, given up, stopped: decisions alone |
-//! | `runner` | carries both out, for one component |
+//! | `runner` | one component: its streams, its tracker, and its runtime |
+//! | `runtime` | what a runner needs of the two there are: `command`, a process, and `service`, a service of the system |
 //! | [`process`], [`logs`], [`actions`] | processes; what they write; what they are asked to do at once |
 //! | [`foreign`] | programs that speak no protocol |
 //! | [`states`] | how all of it is |
 //!
 //! A component's certificate and token are its own as long as it is wanted, whatever process it has. All of it runs as
-//! any user.
+//! any user, but services.
 
 pub mod actions;
 mod authority;
+mod checkins;
+mod command;
 mod endpoint;
 pub mod foreign;
-mod life;
 mod listener;
 pub mod logs;
 pub mod plan;
 mod prevention;
 pub mod process;
 mod runner;
+mod runtime;
 mod server;
+mod service;
 mod shared;
 pub mod spec;
 pub mod states;
 mod tracker;
 mod unit_config;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -45,7 +48,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, warn};
 
@@ -53,13 +56,13 @@ pub use actions::{ActionError, Diagnostic};
 pub use authority::AuthorityError;
 pub use listener::Listen;
 pub use logs::{LogOrigin, LogRecord, LogSink, LogSource, OwnLog};
-pub use plan::{Component, Program, Unit, Wanted};
+pub use plan::{Component, Program, Run, Unit, Wanted};
 pub use process::{Launcher, launch};
 pub use spec::{LogKeys, Platform, Spec, SpecError, Specs};
 pub use states::{ComponentState, ComponentVersion, States, UnitStatus};
 
 use crate::tls::{self, TlsError};
-use crate::unit::{State, UnitKey, UnitKind};
+use crate::unit::{UnitKey, UnitKind};
 use crate::wire;
 use actions::Asked;
 use authority::{Authority, Registry};
@@ -67,12 +70,15 @@ use endpoint::Endpoint;
 use listener::Listener;
 use process::Spawner;
 use runner::{Command, Runner};
+use runtime::Leave;
 use shared::Shared;
 
 /// So many commands may wait for a component's runner.
 const MOST_COMMANDS: usize = 64;
 /// Components that leave are waited for so long before others are started.
 const LEAVE_MAX: Duration = Duration::from_secs(15);
+/// What is killed at the end of its grace is gone after so long.
+const END_MAX: Duration = Duration::from_secs(5);
 /// How long components may take for their files.
 const DIAGNOSTICS_MAX: Duration = Duration::from_secs(20);
 /// The same if it is measured what the processor does.
@@ -134,8 +140,10 @@ impl AgentFacts {
 /// How a supervisor works.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Components work in `run/<id>` below it.
+    /// Components work in `run/<id>` below it; what was installed is kept in `services`.
     pub home: PathBuf,
+    /// Where services come to for their credentials, if their spec files do not say where that is.
+    pub sockets: PathBuf,
     /// Where they connect to.
     pub listen: Listen,
     /// What they are told of their agent.
@@ -155,8 +163,10 @@ pub struct Settings {
 impl Settings {
     /// On a free port of this machine, with their lines in the agent's own log.
     pub fn new(home: impl Into<PathBuf>, agent: AgentFacts) -> Settings {
+        let home = home.into();
         Settings {
-            home: home.into(),
+            sockets: home.clone(),
+            home,
             listen: Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             agent,
             launcher: Launcher::default(),
@@ -174,10 +184,20 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
     /// Held while what there should be changes.
-    running: Mutex<BTreeMap<String, Running>>,
+    running: Mutex<Runs>,
     /// The same for those who ask for something at once.
     mailboxes: Lock<BTreeMap<String, mpsc::Sender<Command>>>,
     _end: DropGuard,
+}
+
+/// What is run.
+#[derive(Debug, Default)]
+struct Runs {
+    wanted: BTreeMap<String, Running>,
+    /// What was told to stop and takes its time: one of the same id is not run beside it.
+    leaving: BTreeMap<String, Running>,
+    /// Whether what agents before this one have installed was looked at.
+    is_inherited: bool,
 }
 
 /// A component that is run.
@@ -185,7 +205,6 @@ pub struct Supervisor {
 struct Running {
     program: Arc<Program>,
     commands: mpsc::Sender<Command>,
-    endpoint: Arc<Endpoint>,
     task: JoinHandle<()>,
     grace: Duration,
 }
@@ -234,95 +253,135 @@ impl Supervisor {
 
     /// Sees to it that these components run and no others. What is the same goes on untouched; those that leave have
     /// stopped, or had the time to, before others are started. A component that cannot be run is failed, with the
-    /// reason, and stops no other.
+    /// reason, and stops no other. A service that leaves is uninstalled, also one that an agent before this one had.
     pub async fn apply(&self, components: Vec<Component>) {
-        let mut running = self.running.lock().await;
+        let components = plan::one_of_each(components);
+        let mut runs = self.running.lock().await;
+        runs.leaving.retain(|_, running| !running.task.is_finished());
         let wanted: BTreeMap<&str, &Component> =
             components.iter().map(|component| (component.id.as_str(), component)).collect();
-        let leaving: Vec<String> = running
-            .iter()
-            .filter(|(id, running)| {
-                let program = wanted.get(id.as_str()).and_then(|component| component.program.as_ref().ok());
-                program != Some(&running.program)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        let leaving = leaving.into_iter().filter_map(|id| running.remove(&id).map(|it| (id, it))).collect();
-        self.leave(leaving).await;
-        let gone: Vec<String> = {
-            let states = self.shared.states.borrow();
-            states.components.keys().filter(|id| !wanted.contains_key(id.as_str())).cloned().collect()
-        };
-        for id in gone {
-            self.shared.forget(&id);
-            let directory = process::directory(&self.shared.settings.home, &id);
-            if let Err(error) = std::fs::remove_dir_all(&directory)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                warn!(component = id, %error, "the directory of a component that is gone cannot be removed");
-            }
+        if !std::mem::replace(&mut runs.is_inherited, true) {
+            self.inherit(&mut runs, &wanted);
         }
+        let leaving = runs.wanted.extract_if(.., |id, running| {
+            let program = wanted.get(id.as_str()).and_then(|component| component.program.as_ref().ok());
+            program != Some(&running.program)
+        });
+        let leaving: Vec<(String, Running, Leave)> = leaving
+            .map(|(id, running)| {
+                let leave = if wanted.contains_key(id.as_str()) { Leave::Keep } else { Leave::Remove };
+                (id, running, leave)
+            })
+            .collect();
+        self.leave(&mut runs, leaving).await;
+        self.forget_failed(&runs, &wanted);
         for component in components {
-            self.apply_one(&mut running, component).await;
+            self.apply_one(&mut runs, component).await;
         }
     }
 
-    async fn apply_one(&self, running: &mut BTreeMap<String, Running>, component: Component) {
-        let id = component.id.clone();
-        if let Some(running) = running.get(&id) {
+    /// Runs what agents before this one have installed and nobody wants: it leaves with all that does.
+    fn inherit(&self, runs: &mut Runs, wanted: &BTreeMap<&str, &Component>) {
+        for component in service::left_behind(&self.shared.settings.home) {
+            let id = component.id.clone();
+            if wanted.contains_key(id.as_str()) {
+                continue;
+            }
+            if let Err(reason) = self.run_if_allowed(runs, component) {
+                warn!(component = id, reason, "a service is left behind");
+            }
+        }
+    }
+
+    /// What could not be run has nobody who says that it is gone.
+    fn forget_failed(&self, runs: &Runs, wanted: &BTreeMap<&str, &Component>) {
+        let states = self.shared.states.borrow().clone();
+        let ids = states.components.keys();
+        ids.filter(|id| !wanted.contains_key(id.as_str()) && !runs.leaving.contains_key(*id))
+            .for_each(|id| self.shared.forget(id));
+    }
+
+    async fn apply_one(&self, runs: &mut Runs, component: Component) {
+        if let Some(running) = runs.wanted.get(&component.id) {
             // Its task ends only when it is told to.
             let _ = running.commands.send(Command::Want(Box::new(component))).await;
             return;
         }
-        let program = match &component.program {
-            Ok(program) => Arc::clone(program),
-            Err(problem) => return self.shared.publish(failed(&component, problem)),
-        };
-        match self.run(component, program) {
-            Ok(started) => drop(running.insert(id, started)),
-            Err((component, error)) => {
+        let state = ComponentState::failed(&component);
+        if let Err(reason) = self.run_if_allowed(runs, component) {
+            self.shared.publish(state(&reason));
+        }
+    }
+
+    /// Runs it. Returns why it must not be, or cannot.
+    fn run_if_allowed(&self, runs: &mut Runs, component: Component) -> Result<(), String> {
+        let program = component.program.clone()?;
+        let is_service = matches!(program.run, Run::Service(_));
+        if is_service && self.shared.facts().is_unprivileged {
+            return Err(format!(
+                "{} is a service of the system, which only root can install: run the agent as root \
+                 (fleet-agent privileged)",
+                component.kind
+            ));
+        }
+        let id = component.id.clone();
+        let before = runs.leaving.remove(&id);
+        match self.run(component, program, before) {
+            Ok(running) => {
+                runs.wanted.insert(id, running);
+                Ok(())
+            }
+            Err(error) => {
                 error!(component = id, error = &error as &dyn std::error::Error, "a component cannot be run");
-                self.shared.publish(failed(&component, &error.to_string()));
+                Err(error.to_string())
             }
         }
     }
 
+    /// `before`: one of the same id, whose end is waited for.
     fn run(
         &self,
         component: Component,
         program: Arc<Program>,
-    ) -> Result<Running, (Box<Component>, AuthorityError)> {
-        let identity = match self.shared.authority.identity() {
-            Ok(identity) => identity,
-            Err(error) => return Err((Box::new(component), error)),
-        };
-        let (endpoint, events) = Endpoint::new(identity);
+        before: Option<Running>,
+    ) -> Result<Running, AuthorityError> {
+        let (endpoint, events) = Endpoint::new(self.shared.authority.identity()?);
         self.registry.add(Arc::clone(&endpoint));
         let (commands, waiting) = mpsc::channel(MOST_COMMANDS);
         self.mailboxes().insert(component.id.clone(), commands.clone());
-        let grace = life::grace(&program.command);
-        let shared = Arc::clone(&self.shared);
-        let runner = Runner::new(component, Arc::clone(&program), shared, Arc::clone(&endpoint));
-        let task = tokio::spawn(runner.run(waiting, events));
-        Ok(Running { program, commands, endpoint, task, grace })
+        let grace = match &program.run {
+            Run::Command(command) => command::grace(command),
+            Run::Service(_) => service::GRACE,
+        };
+        let (shared, registry, of_runner) =
+            (Arc::clone(&self.shared), Arc::clone(&self.registry), Arc::clone(&program));
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.task.await;
+            }
+            let name = endpoint.identity.server_name.clone();
+            Runner::new(component, of_runner, shared, endpoint).run(waiting, events).await;
+            registry.remove(&name);
+        });
+        Ok(Running { program, commands, task, grace })
     }
 
-    /// Stops components side by side. Those that take too long go on stopping by themselves.
-    async fn leave(&self, leaving: Vec<(String, Running)>) {
-        let leaving = leaving.into_iter().map(async |(id, running)| {
+    /// Lets go of components side by side. Those that take too long go on with that by themselves.
+    async fn leave(&self, runs: &mut Runs, leaving: Vec<(String, Running, Leave)>) {
+        let leaving = leaving.into_iter().map(async |(id, mut running, leave)| {
             self.mailboxes().remove(&id);
-            let _ = running.commands.send(Command::Stop(running.grace)).await;
-            let _ = timeout(LEAVE_MAX, running.task).await;
-            self.registry.remove(&running.endpoint.identity.server_name);
+            let _ = running.commands.send(Command::Stop(leave, running.grace)).await;
+            let is_late = timeout(LEAVE_MAX, &mut running.task).await.is_err();
+            is_late.then_some((id, running))
         });
-        join_all(leaving).await;
+        runs.leaving.extend(join_all(leaving).await.into_iter().flatten());
     }
 
     /// Tells components what the agent is now: after it has enrolled, it has an id.
     pub async fn set_agent(&self, facts: AgentFacts) {
         let agent = facts.to_wire();
         *self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
-        for running in self.running.lock().await.values() {
+        for running in self.running.lock().await.wanted.values() {
             let _ = running.commands.send(Command::Agent(agent.clone())).await;
         }
     }
@@ -364,6 +423,7 @@ impl Supervisor {
         let running = self.running.lock().await;
         let states = self.states().borrow().clone();
         let interested = running
+            .wanted
             .iter()
             .filter(|(_, running)| running.program.proxied_actions.iter().any(|known| known == action));
         interested
@@ -420,38 +480,35 @@ impl Supervisor {
         timeout(most, asking).await.map_err(late)?
     }
 
-    /// Stops all components, each within `grace` or what its own spec file gives it, whichever is shorter.
+    /// Sees to it that no component runs and no service is installed, also none of an agent before this one. Waits no longer
+    /// than `most` for that. Returns those that are there still.
+    pub async fn remove_all(&self, most: Duration) -> Vec<String> {
+        let end = Instant::now() + most;
+        self.apply(Vec::new()).await;
+        let mut runs = self.running.lock().await;
+        for running in runs.leaving.values_mut() {
+            let _ = timeout_at(end, &mut running.task).await;
+        }
+        runs.leaving.retain(|_, running| !running.task.is_finished());
+        let left = service::left_behind(&self.shared.settings.home).into_iter().map(|component| component.id);
+        left.chain(runs.leaving.keys().cloned()).collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// Lets go of all components, each within `grace` or what its own spec file gives it, whichever is shorter. Processes
+    /// are stopped; services go on.
     pub async fn stop(&self, grace: Duration) {
-        let running = std::mem::take(&mut *self.running.lock().await);
+        let runs = std::mem::take(&mut *self.running.lock().await);
         self.mailboxes().clear();
-        let stopping = running.into_values().map(async |running| {
-            let _ = running.commands.send(Command::Stop(running.grace.min(grace))).await;
-            // It ends: what does not stop is killed, and what cannot be killed is left.
-            let _ = running.task.await;
-            self.registry.remove(&running.endpoint.identity.server_name);
+        let stopping = runs.wanted.into_values().chain(runs.leaving.into_values()).map(async |running| {
+            let grace = running.grace.min(grace);
+            let _ = running.commands.send(Command::Stop(Leave::Keep, grace)).await;
+            // One that waits for another one of its id to be uninstalled does not hear.
+            let _ = timeout(grace + END_MAX, running.task).await;
         });
         join_all(stopping).await;
     }
 
     fn mailboxes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, mpsc::Sender<Command>>> {
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A component that nothing is run for.
-fn failed(component: &Component, problem: &str) -> ComponentState {
-    let message = format!("Failed: {problem}");
-    let units = component.units.iter().map(|unit| {
-        let status = UnitStatus { state: State::Failed, message: message.clone(), payload: None };
-        (unit.key.clone(), status)
-    });
-    ComponentState {
-        id: component.id.clone(),
-        kind: component.kind.clone(),
-        output: component.output.clone(),
-        state: State::Failed,
-        units: units.collect(),
-        message,
-        ..ComponentState::default()
     }
 }

@@ -1,13 +1,15 @@
 //! A component in a few lines: each input unit greets somebody, and says so in its state.
 //!
-//! `example-component.spec.yml`, which lies beside the program, tells an agent about it.
+//! `example-component.spec.yml`, which lies beside the program, tells an agent about it. With `--service ADDRESS` it is a
+//! service of the system: `example-service` installs it as one.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleet_component::component::{
-    About, Action, Change, DiagnosticFile, Handler, News, Reporter, Scope, ServeError, Unit, serve,
+    About, Action, Address, Change, DiagnosticFile, Handler, News, Reporter, Scope, ServeError, Unit, serve,
+    serve_at,
 };
 use fleet_component::unit::{State, UnitKind};
 use serde_json::{Map, Value};
@@ -55,5 +57,12 @@ impl Handler for Greeter {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), ServeError> {
     let about = About { name: "example-component".to_owned(), ..About::default() };
-    serve(about, Arc::new(Greeter)).await
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (Some("--service"), Some(address)) => {
+            let address: Address = address.parse().map_err(ServeError::StartUp)?;
+            serve_at(&address, about, Arc::new(Greeter)).await
+        }
+        _ => serve(about, Arc::new(Greeter)).await,
+    }
 }

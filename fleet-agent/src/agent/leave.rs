@@ -18,6 +18,7 @@ impl Agent {
     /// Stops all, says so, and forgets who it was.
     pub(super) async fn unenroll(&mut self, action: &Action) {
         tracing::info!("the agent was told to leave its fleet");
+        self.context.workloads.leave().await;
         self.context.workloads.stop(STOP_MAX).await;
         let event = AckEvent::of(&self.identity.id, action, Ok(()));
         let mut events: Vec<AckEvent> = self.progress.acks.iter().map(|ack| ack.event.clone()).collect();

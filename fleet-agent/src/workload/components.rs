@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleet_component::supervisor::spec::{Found, Variable};
-use fleet_component::supervisor::{AgentFacts, Component, Platform, Settings, Specs, Supervisor, Wanted};
+use fleet_component::supervisor::{
+    AgentFacts, Component, ComponentState, Platform, Run, Settings, Specs, Supervisor, Wanted,
+};
 use fleet_component::unit::{LogLevel, UnitKey, UnitKind};
 use fleet_service::error::chain;
 use futures_util::future::join_all;
@@ -31,6 +33,8 @@ const PASS_ON_MAX: Duration = Duration::from_secs(40);
 /// One that has not taken it is asked again after these pauses.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Services have so long to be removed when the agent leaves; then it leaves all the same.
+const REMOVE_MAX: Duration = Duration::from_secs(300);
 /// What is measured for diagnostics: how the component reaches whom it works with.
 const MEASURED: [&str; 1] = ["CONN"];
 
@@ -39,6 +43,8 @@ const MEASURED: [&str; 1] = ["CONN"];
 pub(super) struct Components {
     specs: Specs,
     home: std::path::PathBuf,
+    /// Where services come to.
+    sockets: std::path::PathBuf,
     /// Where a Fleet Server keeps its documents, if it must be told.
     documents: Option<std::path::PathBuf>,
     facts: AgentFacts,
@@ -67,6 +73,7 @@ impl Components {
         Some(Arc::new(Components {
             specs,
             home: paths.components(),
+            sockets: paths.home.clone(),
             documents: documents::directory(paths),
             facts,
             common: Mutex::default(),
@@ -74,6 +81,18 @@ impl Components {
             states: watch::Sender::new(Arc::default()),
             token: CancellationToken::new(),
         }))
+    }
+
+    /// Uninstalls the services that agents of these paths have installed. Returns those that are there still.
+    pub(super) async fn remove_services(paths: &Paths) -> Vec<String> {
+        if !paths.components().is_dir() {
+            return Vec::new();
+        }
+        let settings = Settings::new(paths.components(), AgentFacts::default());
+        match Supervisor::start(settings).await {
+            Ok(supervisor) => supervisor.remove_all(REMOVE_MAX).await,
+            Err(error) => vec![chain(&error)],
+        }
     }
 
     async fn supervisor(&self) -> Result<&Arc<Supervisor>, String> {
@@ -84,7 +103,8 @@ impl Components {
                     secure_directory(&directory)
                         .map_err(|error| format!("{} cannot be made: {error}", directory.display()))?;
                 }
-                let settings = Settings::new(&self.home, self.facts.clone());
+                let mut settings = Settings::new(&self.home, self.facts.clone());
+                settings.sockets.clone_from(&self.sockets);
                 let started = Supervisor::start(settings).await;
                 let supervisor = Arc::new(started.map_err(|error| chain(&error))?);
                 let mut told = supervisor.states();
@@ -103,11 +123,12 @@ impl Components {
     /// Tells a Fleet Server where its documents are: its working directory goes with its input.
     fn tell_documents(&self, component: &mut Component) {
         let (Some(documents), Ok(program)) = (&self.documents, &mut component.program) else { return };
+        let Run::Command(command) = &mut Arc::make_mut(program).run else { return };
         if let Err(error) = secure_directory(documents) {
             component.program = Err(format!("{} cannot be made: {error}", documents.display()));
             return;
         }
-        let environment = &mut Arc::make_mut(program).command.env;
+        let environment = &mut command.env;
         if !environment.iter().any(|variable| variable.name == documents::VARIABLE) {
             let value = documents.to_string_lossy().into_owned();
             environment.push(Variable { name: documents::VARIABLE.to_owned(), value });
@@ -152,12 +173,7 @@ fn translate(told: &fleet_component::supervisor::States) -> States {
             };
             match key.kind {
                 UnitKind::Input => {
-                    // A unit is called as its component, and then as its input; one that is alone in its component
-                    // has the input's id in the component's.
-                    let group = format!("{}-{}-", component.kind, component.output);
-                    let id = key.id.strip_suffix("-unit").unwrap_or(&key.id);
-                    let id = id.strip_prefix(&group).unwrap_or(id);
-                    states.inputs.insert(id.to_owned(), unit);
+                    states.inputs.insert(input_id(component, key).to_owned(), unit);
                 }
                 UnitKind::Output => {
                     let of = (component.kind.clone(), component.output.clone());
@@ -171,6 +187,20 @@ fn translate(told: &fleet_component::supervisor::States) -> States {
         }
     }
     states
+}
+
+/// The input that a unit is of.
+fn input_id<'a>(component: &ComponentState, unit: &'a UnitKey) -> &'a str {
+    // A service is called by its kind alone: there is one of it.
+    if component.id == component.kind {
+        let id = unit.id.strip_prefix(&component.id).and_then(|id| id.strip_prefix('-'));
+        return id.unwrap_or(&unit.id);
+    }
+    // A unit is called as its component, and then as its input; one that is alone in its component has the input's id
+    // in the component's.
+    let group = format!("{}-{}-", component.kind, component.output);
+    let id = unit.id.strip_suffix("-unit").unwrap_or(&unit.id);
+    id.strip_prefix(&group).unwrap_or(id)
 }
 
 #[async_trait]
@@ -255,11 +285,23 @@ impl Workload for Components {
         join_all(telling).await;
     }
 
+    async fn leave(&self) {
+        // One that an agent before this one has installed is there, too.
+        if self.supervisor.get().is_none() && !self.home.is_dir() {
+            return;
+        }
+        let Ok(supervisor) = self.supervisor().await else { return };
+        let left = supervisor.remove_all(REMOVE_MAX).await;
+        if !left.is_empty() {
+            tracing::error!(services = left.join(", "), "services are left behind");
+        }
+    }
+
     async fn diagnostics(&self) -> Vec<(String, Vec<u8>)> {
         let Some(supervisor) = self.supervisor.get() else { return Vec::new() };
         let states = supervisor.states().borrow().clone();
         let mut files = Vec::new();
-        for (id, component) in states.components.iter().filter(|(_, component)| component.pid.is_some()) {
+        for (id, component) in states.components.iter().filter(|(_, component)| component.is_connected) {
             match supervisor.diagnostics(id, &MEASURED).await {
                 Ok(found) => files.extend(
                     found.into_iter().map(|file| (format!("{id}/{}", plain(&file.filename)), file.content)),
@@ -319,4 +361,23 @@ fn plain(name: &str) -> String {
     let safe =
         |char: char| if char.is_alphanumeric() || matches!(char, '.' | '-' | '_') { char } else { '_' };
     name.chars().take(100).map(safe).collect::<String>().trim_start_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_of_inputs() {
+        let input = |id: &str, unit: &str| {
+            let (kind, output) = ("log".to_owned(), "default".to_owned());
+            let component = ComponentState { id: id.to_owned(), kind, output, ..ComponentState::default() };
+            input_id(&component, &UnitKey::input(unit)).to_owned()
+        };
+        assert_eq!(input("log-default", "log-default-a"), "a");
+        assert_eq!(input("log-default-a", "log-default-a-unit"), "a");
+        // A service: its inputs may be called as an output is.
+        assert_eq!(input("log", "log-a"), "a");
+        assert_eq!(input("log", "log-default-a"), "default-a");
+    }
 }

@@ -122,6 +122,13 @@ impl Workloads {
         }
     }
 
+    /// Removes what was installed on the machine: the agent leaves for good.
+    pub async fn leave(&self) {
+        for workload in self.all.iter() {
+            workload.leave().await;
+        }
+    }
+
     /// Ends all, at the same time.
     pub async fn stop(&self, grace: Duration) {
         let tasks: Vec<_> = self

@@ -72,6 +72,11 @@ pub fn components(paths: &Paths, who: &Who) -> Option<Arc<dyn Workload>> {
     found.map(|components| components as Arc<dyn Workload>)
 }
 
+/// Uninstalls the services of the system that agents of these paths have installed. Returns those that are there still.
+pub async fn remove_services(paths: &Paths) -> Vec<String> {
+    Components::remove_services(paths).await
+}
+
 /// Where components may lie: beside the program, and in the agent's home.
 fn folders(paths: &Paths) -> Vec<PathBuf> {
     let beside = std::env::current_exe()

@@ -4,6 +4,7 @@ mod name;
 mod office;
 mod own_server;
 mod relay;
+mod service;
 mod standalone;
 mod steps;
 mod unprivileged;

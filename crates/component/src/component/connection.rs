@@ -7,7 +7,6 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
@@ -43,10 +42,6 @@ pub(super) struct Connector {
     max_message_size: usize,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
 impl Connector {
     pub(super) fn new(start_up: &StartUp) -> Result<Connector, ConnectError> {
         let tls = tls::client(&start_up.authority, &start_up.certificate, &start_up.key);
@@ -71,15 +66,10 @@ impl Connector {
             .max_encoding_message_size(self.max_message_size))
     }
 
-    async fn open(&self) -> io::Result<tokio_rustls::client::TlsStream<Box<dyn Stream>>> {
-        let stream: Box<dyn Stream> = match &self.address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Box::new(stream)
-            }
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
-        };
+    async fn open(
+        &self,
+    ) -> io::Result<tokio_rustls::client::TlsStream<impl AsyncRead + AsyncWrite + Unpin + Send + use<>>> {
+        let stream = self.address.open().await?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream).await
     }
 }

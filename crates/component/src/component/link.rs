@@ -17,7 +17,7 @@ use super::actions;
 use super::connection::{ConnectError, Connector};
 use super::handler::{About, Handler, News, Reporter};
 use super::session::Session;
-use super::start_up::StartUp;
+use super::start_up::{Address, StartUp, StartUpError};
 use crate::chunks::{Assembler, LARGEST_WHOLE, split};
 use crate::wire;
 use crate::wire::elastic_agent_client::ElasticAgentClient;
@@ -45,22 +45,67 @@ pub async fn run(
     handler: Arc<dyn Handler>,
     stop: CancellationToken,
 ) -> Result<(), ConnectError> {
-    let connector = Connector::new(&start_up)?;
-    let reporter = Reporter::new(Session::new(&start_up, about));
+    let source = Source::Told(Way::new(&start_up)?);
+    keep_until(stop, Session::new(&start_up, about), handler, source).await;
+    Ok(())
+}
+
+/// Runs a service until `stop`. Whenever the connection is lost, it is asked at `address` how the agent is reached: it
+/// may be another one, which knows nothing of the credentials of the one before.
+pub async fn run_service(
+    address: &Address,
+    about: About,
+    handler: Arc<dyn Handler>,
+    stop: CancellationToken,
+) {
+    keep_until(stop, Session::unmet(about), handler, Source::Asked(address.clone())).await;
+}
+
+async fn keep_until(stop: CancellationToken, session: Session, handler: Arc<dyn Handler>, source: Source) {
+    let reporter = Reporter::new(session);
     let (news, told) = mpsc::channel(MOST_NEWS);
     let telling = tokio::spawn(tell(Arc::clone(&handler), reporter.clone(), told, stop.clone()));
-    let link = Link {
-        token: start_up.token,
-        split_above: if start_up.takes_chunks { start_up.max_message_size } else { usize::MAX },
-        handler,
-        reporter,
-        news,
-    };
-    stop.run_until_cancelled(link.keep(&connector)).await;
+    let link = Link { source, handler, reporter, news };
+    stop.run_until_cancelled(link.keep()).await;
     drop(link);
     // It ends as soon as the handler has taken what it was given.
     let _ = telling.await;
-    Ok(())
+}
+
+/// From where it is known how the agent is reached.
+enum Source {
+    /// The agent has started this process, and has told it.
+    Told(Way),
+    /// It is told here.
+    Asked(Address),
+}
+
+/// Why it is not known how the agent is reached.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("it is not told how the agent is reached")]
+    Fetch(#[source] StartUpError),
+    #[error("what is told of how the agent is reached cannot be used")]
+    Use(#[source] ConnectError),
+}
+
+/// How the agent is reached, and what it takes.
+#[derive(Clone, Debug)]
+struct Way {
+    connector: Connector,
+    token: String,
+    /// Messages above this size are sent in pieces.
+    split_above: usize,
+}
+
+impl Way {
+    fn new(start_up: &StartUp) -> Result<Way, ConnectError> {
+        Ok(Way {
+            connector: Connector::new(start_up)?,
+            token: start_up.token.clone(),
+            split_above: if start_up.takes_chunks { start_up.max_message_size } else { usize::MAX },
+        })
+    }
 }
 
 /// Tells the handler what is new, one thing after the other.
@@ -76,31 +121,19 @@ async fn tell(
 }
 
 struct Link {
-    token: String,
-    /// Messages above this size are sent in pieces.
-    split_above: usize,
+    source: Source,
     handler: Arc<dyn Handler>,
     reporter: Reporter,
     news: mpsc::Sender<News>,
 }
 
 impl Link {
-    async fn keep(&self, connector: &Connector) {
+    async fn keep(&self) {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            match connector.connect().await {
-                Ok(client) => {
-                    info!("the agent is reached");
-                    let status = self.serve(client).await;
-                    warn!(%status, "the agent is lost: connecting again");
-                }
-                Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the agent cannot be reached: trying again"
-                    );
-                }
+            if let Err(error) = self.connect().await {
+                warn!(error = &*error, "the agent cannot be reached: trying again");
             }
             if began.elapsed() >= FIRST_PAUSE {
                 pause = FIRST_PAUSE;
@@ -110,27 +143,53 @@ impl Link {
         }
     }
 
+    /// Connects, and serves until the connection is lost.
+    async fn connect(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let way = self.ask().await?;
+        let client = way.connector.connect().await?;
+        info!("the agent is reached");
+        let status = self.serve(&way, client).await;
+        warn!(%status, "the agent is lost: connecting again");
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<Way, AskError> {
+        match &self.source {
+            Source::Told(way) => Ok(way.clone()),
+            Source::Asked(address) => {
+                let start_up = StartUp::fetch(address).await.map_err(AskError::Fetch)?;
+                self.reporter.session().meet(&start_up);
+                Way::new(&start_up).map_err(AskError::Use)
+            }
+        }
+    }
+
     /// Serves both streams until one of them ends.
-    async fn serve(&self, client: ElasticAgentClient<Channel>) -> Status {
+    async fn serve(&self, way: &Way, client: ElasticAgentClient<Channel>) -> Status {
         let (say, said) = mpsc::channel(MOST_WAITING);
         let (answer, answered) = mpsc::channel(MOST_WAITING);
         let first = self.reporter.session().open();
         tokio::select! {
-            status = self.say(first, say) => status,
+            status = self.say(first, say, way.split_above) => status,
             status = self.hear(client.clone(), said) => status,
-            status = self.act(client, answer, answered) => status,
+            status = self.act(client, answer, answered, &way.token) => status,
         }
     }
 
     /// Says how units are: when that changes, and now and then.
-    async fn say(&self, first: wire::Observed, say: mpsc::Sender<wire::Observed>) -> Status {
+    async fn say(
+        &self,
+        first: wire::Observed,
+        say: mpsc::Sender<wire::Observed>,
+        split_above: usize,
+    ) -> Status {
         let gone = || Status::new(Code::Unavailable, "the stream of check-ins has ended");
         let mut last = first.clone();
         (last.version, last.supports) = (None, Vec::new());
         let mut next = Some(first);
         loop {
             if let Some(observed) = next.take() {
-                let pieces = match split(observed, self.split_above, SystemTime::now()) {
+                let pieces = match split(observed, split_above, SystemTime::now()) {
                     Ok(pieces) => pieces,
                     Err(error) => return Status::new(Code::ResourceExhausted, error.to_string()),
                 };
@@ -200,9 +259,10 @@ impl Link {
         mut client: ElasticAgentClient<Channel>,
         answer: mpsc::Sender<wire::ActionResponse>,
         answered: mpsc::Receiver<wire::ActionResponse>,
+        token: &str,
     ) -> Status {
         // There is room: nothing was sent yet.
-        let _ = answer.send(actions::init(&self.token)).await;
+        let _ = answer.send(actions::init(token)).await;
         let mut stream = match client.actions(outgoing(answered)).await {
             Ok(response) => response.into_inner(),
             Err(status) => return status,
@@ -227,10 +287,10 @@ impl Link {
             };
             debug!(action = request.id, name = request.name, "something is to be done");
             if doing.len() >= MOST_ACTIONS {
-                let _ = answer.send(actions::refuse(&request, &self.token)).await;
+                let _ = answer.send(actions::refuse(&request, token)).await;
                 continue;
             }
-            let (answer, token) = (answer.clone(), self.token.clone());
+            let (answer, token) = (answer.clone(), token.to_owned());
             let (handler, reporter) = (Arc::clone(&self.handler), self.reporter.clone());
             doing.spawn(async move {
                 let response = actions::answer(request, token, handler, reporter).await;

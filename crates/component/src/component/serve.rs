@@ -1,4 +1,4 @@
-//! A whole process: from what the agent says on the standard input to the signal that ends it.
+//! A whole process: from what the agent says to the signal that ends it.
 
 use std::io;
 use std::pin::pin;
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::ConnectError;
 use super::handler::{About, Handler};
-use super::link::run;
-use super::start_up::{StartUp, StartUpError};
+use super::link::{run, run_service};
+use super::start_up::{Address, StartUp, StartUpError};
 
 /// Why a process cannot be a component.
 #[derive(Debug, thiserror::Error)]
@@ -46,4 +46,20 @@ pub async fn serve(about: About, handler: Arc<dyn Handler>) -> Result<(), ServeE
         _ = terminate.recv() => stop.cancel(),
     }
     running.await.map_err(ServeError::Connect)
+}
+
+/// Is a service of the system until that says by `SIGTERM` that it should stop. An agent may come and go meanwhile.
+///
+/// # Errors
+/// The system cannot say so.
+pub async fn serve_at(address: &Address, about: About, handler: Arc<dyn Handler>) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let stop = CancellationToken::new();
+    let mut running = pin!(run_service(address, about, handler, stop.clone()));
+    tokio::select! {
+        () = &mut running => return Ok(()),
+        _ = terminate.recv() => stop.cancel(),
+    }
+    running.await;
+    Ok(())
 }

@@ -41,16 +41,31 @@ impl Session {
     /// Of a process that has nothing yet.
     #[must_use]
     pub fn new(start_up: &StartUp, about: About) -> Session {
+        let mut session = Session::unmet(about);
+        session.meet(start_up);
+        session
+    }
+
+    /// Of one that has not heard of an agent yet.
+    pub(super) fn unmet(about: About) -> Session {
         Session {
-            token: start_up.token.clone(),
+            token: String::new(),
             about,
             units: BTreeMap::new(),
-            agent: start_up.agent.clone(),
+            agent: Agent::default(),
             features: Map::new(),
             limits: Map::new(),
             features_idx: 0,
             component_idx: 0,
         }
+    }
+
+    /// There is an agent, perhaps another one than before: what it has is not known by the indices of that.
+    pub(super) fn meet(&mut self, start_up: &StartUp) {
+        self.token.clone_from(&start_up.token);
+        self.agent = start_up.agent.clone();
+        (self.features_idx, self.component_idx) = (0, 0);
+        self.units.values_mut().for_each(|held| held.config_idx = 0);
     }
 
     /// A stream of check-ins is opened. Returns its first message.

@@ -1,16 +1,23 @@
-//! What a new process is told on its standard input: one message, to the end of it.
+//! What a new process is told on its standard input, and a service where it asks: one message, to the end of it.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::Agent;
 use crate::wire;
 
 /// More than this is no such message, in bytes.
 const LARGEST: u64 = 1 << 20;
+/// An agent that is there has told it by then.
+const FETCH_MAX: Duration = Duration::from_secs(10);
 
 /// Why a component does not know where its agent is.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +25,15 @@ pub enum StartUpError {
     /// The standard input cannot be read.
     #[error("what the agent says on the standard input cannot be read")]
     Read(#[source] io::Error),
+    /// Nobody tells it at this address.
+    #[error("the agent cannot be asked at {address} how it is reached")]
+    Fetch {
+        /// The address.
+        address: Address,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Nothing was there: nobody has started this as a component.
     #[error("there is nothing on the standard input: this is to be started by an agent")]
     Nothing,
@@ -49,8 +65,11 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-impl Address {
-    fn parse(text: &str) -> Result<Address, StartUpError> {
+/// `host:port` or `unix:///path`.
+impl FromStr for Address {
+    type Err = StartUpError;
+
+    fn from_str(text: &str) -> Result<Address, StartUpError> {
         let wrong = || StartUpError::Address { address: text.to_owned() };
         if let Some(path) = text.strip_prefix("unix://") {
             return if path.starts_with('/') { Ok(Address::Unix(path.into())) } else { Err(wrong()) };
@@ -62,6 +81,35 @@ impl Address {
             return Err(wrong());
         }
         Ok(Address::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+impl Address {
+    /// Connects to it.
+    pub(super) async fn open(&self) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+        let stream: Box<dyn Stream> = match self {
+            Address::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        };
+        Ok(stream)
     }
 }
 
@@ -104,8 +152,23 @@ impl StartUp {
     /// It is not from an agent, or from one that is too old.
     pub fn read() -> Result<StartUp, StartUpError> {
         let mut bytes = Vec::new();
-        io::stdin().lock().take(LARGEST).read_to_end(&mut bytes).map_err(StartUpError::Read)?;
+        Read::take(io::stdin().lock(), LARGEST).read_to_end(&mut bytes).map_err(StartUpError::Read)?;
         StartUp::decode(&bytes)
+    }
+
+    /// Asks where the agent waits for its service.
+    ///
+    /// # Errors
+    /// There is no agent, or one that is too old.
+    pub async fn fetch(address: &Address) -> Result<StartUp, StartUpError> {
+        let failed = |source| StartUpError::Fetch { address: address.clone(), source };
+        let fetching = async {
+            let mut bytes = Vec::new();
+            address.open().await?.take(LARGEST).read_to_end(&mut bytes).await?;
+            Ok(bytes)
+        };
+        let bytes = timeout(FETCH_MAX, fetching).await.map_err(|late| failed(late.into()))?;
+        StartUp::decode(&bytes.map_err(failed)?)
     }
 
     /// The same of a message that was read already.
@@ -122,7 +185,7 @@ impl StartUp {
         }
         let max = usize::try_from(message.max_message_size).unwrap_or_default();
         Ok(StartUp {
-            address: Address::parse(&message.address)?,
+            address: message.address.parse()?,
             takes_chunks: message.supports.contains(&wire::Feature::Chunks.into()),
             max_message_size: if max == 0 { crate::MAX_MESSAGE_SIZE } else { max },
             agent: message.agent.as_ref().map(Agent::from_wire).unwrap_or_default(),
@@ -158,11 +221,14 @@ mod tests {
 
     #[test]
     fn addresses_have_two_forms() {
-        let parse = |text: &str| Address::parse(text).ok();
+        let parse = |text: &str| text.parse::<Address>().ok();
         assert_eq!(parse("unix:///run/x.sock"), Some(Address::Unix("/run/x.sock".into())));
         assert_eq!(parse("[::1]:80"), Some(Address::Tcp { host: "::1".to_owned(), port: 80 }));
         for broken in ["", "localhost", ":80", "localhost:x", "localhost:99999", "unix://x", "npipe:///x"] {
             assert_eq!(parse(broken), None, "{broken}");
+        }
+        for written in ["unix:///run/x.sock", "[::1]:80", "localhost:6789"] {
+            assert_eq!(parse(written).map(|address| address.to_string()).as_deref(), Some(written));
         }
     }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use super::logs::{Levels, LogOrigin, LogReader, LogSink, LogSource};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::logs::{Levels, LogOrigin, LogReader, LogSink};
 use super::process::{CommandLine, Launcher, Process, Spawner, Start};
 use super::spec::LogKeys;
 
@@ -36,11 +38,15 @@ pub struct Foreign<'a> {
 }
 
 /// A program that runs. It is killed when this is dropped.
-pub struct Running(Process);
+pub struct Running {
+    process: Process,
+    /// What it has left in its pipes is read for a moment after its end.
+    _gone: DropGuard,
+}
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Running").field(&self.0.pid).finish()
+        f.debug_tuple("Running").field(&self.process.pid).finish()
     }
 }
 
@@ -75,13 +81,9 @@ impl Starter {
             levels: Levels::default(),
             sink: program.logs,
         };
-        if let Some(stdout) = process.output.0.take() {
-            tokio::spawn(reader.clone().run(stdout, LogSource::Stdout));
-        }
-        if let Some(stderr) = process.output.1.take() {
-            tokio::spawn(reader.run(stderr, LogSource::Stderr));
-        }
-        Ok(Running(process))
+        let gone = CancellationToken::new();
+        process.read(&reader, &gone);
+        Ok(Running { process, _gone: gone.drop_guard() })
     }
 }
 
@@ -89,7 +91,7 @@ impl Running {
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.0.pid
+        self.process.pid
     }
 
     /// Waits for its end. May be dropped and called again.
@@ -97,16 +99,16 @@ impl Running {
     /// # Errors
     /// It cannot be waited for.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.0.wait().await
+        self.process.wait().await
     }
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        self.0.terminate();
+        self.process.terminate();
     }
 
     /// Ends it.
     pub fn kill(&self) {
-        self.0.kill();
+        self.process.kill();
     }
 }

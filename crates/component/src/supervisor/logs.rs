@@ -32,6 +32,8 @@ pub enum LogSource {
     Stdout,
     /// Standard error.
     Stderr,
+    /// The file of a service.
+    File,
 }
 
 impl fmt::Display for LogSource {
@@ -39,6 +41,7 @@ impl fmt::Display for LogSource {
         f.write_str(match self {
             LogSource::Stdout => "stdout",
             LogSource::Stderr => "stderr",
+            LogSource::File => "file",
         })
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::spec::{CommandSpec, Found, InputSpec, Spec, Specs};
+use super::spec::{CommandSpec, Found, InputSpec, ServiceSpec, Spec, Specs};
 use super::unit_config;
-use crate::unit::{LogLevel, UnitKey};
+use crate::unit::{LogLevel, UnitKey, UnitKind};
 use crate::value::text;
 use crate::wire;
 
@@ -58,9 +58,18 @@ pub struct Program {
     /// Its file.
     pub binary: std::path::PathBuf,
     /// How it is run.
-    pub command: CommandSpec,
+    pub run: Run,
     /// Actions of the agent that its input units want to hear of.
     pub proxied_actions: Vec<String>,
+}
+
+/// How a program is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// As a process of the agent.
+    Command(CommandSpec),
+    /// As a service of the system, which it has installed itself.
+    Service(ServiceSpec),
 }
 
 /// A unit that there should be.
@@ -72,6 +81,21 @@ pub struct Unit {
     pub level: LogLevel,
     /// Its configuration; or why there is none.
     pub config: Result<Arc<wire::UnitConfig>, String>,
+}
+
+impl Component {
+    /// One of a program, without units.
+    pub(super) fn bare(program: Arc<Program>) -> Component {
+        Component {
+            id: String::new(),
+            kind: String::new(),
+            output: String::new(),
+            program: Ok(program),
+            units: Vec::new(),
+            features: Map::new(),
+            limits: Map::new(),
+        }
+    }
 }
 
 impl Specs {
@@ -120,6 +144,29 @@ impl Specs {
     }
 }
 
+/// One component of each id: the units that another one of it would have had say why they are none.
+///
+/// A service is one on a machine, and a policy may have inputs of it with several outputs.
+pub(super) fn one_of_each(components: Vec<Component>) -> Vec<Component> {
+    let mut kept: Vec<Component> = Vec::new();
+    for component in components {
+        let Some(first) = kept.iter_mut().find(|kept| kept.id == component.id) else {
+            kept.push(component);
+            continue;
+        };
+        let problem = format!(
+            "{} is one component with one output, {}: give its inputs that one",
+            component.id, first.output
+        );
+        let mut seen = first.units.iter().map(|unit| unit.key.id.clone()).collect();
+        for unit in component.units.into_iter().filter(|unit| unit.key.kind == UnitKind::Input) {
+            let (id, _) = unique(unit.key.id, &mut seen);
+            first.units.push(Unit { key: UnitKey::input(id), config: Err(problem.clone()), ..unit });
+        }
+    }
+    kept
+}
+
 fn is_enabled(map: &Map<String, Value>) -> bool {
     map.get("enabled").and_then(Value::as_bool).unwrap_or(true)
 }
@@ -134,8 +181,10 @@ struct Group<'a> {
 
 impl Group<'_> {
     fn components(&self, inputs: &[&Map<String, Value>]) -> Vec<Component> {
-        let id = format!("{}-{}", self.kind, self.output);
         let spec = self.specs.input(self.kind);
+        // A machine has one service of a kind, whatever its output.
+        let is_service = spec.as_ref().is_ok_and(|(_, input)| input.service.is_some());
+        let id = if is_service { self.kind.to_owned() } else { format!("{}-{}", self.kind, self.output) };
         let is_isolated = spec.as_ref().is_ok_and(|(_, input)| input.isolate_units);
         let program = spec.and_then(|(spec, input)| self.program(&spec, &input));
         if !is_isolated {
@@ -195,16 +244,16 @@ impl Group<'_> {
             ));
         }
         super::prevention::check(&input.runtime.preventions, self.specs.platform())?;
-        let Some(command) = &input.command else {
-            return Err(format!(
-                "input {} is run by a service of the system, which is not supported",
-                self.kind
-            ));
+        let run = match (&input.command, &input.service) {
+            (Some(command), _) => Run::Command(command.clone()),
+            (None, Some(service)) => Run::Service(service.clone()),
+            (None, None) => return Err(format!("input {} says not how it is run", self.kind)),
         };
+        let name = input.command.as_ref().map(|command| &command.name).filter(|name| !name.is_empty());
         Ok(Arc::new(Program {
-            name: if command.name.is_empty() { spec.name.clone() } else { command.name.clone() },
+            name: name.unwrap_or(&spec.name).clone(),
             binary: spec.binary.clone(),
-            command: command.clone(),
+            run,
             proxied_actions: input.proxied_actions.clone(),
         }))
     }

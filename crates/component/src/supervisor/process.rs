@@ -12,13 +12,18 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
+
+use super::logs::{LogReader, LogSource};
 
 /// A component must have read what it was told by then.
 const STDIN_MAX: Duration = Duration::from_secs(30);
@@ -26,6 +31,10 @@ const STDIN_MAX: Duration = Duration::from_secs(30);
 const MOST_WAITING: usize = 64;
 /// Trying the system's launcher may take so long.
 const TRY_MAX: Duration = Duration::from_secs(2);
+/// What a process has written before its end is read for so long after it.
+const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
+/// How long a killed process may take to be gone.
+pub(super) const REAP_MAX: Duration = Duration::from_secs(3);
 /// What of a component's id is kept in the names of files.
 const LONGEST_NAME: usize = 200;
 
@@ -146,11 +155,21 @@ async fn tell(mut stdin: ChildStdin, message: Vec<u8>) {
 pub(super) struct Process {
     child: Child,
     pub(super) pid: u32,
-    /// Its standard output and its standard error, until somebody takes them.
-    pub(super) output: (Option<ChildStdout>, Option<ChildStderr>),
+    /// Its standard output and its standard error, until they are read.
+    output: (Option<ChildStdout>, Option<ChildStderr>),
 }
 
 impl Process {
+    /// Has what it writes read until it is `gone`.
+    pub(super) fn read(&mut self, reader: &LogReader, gone: &CancellationToken) {
+        if let Some(stdout) = self.output.0.take() {
+            tokio::spawn(until_gone(reader.clone().run(stdout, LogSource::Stdout), gone.clone()));
+        }
+        if let Some(stderr) = self.output.1.take() {
+            tokio::spawn(until_gone(reader.clone().run(stderr, LogSource::Stderr), gone.clone()));
+        }
+    }
+
     /// Waits for its end. May be dropped and called again.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
@@ -166,13 +185,35 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// Ends it and what it has started, as far as that has not gone its own way.
+    pub(super) fn kill_group(&self) {
+        if let Some(id) = self.id() {
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+
     fn signal(&self, signal: Signal) {
-        // `None` once it was waited for: the number may belong to somebody else by then.
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(id) = id {
+        if let Some(id) = self.id() {
             // It may have ended at this moment.
             let _ = kill_process(id, signal);
         }
+    }
+
+    /// `None` once it was waited for: the number may belong to somebody else by then.
+    fn id(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+    }
+}
+
+/// What a process leaves behind in its pipes is read; a grandchild that keeps them open is not waited for.
+async fn until_gone(reading: impl Future<Output = ()>, gone: CancellationToken) {
+    let rest = async {
+        gone.cancelled().await;
+        sleep(REST_OF_OUTPUT).await;
+    };
+    tokio::select! {
+        () = reading => {}
+        () = rest => {}
     }
 }
 
@@ -207,13 +248,17 @@ impl CommandLine<'_> {
     }
 }
 
-/// The working directory of a component below `home`: its id, without what could lead elsewhere.
+/// The working directory of a component below `home`.
 pub(super) fn directory(home: &Path, component: &str) -> PathBuf {
+    home.join("run").join(plain_name(component))
+}
+
+/// A component's id as the name of a file: without what could lead elsewhere.
+pub(super) fn plain_name(component: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let name: String =
         component.chars().take(LONGEST_NAME).map(|c| if is_plain(c) { c } else { '_' }).collect();
-    let name = if name.trim_matches('.').is_empty() { "_".to_owned() } else { name };
-    home.join("run").join(name)
+    if name.trim_matches('.').is_empty() { "_".to_owned() } else { name }
 }
 
 /// Makes it, for the agent's user and group.

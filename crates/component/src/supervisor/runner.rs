@@ -1,29 +1,23 @@
-//! Runs one component: its process, what it should have, and what it says.
+//! Runs one component: what it should have, what it says, and whatever carries it out.
 
-use std::io;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::actions::{Actions, Asked, Reply};
+use super::command::CommandRuntime;
 use super::endpoint::{Endpoint, Event};
-use super::life::{Act, Life, REAP_MAX, Timing};
-use super::logs::{Levels, LogOrigin, LogReader, LogSource};
-use super::plan::{Component, Program};
-use super::process::{CommandLine, Process, Start, directory, make_directory};
-use super::shared::Shared;
+use super::logs::Levels;
+use super::plan::{Component, Program, Run};
+use super::runtime::{Leave, Runtime, Turn, Units};
+use super::service::ServiceRuntime;
+use super::shared::{Named, Shared};
 use super::states::ComponentState;
 use super::tracker::Tracker;
 use crate::unit::State;
 use crate::wire;
-
-/// What a process has written before its end is read for so long after it.
-const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
 
 /// What a runner is told.
 #[derive(Debug)]
@@ -34,24 +28,23 @@ pub(super) enum Command {
     Agent(wire::AgentInfo),
     /// Ask the component.
     Ask(Asked, Reply),
-    /// Stop within this time.
-    Stop(Duration),
+    /// Let go of it within this time.
+    Stop(Leave, Duration),
 }
 
 /// One component.
 pub(super) struct Runner {
     component: Component,
-    program: Arc<Program>,
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
+    runtime: Box<dyn Runtime>,
     tracker: Tracker,
-    life: Life,
-    process: Option<Process>,
     checkin: Option<(u64, watch::Sender<Option<Arc<wire::Expected>>>)>,
     actions: Actions,
     levels: Levels,
     state: (State, String),
     restarts: u64,
+    leave: Leave,
 }
 
 impl Runner {
@@ -65,17 +58,26 @@ impl Runner {
         tracker.want(&component);
         let levels = Levels::default();
         levels.set(tracker.levels());
+        let named = Named { id: component.id.clone(), kind: component.kind.clone() };
+        let (of_runtime, at) = (Arc::clone(&shared), Arc::clone(&endpoint));
+        let runtime: Box<dyn Runtime> = match program.run.clone() {
+            Run::Command(spec) => {
+                Box::new(CommandRuntime::new(named, program, spec, of_runtime, at, levels.clone()))
+            }
+            Run::Service(spec) => {
+                Box::new(ServiceRuntime::new(named, program, spec, of_runtime, at, levels.clone()))
+            }
+        };
         Runner {
             actions: Actions::new(&component.id),
-            life: Life::new(Timing::new(&program.command), Instant::now()),
             state: (State::Starting, "Starting".to_owned()),
-            process: None,
             checkin: None,
             restarts: 0,
+            leave: Leave::Keep,
             component,
-            program,
             shared,
             endpoint,
+            runtime,
             tracker,
             levels,
         }
@@ -88,25 +90,39 @@ impl Runner {
         mut events: mpsc::Receiver<Event>,
     ) {
         loop {
-            while let Some(act) = self.life.poll(Instant::now()) {
-                self.act(act).await;
+            while let Some(turn) = self.runtime.act().await {
+                self.turn(turn);
             }
-            self.publish();
-            if self.life.is_ended() {
+            if self.runtime.is_ended() {
                 break;
             }
+            self.publish();
             tokio::select! {
-                command = commands.recv() => self.command(command.unwrap_or(Command::Stop(Duration::ZERO))),
+                command = commands.recv() => {
+                    self.command(command.unwrap_or(Command::Stop(Leave::Keep, Duration::ZERO)));
+                }
                 Some(event) = events.recv() => self.event(event),
-                exit = wait(self.process.as_mut()) => self.exited(&exit),
-                () = until(self.life.deadline()) => {}
+                turn = self.runtime.wait() => turn.into_iter().for_each(|turn| self.turn(turn)),
             }
         }
+        self.finish();
+    }
+
+    fn finish(mut self) {
         self.endpoint.renew();
         self.actions.lost();
-        self.set(State::Stopped, "Stopped");
-        self.tracker.force(State::Stopped, "Stopped");
-        self.publish();
+        if self.leave == Leave::Keep {
+            self.state = (State::Stopped, "Stopped".to_owned());
+            self.tracker.force(State::Stopped, "Stopped");
+            return self.publish();
+        }
+        let directory = self.shared.directory(&self.component.id);
+        if let Err(error) = std::fs::remove_dir_all(&directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(component = self.component.id, %error, "the directory of a component that is gone cannot be removed");
+        }
+        self.shared.forget(&self.component.id);
     }
 
     fn command(&mut self, command: Command) {
@@ -124,11 +140,12 @@ impl Runner {
                     self.tell();
                 }
             }
-            Command::Ask(asked, reply) => self.actions.ask(&asked, reply, self.process.is_some()),
-            Command::Stop(grace) => {
+            Command::Ask(asked, reply) => self.actions.ask(&asked, reply, self.runtime.is_up()),
+            Command::Stop(leave, grace) => {
+                self.leave = leave;
                 self.endpoint.stop();
-                self.life.stop(Instant::now(), grace);
-                self.set(State::Stopping, "Stopping");
+                self.runtime.stop(leave, grace);
+                self.state = (State::Stopping, "Stopping".to_owned());
                 self.tracker.force(State::Stopping, "Stopping");
             }
         }
@@ -142,8 +159,7 @@ impl Runner {
             }
             Event::Observed { stream, observed } => {
                 let is_current = self.checkin.as_ref().is_some_and(|(open, _)| *open == stream);
-                // What comes after the request to stop says nothing about whether that was heard.
-                if is_current && self.process.is_some() && !self.life.is_stopping() {
+                if is_current && self.runtime.is_up() {
                     self.observed(observed);
                 }
             }
@@ -157,9 +173,9 @@ impl Runner {
     }
 
     fn observed(&mut self, observed: wire::Observed) {
-        self.life.checked_in(Instant::now());
-        let pid = self.process.as_ref().map(|process| process.pid).unwrap_or_default();
-        self.set(State::Healthy, &format!("Healthy: communicating with pid '{pid}'"));
+        if let Some(message) = self.runtime.checked_in(&observed) {
+            self.state = (State::Healthy, message);
+        }
         if self.tracker.observed(observed) {
             self.tell();
         }
@@ -172,148 +188,22 @@ impl Runner {
         }
     }
 
-    async fn act(&mut self, act: Act) {
-        let pid = self.process.as_ref().map(|process| process.pid).unwrap_or_default();
-        match act {
-            Act::Spawn => self.spawn().await,
-            Act::Missed(misses) => {
-                self.set(State::Degraded, &format!("Degraded: pid '{pid}' missed {misses} check-in(s)"));
-            }
-            Act::GiveUp(misses) => {
-                let message = format!("Failed: pid '{pid}' missed {misses} check-ins and will be killed");
-                warn!(
-                    component = self.component.id,
-                    pid, misses, "a component does not check in: it is killed"
-                );
-                self.set(State::Failed, &message);
-                self.tracker.force(State::Failed, &message);
-                self.process.iter().for_each(Process::kill);
-            }
-            Act::Terminate => self.process.iter().for_each(Process::terminate),
-            Act::Kill => {
-                warn!(component = self.component.id, pid, "a component does not stop in time: it is killed");
-                if let Some(process) = &mut self.process {
-                    process.kill();
-                    // One that cannot be killed waits in the kernel: nobody can wait for that.
-                    let _ = timeout(REAP_MAX, process.wait()).await;
-                }
-                self.process = None;
-                self.life.ended();
-            }
-        }
-    }
-
-    async fn spawn(&mut self) {
-        self.endpoint.renew();
-        self.checkin = None;
-        let started = match self.start() {
-            Ok(start) => self.shared.spawner.spawn(start).await,
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(process) => {
-                let message = format!("Starting: spawned pid '{}'", process.pid);
-                info!(component = self.component.id, pid = process.pid, "a component is started");
-                self.process = Some(process);
-                self.life.spawned(Instant::now());
+    fn turn(&mut self, Turn { state, message, units }: Turn) {
+        match units {
+            Units::AsTold => {}
+            Units::Same => self.tracker.force(state, &message),
+            Units::New => {
+                self.checkin = None;
                 self.tracker.process_started("Starting");
-                self.set(State::Starting, &message);
-                self.read_output();
             }
-            Err(error) => {
-                let pause = self.life.spawn_failed(Instant::now());
-                warn!(component = self.component.id, %error, ?pause, "a component cannot be started: trying again");
-                let message = format!("Failed: cannot be started: {error}");
-                self.tracker.force(State::Failed, &message);
-                self.set(State::Failed, &message);
+            Units::Gone => {
+                self.restarts += 1;
+                self.checkin = None;
+                self.actions.lost();
+                self.tracker.force(state, &message);
             }
         }
-    }
-
-    fn start(&self) -> io::Result<Start> {
-        if let Some(refusal) = super::spec::refuse(&self.program.binary) {
-            return Err(io::Error::other(refusal));
-        }
-        let directory = directory(&self.shared.settings.home, &self.component.id);
-        make_directory(&directory)?;
-        let settings = &self.shared.settings;
-        let mut arguments: Vec<_> = self.program.command.args.iter().map(Into::into).collect();
-        if let Some(folder) = &settings.metrics_sockets {
-            let socket = super::shared::metrics_socket(folder, &self.component.id);
-            arguments.extend(["-E".into(), "http.enabled=true".into(), "-E".into()]);
-            arguments.push(format!("http.host=unix://{}", socket.display()).into());
-        }
-        arguments.extend(["-E".into(), format!("path.data={}", directory.display()).into()]);
-        let mut environment: Vec<_> =
-            self.program.command.env.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
-        environment.push(("AGENT_COMPONENT_ID".to_owned(), self.component.id.clone()));
-        environment.push(("AGENT_COMPONENT_TYPE".to_owned(), self.component.kind.clone()));
-        let line = CommandLine {
-            prefix: &self.shared.prefix,
-            binary: &self.program.binary,
-            arguments,
-            environment,
-            directory: &directory,
-        };
-        let message = self.shared.start_up(&self.endpoint.identity).encode_to_vec();
-        Ok(Start { command: line.command(), message })
-    }
-
-    fn read_output(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        let (stdout, stderr) = (process.output.0.take(), process.output.1.take());
-        let origin = LogOrigin {
-            component: self.component.id.clone(),
-            kind: self.component.kind.clone(),
-            binary: self.program.name.clone(),
-        };
-        let reader = LogReader {
-            origin: Arc::new(origin),
-            keys: Arc::new(self.program.command.log.clone()),
-            levels: self.levels.clone(),
-            sink: Arc::clone(&self.shared.settings.logs),
-        };
-        let gone = self.endpoint.process_gone();
-        if let Some(stdout) = stdout {
-            let reading = reader.clone().run(stdout, LogSource::Stdout);
-            tokio::spawn(until_gone(reading, gone.clone()));
-        }
-        if let Some(stderr) = stderr {
-            tokio::spawn(until_gone(reader.run(stderr, LogSource::Stderr), gone));
-        }
-    }
-
-    fn exited(&mut self, exit: &io::Result<ExitStatus>) {
-        let pid = self.process.take().map(|process| process.pid).unwrap_or_default();
-        self.endpoint.renew();
-        self.checkin = None;
-        self.actions.lost();
-        let how = match exit {
-            Ok(status) => describe(*status),
-            Err(error) => format!("cannot be waited for: {error}"),
-        };
-        if self.life.is_stopping() {
-            info!(component = self.component.id, pid, "a component has stopped: it {how}");
-            self.life.ended();
-            return;
-        }
-        self.restarts += 1;
-        let exit = self.life.exited(Instant::now());
-        warn!(component = self.component.id, pid, pause = ?exit.pause, "a component has ended by itself: it {how}");
-        let (state, word) = if exit.is_allowed {
-            (State::Stopped, "Suppressing FAILED state due to restart")
-        } else {
-            (State::Failed, "Failed")
-        };
-        let message = format!("{word}: pid '{pid}' {how}");
-        self.set(state, &message);
-        self.tracker.force(state, &message);
-    }
-
-    fn set(&mut self, state: State, message: &str) {
-        if self.state.0 != state || self.state.1 != message {
-            self.state = (state, message.to_owned());
-        }
+        self.state = (state, message);
     }
 
     fn publish(&self) {
@@ -323,45 +213,11 @@ impl Runner {
             output: self.component.output.clone(),
             state: self.state.0,
             message: self.state.1.clone(),
-            pid: self.process.as_ref().map(|process| process.pid),
+            pid: self.runtime.pid(),
+            is_connected: self.checkin.is_some() && self.runtime.is_up(),
             restarts: self.restarts,
             version: self.tracker.version().cloned(),
             units: self.tracker.units(),
         });
-    }
-}
-
-/// What a process leaves behind in its pipes is read; a grandchild that keeps them open is not waited for.
-async fn until_gone(reading: impl Future<Output = ()>, gone: tokio_util::sync::CancellationToken) {
-    let rest = async {
-        gone.cancelled().await;
-        sleep(REST_OF_OUTPUT).await;
-    };
-    tokio::select! {
-        () = reading => {}
-        () = rest => {}
-    }
-}
-
-async fn wait(process: Option<&mut Process>) -> io::Result<ExitStatus> {
-    match process {
-        Some(process) => process.wait().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with code '{code}'"),
-        (None, Some(signal)) => format!("was ended by signal '{signal}'"),
-        (None, None) => "exited".to_owned(),
     }
 }

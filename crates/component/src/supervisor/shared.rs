@@ -9,13 +9,38 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 
 use super::authority::{Authority, Identity};
-use super::process::Spawner;
+use super::logs::{Levels, LogOrigin, LogReader};
+use super::plan::Program;
+use super::process::{self, Spawner};
+use super::spec::{LogKeys, Variable};
 use super::states::{ComponentState, States};
 use super::{AgentFacts, Settings};
 use crate::wire;
 
 /// So many bytes of a hash name a component's socket: a path of a socket has 108 in all.
 const HASH: usize = 24;
+
+/// What a component is called.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) id: String,
+    /// The type of its inputs.
+    pub(super) kind: String,
+}
+
+impl Named {
+    /// The variables of its processes: those of its spec file, and what it is called.
+    pub(super) fn environment(&self, of_spec: &[Variable]) -> Vec<(String, String)> {
+        let of_spec = of_spec.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
+        let own = [("AGENT_COMPONENT_ID", &self.id), ("AGENT_COMPONENT_TYPE", &self.kind)];
+        of_spec.chain(own.map(|(name, value)| (name.to_owned(), value.clone()))).collect()
+    }
+
+    /// Whose its lines are.
+    pub(super) fn origin(&self, program: &Program) -> LogOrigin {
+        LogOrigin { component: self.id.clone(), kind: self.kind.clone(), binary: program.name.clone() }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -31,8 +56,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn facts(&self) -> AgentFacts {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn agent(&self) -> wire::AgentInfo {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).to_wire()
+        self.facts().to_wire()
     }
 
     /// What a new process reads first.
@@ -51,6 +80,17 @@ impl Shared {
             max_message_size: u32::try_from(self.settings.max_message_size).unwrap_or(u32::MAX),
             agent: Some(self.agent()),
         }
+    }
+
+    /// Where a component may keep what belongs to it.
+    pub(super) fn directory(&self, component: &str) -> PathBuf {
+        process::directory(&self.settings.home, component)
+    }
+
+    /// What takes the lines of a component.
+    pub(super) fn reader(&self, origin: LogOrigin, keys: LogKeys, levels: Levels) -> LogReader {
+        let sink = Arc::clone(&self.settings.logs);
+        LogReader { origin: Arc::new(origin), keys: Arc::new(keys), levels, sink }
     }
 
     /// Tells how a component is, if that is new.

@@ -5,6 +5,7 @@
 
 mod document;
 mod platform;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,10 +14,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use document::{
-    CommandSpec, InputSpec, LogKeys, Prevention, RestartMonitoring, ServiceSpec, Timeouts, Variable,
-};
+pub use document::{CommandSpec, InputSpec, LogKeys, Prevention, RestartMonitoring, Timeouts, Variable};
 pub use platform::Platform;
+pub use service::{Operation, OperationSpec, Operations, ServiceSpec, ServiceTimeouts};
 
 use document::Document;
 

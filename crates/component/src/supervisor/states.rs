@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::plan::Component;
 use crate::unit::{State, UnitKey};
 
 /// How all components are.
@@ -27,8 +28,10 @@ pub struct ComponentState {
     pub state: State,
     /// In words.
     pub message: String,
-    /// Its process, if there is one.
+    /// Its process, if there is one that is known.
     pub pid: Option<u32>,
+    /// Whether it is connected: it can be asked.
+    pub is_connected: bool,
     /// How often a process of it has ended without being told to.
     pub restarts: u64,
     /// What it says it is.
@@ -38,6 +41,19 @@ pub struct ComponentState {
 }
 
 impl ComponentState {
+    /// One that nothing is run for: to be called with the reason.
+    pub(super) fn failed(component: &Component) -> impl FnOnce(&str) -> ComponentState + use<> {
+        let (id, kind, output) = (component.id.clone(), component.kind.clone(), component.output.clone());
+        let keys: Vec<UnitKey> = component.units.iter().map(|unit| unit.key.clone()).collect();
+        move |reason| {
+            let message = format!("Failed: {reason}");
+            let units =
+                keys.into_iter().map(|key| (key, UnitStatus::new(State::Failed, message.clone()))).collect();
+            let state = State::Failed;
+            ComponentState { id, kind, output, state, message, units, ..ComponentState::default() }
+        }
+    }
+
     /// Whether the process and each unit is healthy; degraded is not.
     #[must_use]
     pub fn is_healthy(&self) -> bool {

@@ -27,6 +27,8 @@ const MOST_UNKNOWN: usize = 16;
 const MOST_META: usize = 32;
 /// Indices of switches and limits begin here: a component that knows none says 0.
 const FIRST_INDEX: u64 = 2;
+/// An agent that changes its policy each millisecond has not come to this in eight thousand years.
+const LARGEST_INDEX: u64 = 1 << 48;
 
 /// One component.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) struct Tracker {
     lack: Option<Digest>,
     /// Whether the next message is the first of its stream.
     is_first: bool,
+    /// Whether it is known what the component began with: it may have what an agent before this one has told it.
+    is_known: bool,
     /// The largest configuration of a unit, in bytes.
     max_config: usize,
     /// The highest index of a unit that is gone. One that comes again begins above it: the component may have the old
@@ -79,6 +83,7 @@ impl Tracker {
             version: None,
             lack: None,
             is_first: false,
+            is_known: false,
             // The rest is for what else a message has.
             max_config: max_message_size - max_message_size / 8,
             used_idx: 0,
@@ -175,6 +180,7 @@ impl Tracker {
 
     /// A process starts: it has nothing yet.
     pub(super) fn process_started(&mut self, message: &str) {
+        self.is_known = true;
         self.lack = None;
         self.unknown.clear();
         self.version = None;
@@ -203,6 +209,12 @@ impl Tracker {
     /// Takes what the component says. Returns whether it must be told what it should have.
     pub(super) fn observed(&mut self, mut observed: wire::Observed) -> bool {
         let is_first = std::mem::take(&mut self.is_first);
+        if is_first && observed.units.is_empty() {
+            self.process_started("Starting");
+        }
+        if !std::mem::replace(&mut self.is_known, true) {
+            self.overtake(&observed);
+        }
         if let Some(version) = &observed.version {
             self.version = Some(to_version(version));
         }
@@ -218,6 +230,19 @@ impl Tracker {
             .is_some_and(|lack| self.lack.as_ref().is_none_or(|before| before.as_ref() != lack.as_ref()));
         self.lack = lack;
         is_first || is_new
+    }
+
+    /// Counts on from what the component has of an agent before this one: its indices would be taken for this one's.
+    fn overtake(&mut self, observed: &wire::Observed) {
+        // One that no agent has come to is no index: nobody could count on from it.
+        let plausible = |idx: u64| if idx > LARGEST_INDEX { 0 } else { idx };
+        let highest = observed.units.iter().map(|unit| plausible(unit.config_idx)).max().unwrap_or_default();
+        self.used_idx = self.used_idx.max(highest);
+        for unit in self.units.values_mut().filter(|unit| unit.config_idx <= highest) {
+            unit.config_idx = highest + 1;
+        }
+        self.features_idx = self.features_idx.max(plausible(observed.features_idx) + 1);
+        self.component_idx = self.component_idx.max(plausible(observed.component_idx) + 1);
     }
 
     /// Returns what the component has not as it should.

@@ -32,6 +32,7 @@ fn main() -> Fallible<()> {
         "launches" => return Err(fleet_component::supervisor::launch(arguments).into()),
         "writes" => return write_much(),
         "supervises" => return supervise(),
+        "serves" => return serve(arguments),
         _ => {}
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(speak(&mode))
@@ -77,6 +78,17 @@ fn supervise() -> Fallible<()> {
         std::io::stdout().write_all(format!("{pid}\n").as_bytes())?;
         std::future::pending::<Fallible<()>>().await
     })
+}
+
+/// Is a service of the system, by the half of a component that this crate has.
+fn serve(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> Fallible<()> {
+    let address = arguments.next().and_then(|address| address.into_string().ok()).ok_or("no address")?;
+    let about = About { name: "probe".to_owned(), ..About::default() };
+    let parrot = std::sync::Arc::new(Parrot(tokio::sync::Notify::new()));
+    std::io::stdout().write_all(format!("process {} serves\n", std::process::id()).as_bytes())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(fleet_component::component::serve_at(&address.parse()?, about, parrot))?;
+    Ok(())
 }
 
 /// The connection, as a component of anybody's would make it.

@@ -15,7 +15,7 @@ use crate::host::{COMPONENT, Host, LONGEST, Written};
 use crate::programs;
 
 /// The program; `None`: it cannot be built here.
-fn program() -> Option<&'static Path> {
+pub(crate) fn program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
     PROGRAM.get_or_init(|| programs::build(Path::new(env!("CARGO_TARGET_TMPDIR")), "component")).as_deref()
 }

@@ -107,8 +107,16 @@ impl Host {
     }
 
     pub(crate) async fn until(&self, holds: impl Fn(&ComponentState) -> bool) -> Arc<ComponentState> {
+        self.until_of(COMPONENT, holds).await
+    }
+
+    pub(crate) async fn until_of(
+        &self,
+        id: &str,
+        holds: impl Fn(&ComponentState) -> bool,
+    ) -> Arc<ComponentState> {
         let mut states = self.supervisor.states();
-        let component = |states: &States| states.components.get(COMPONENT).cloned();
+        let component = |states: &States| states.components.get(id).cloned();
         let reached = states.wait_for(|states| component(states).is_some_and(|component| holds(&component)));
         match tokio::time::timeout(LONGEST, reached).await {
             Ok(states) => component(&states.unwrap()).unwrap(),

@@ -13,12 +13,12 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::host::{Host, LONGEST, install};
 
-fn pid(number: u32) -> Pid {
+pub(crate) fn pid(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
 }
 
 /// Whether it runs: one that nobody has waited for yet does not.
-fn is_alive(process: u32) -> bool {
+pub(crate) fn is_alive(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     test_kill_process(pid(process)).is_ok()
         && !status.rsplit(')').next().unwrap_or_default().starts_with(" Z")

@@ -12,4 +12,5 @@ mod host;
 mod life;
 #[path = "../go/programs.rs"]
 mod programs;
+mod service;
 mod speech;

@@ -52,6 +52,10 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
             stopped?;
         }
     }
+    let services = crate::workload::remove_services(&layout.paths).await;
+    if !services.is_empty() {
+        say(&format!("Services of components are still there: {}.", services.join(", ")));
+    }
     let has_server_of_root = has_server_of_root(&layout, record.as_ref());
     let told = if asked.skip_fleet_audit { Ok(()) } else { tell_server(&layout).await };
     if let Err(error) = told {

@@ -95,14 +95,12 @@ fn a_program_is_called_as_its_spec_file_says() {
 fn what_cannot_be_run_says_why() {
     let (_folder, specs) = specs(
         "  - name: elsewhere\n    platforms: [windows/amd64]\n    outputs: [elasticsearch]\n    command: {}\n  - name: \
-         served\n    platforms: [linux/amd64]\n    outputs: [elasticsearch]\n    service: {}\n  - name: prevented\n    \
-         platforms: [linux/amd64]\n    outputs: [elasticsearch]\n    command: {}\n    runtime: {preventions: \
+         prevented\n    platforms: [linux/amd64]\n    outputs: [elasticsearch]\n    command: {}\n    runtime: {preventions: \
          [{condition: \"${runtime.os} == 'linux'\", message: 'not on Linux'}]}\n",
     );
     for (input, told) in [
         (json!({"id": "a", "type": "unknown"}), "not supported"),
         (json!({"id": "a", "type": "elsewhere"}), "not supported on this platform (linux/amd64)"),
-        (json!({"id": "a", "type": "served"}), "service"),
         (json!({"id": "a", "type": "prevented"}), "not on Linux"),
         (json!({"id": "a", "type": "real", "use_output": "kafka"}), "output not supported"),
         (json!({"id": "a", "type": "real", "use_output": "nowhere"}), "nowhere"),
@@ -112,6 +110,45 @@ fn what_cannot_be_run_says_why() {
         assert!(problem.is_some_and(|problem| problem.contains(told)), "{told}: {problem:?}");
         assert!(components.iter().any(|it| it.id == "real-default" && it.program.is_ok()), "{told}");
     }
+}
+
+#[test]
+fn a_service_is_one_whatever_its_outputs() {
+    let (_folder, specs) = specs(
+        "  - name: served\n    platforms: [linux/amd64]\n    outputs: [elasticsearch]\n    service: {cport: 7}\n",
+    );
+    let components = specs.components(&wanted(&json!([
+        {"id": "a", "type": "served"},
+        {"id": "b", "type": "served", "use_output": "other"},
+        {"id": "a", "type": "served", "use_output": "other"},
+        {"id": "c", "type": "real"},
+        {"id": "d", "type": "real", "use_output": "other"},
+    ])));
+    let components = one_of_each(components);
+    let ids: Vec<&str> = components.iter().map(|component| component.id.as_str()).collect();
+    assert_eq!(ids, ["real-default", "real-other", "served"]);
+    let service = &components[2];
+    assert!(
+        service
+            .program
+            .as_ref()
+            .is_ok_and(|program| matches!(&program.run, Run::Service(it) if it.cport == 7))
+    );
+    let refused =
+        |unit: &Unit| unit.config.as_ref().is_err_and(|problem| problem.contains("one output, default"));
+    let units: Vec<(String, bool)> =
+        service.units.iter().map(|unit| (unit.key.to_string(), refused(unit))).collect();
+    let units: Vec<(&str, bool)> =
+        units.iter().map(|(key, is_refused)| (key.as_str(), *is_refused)).collect();
+    assert_eq!(
+        units,
+        [
+            ("input served-a", false),
+            ("output served", false),
+            ("input served-b", true),
+            ("input served-a (2)", true),
+        ]
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::service::ServiceSpec;
 
 /// A file.
 #[derive(Debug, Deserialize)]
@@ -104,7 +106,7 @@ impl CommandSpec {
 }
 
 /// A variable of the environment.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {
     /// Its name.
     pub name: String,
@@ -165,16 +167,6 @@ impl Default for LogKeys {
     }
 }
 
-/// A service of the system.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct ServiceSpec {
-    /// The port where it gets its start-up message.
-    pub cport: u16,
-    /// The socket where it gets its start-up message.
-    pub csocket: String,
-}
-
 impl Document {
     /// What is wrong with it, and the fix.
     pub(super) fn problem(&self, version: u64) -> Option<String> {
@@ -212,13 +204,18 @@ impl InputSpec {
         match (&self.command, &self.service) {
             (Some(_), Some(_)) => Some("command and service are both there: keep one".to_owned()),
             (None, None) => Some("command is missing: say how it is run (command or service)".to_owned()),
-            _ => None,
+            (None, Some(_)) if self.isolate_units => Some(
+                "isolate_units is set: a service is one process, which has all of its inputs; remove it"
+                    .to_owned(),
+            ),
+            (None, Some(service)) => service.problem(),
+            (Some(_), None) => None,
         }
     }
 }
 
 /// A span of time as Go writes it, such as `1m30s`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| {
         D::Error::custom(format!("{text:?} is no span of time: write it such as 30s or 1m30s"))

@@ -22,6 +22,13 @@ inputs:
       maximum_restarts_per_period: 2
 ";
 
+/// A spec file of a service.
+fn service(keys: &str) -> String {
+    format!(
+        "version: 2\ninputs: [{{name: s, platforms: [linux/amd64], outputs: [elasticsearch], service: {{{keys}}}}}]"
+    )
+}
+
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
@@ -60,6 +67,29 @@ fn all_keys_are_read() {
 }
 
 #[test]
+fn a_service_has_operations() {
+    let keys = "log: {path: /var/log/s-*.log}, timeouts: {checkin: 5s}, operations: {check: {args: [verify]}, \
+        uninstall: {args: [-x], env: [{name: A, value: b}], timeout: 2m, non_fatal_exit_codes: [3]}}";
+    let (specs, problems) = load(&[("x.spec.yml", &service(keys)), ("x", "")]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let Found::Component(spec, index) = specs.find("s") else { panic!("nothing") };
+    let service = spec.inputs[index].service.clone().expect("a service");
+    assert_eq!((service.socket(), service.cport, service.timeouts.checkin.as_secs()), (".eaci.sock", 0, 5));
+    assert_eq!(service.log.path, "/var/log/s-*.log");
+    assert_eq!(service.operations.get(Operation::Install), None);
+    assert_eq!(
+        service.operations.get(Operation::Check).map(|it| it.args.as_slice()),
+        Some(&["verify".to_owned()][..])
+    );
+    let uninstall = service.operations.get(Operation::Uninstall).expect("an operation");
+    assert_eq!((uninstall.timeout.as_secs(), uninstall.non_fatal_exit_codes.as_slice()), (120, &[3][..]));
+    assert_eq!(uninstall.env[0].value, "b");
+    // As it is kept for an agent after this one.
+    let kept = serde_json::to_string(uninstall).expect("JSON");
+    assert_eq!(serde_json::from_str::<OperationSpec>(&kept).expect("an operation"), *uninstall);
+}
+
+#[test]
 fn a_broken_file_is_told_and_stops_no_other() {
     let other = GOOD.replace("greeting", "other").replace("hello", "hallo");
     for (broken, told) in [
@@ -72,6 +102,11 @@ fn a_broken_file_is_told_and_stops_no_other() {
         (&GOOD.replace("1m30s", "soon"), "soon"),
         (&GOOD.replace("command:", "other:"), "command is missing"),
         (&GOOD.replace("    command:", "    service: {cport: 1}\n    command:"), "keep one"),
+        (&service("cport: 1, csocket: x"), "cport and csocket"),
+        (&service("cport: 1}, isolate_units: true, runtime: {"), "isolate_units"),
+        (&service("log: {path: relative}"), "log.path"),
+        (&service("log: {path: /a*/b}"), "log.path"),
+        (&service("operations: {check: {timeout: soon}}"), "soon"),
     ] {
         let (specs, problems) = load(&[("a.spec.yml", broken), ("a", ""), ("b.spec.yml", &other), ("b", "")]);
         assert_eq!(problems.len(), 1, "{broken}: {problems:?}");

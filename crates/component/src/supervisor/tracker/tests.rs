@@ -301,3 +301,48 @@ fn a_unit_that_comes_again_is_not_taken_for_the_one_that_was_there() {
     assert!(tracker.want(&component(vec![unit(key.clone(), "3"), output])));
     assert_eq!(idx(&tracker), (3, true));
 }
+
+/// A service goes on while its agent ends: it comes to the next one with what the last one has told it.
+#[test]
+fn what_an_agent_before_this_one_has_told_is_not_taken_for_this_ones() {
+    let mut tracker = Tracker::new(wire::AgentInfo::default(), crate::MAX_MESSAGE_SIZE);
+    tracker.want(&two());
+    tracker.stream_opened();
+    let (input, output) = (UnitKey::input("i"), UnitKey::output("o"));
+    let with = |units: &[(UnitKey, u64, State)], idx| wire::Observed {
+        features_idx: idx,
+        component_idx: idx,
+        ..observed(units)
+    };
+    let has = with(&[(input.clone(), 7, State::Healthy), (output.clone(), 1, State::Healthy)], 2);
+    assert!(tracker.observed(has));
+    let expected = tracker.expected();
+    assert!(expected.units.iter().all(|unit| unit.config_idx == 8 && unit.config.is_some()), "{expected:?}");
+    assert_eq!((expected.features_idx, expected.component_idx), (3, 3));
+    // From then on it is this agent that counts.
+    let taken = [(input, 8, State::Healthy), (output, 8, State::Healthy)];
+    assert!(!tracker.observed(with(&taken, 3)));
+    assert_eq!(tracker.expected().units[0].config_idx, 8);
+}
+
+#[test]
+fn nobody_makes_an_agent_count_to_the_end() {
+    let mut tracker = Tracker::new(wire::AgentInfo::default(), crate::MAX_MESSAGE_SIZE);
+    tracker.want(&two());
+    tracker.stream_opened();
+    let mut hostile = observed(&[(UnitKey::input("i"), u64::MAX, State::Healthy)]);
+    (hostile.features_idx, hostile.component_idx) = (u64::MAX, u64::MAX);
+    tracker.observed(hostile);
+    let changed = unit(UnitKey::input("i"), "another");
+    assert!(tracker.want(&component(vec![changed])));
+    assert!(tracker.expected().units.iter().all(|unit| unit.config_idx < LARGEST_INDEX));
+}
+
+#[test]
+fn a_process_that_begins_anew_is_starting_and_not_failed() {
+    let mut tracker = connected();
+    tracker.observed(settled(State::Healthy));
+    tracker.stream_opened();
+    assert!(tracker.observed(wire::Observed::default()));
+    assert!(tracker.units().values().all(|unit| unit.state == State::Starting), "{:?}", tracker.units());
+}

@@ -44,15 +44,20 @@ func main() {
 	flag.Var(&overrides, "E", "a setting; any is accepted")
 	pieces := flag.Int("pieces", 0, "messages above this size in bytes are sent in pieces; 0: those above the agent's limit")
 	heartbeat := flag.Duration("heartbeat", 25*time.Second, "how often the agent hears of the component at least")
+	service := flag.String("service", "", "be a service of the system, which is told here how the agent is reached")
 	flag.Parse()
-	if err := run(overrides, *pieces, *heartbeat); err != nil {
+	begin := func() error { return run(overrides, *pieces, *heartbeat) }
+	if *service != "" {
+		begin = func() error { return serve(*service, *heartbeat) }
+	}
+	if err := begin(); err != nil {
 		fmt.Fprintln(os.Stderr, "refused:", err)
 		os.Exit(refused)
 	}
 }
 
 func run(overrides settings, pieces int, heartbeat time.Duration) error {
-	start, err := readStartUp()
+	start, err := readStartUp(os.Stdin)
 	if err != nil {
 		return err
 	}
@@ -85,9 +90,9 @@ func run(overrides settings, pieces int, heartbeat time.Duration) error {
 	}
 }
 
-// readStartUp reads all of the standard input before it looks at it.
-func readStartUp() (*wire.StartUp, error) {
-	bytes, err := io.ReadAll(os.Stdin)
+// readStartUp reads all of it before it looks at it.
+func readStartUp(from io.Reader) (*wire.StartUp, error) {
+	bytes, err := io.ReadAll(from)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,8 @@ type component struct {
 	agent        *wire.AgentInfo
 	// ghost is a unit that nobody wants, if it is to be told of.
 	ghost string
+	// pid is told by a service: its agent has not started it.
+	pid   uint64
 	heard int
 	turn  int
 }
@@ -159,7 +161,7 @@ func (c *component) observed() *wire.Observed {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	message := &wire.Observed{
-		Token: c.start.Token, FeaturesIdx: c.featuresIdx, ComponentIdx: c.componentIdx,
+		Token: c.start.Token, FeaturesIdx: c.featuresIdx, ComponentIdx: c.componentIdx, Pid: c.pid,
 	}
 	for k, u := range c.units {
 		payload, err := structpb.NewStruct(map[string]any{"heard": float64(c.heard), "agent": c.agent.GetId(), "turn": float64(c.turn)})

@@ -12,14 +12,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::spec::{CommandSpec, RestartMonitoring};
+use crate::supervisor::checkins::{Checkins, MOST_MISSES};
+use crate::supervisor::spec::{CommandSpec, RestartMonitoring};
 
 /// The first pause before a process is started again.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// So many check-ins in a row may be missed; the next one is the end.
-const MOST_MISSES: u32 = 2;
-/// How long a killed process may take to be gone.
-pub(super) const REAP_MAX: Duration = Duration::from_secs(3);
 
 /// How long what may take.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +30,7 @@ pub(super) struct Timing {
 impl Timing {
     pub(super) fn new(command: &CommandSpec) -> Timing {
         Timing {
-            // A zero would be a loop without a pause.
-            checkin: command.timeouts.checkin.max(Duration::from_millis(10)),
+            checkin: command.timeouts.checkin,
             restart: command.timeouts.restart.max(FIRST_PAUSE),
             monitoring: command.restart_monitoring(),
         }
@@ -42,7 +38,7 @@ impl Timing {
 }
 
 /// The grace that a process has to stop, of what its spec file says: the rest is for what comes after.
-pub(super) fn grace(command: &CommandSpec) -> Duration {
+pub(in crate::supervisor) fn grace(command: &CommandSpec) -> Duration {
     const RESERVE: Duration = Duration::from_secs(5);
     command.timeouts.stop.saturating_sub(RESERVE).max(Duration::from_secs(1))
 }
@@ -79,9 +75,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Running {
     since: Instant,
-    next_look: Instant,
-    last_checkin: Option<Instant>,
-    misses: u32,
+    checkins: Checkins,
     is_killed: bool,
 }
 
@@ -105,7 +99,7 @@ impl Life {
         match self.phase {
             Phase::Waiting(at) => Some(at),
             Phase::Running(running) if running.is_killed => None,
-            Phase::Running(running) => Some(running.next_look),
+            Phase::Running(running) => Some(running.checkins.deadline()),
             Phase::Stopping { is_killed: true, .. } | Phase::Ended => None,
             Phase::Stopping { kill_at, .. } => Some(kill_at),
         }
@@ -115,9 +109,7 @@ impl Life {
     pub(super) fn poll(&mut self, now: Instant) -> Option<Act> {
         match &mut self.phase {
             Phase::Waiting(at) if *at <= now => Some(Act::Spawn),
-            Phase::Running(running) if running.next_look <= now && !running.is_killed => {
-                running.look(now, self.timing.checkin)
-            }
+            Phase::Running(running) if !running.is_killed => running.look(now),
             Phase::Stopping { is_told, .. } if !*is_told => {
                 *is_told = true;
                 Some(Act::Terminate)
@@ -134,23 +126,22 @@ impl Life {
     pub(super) fn spawned(&mut self, now: Instant) {
         self.phase = Phase::Running(Running {
             since: now,
-            next_look: now + self.timing.checkin,
-            last_checkin: None,
-            misses: 0,
+            checkins: Checkins::new(self.timing.checkin, now),
             is_killed: false,
         });
     }
 
     /// It could not be. Returns the pause before it is tried again.
     pub(super) fn spawn_failed(&mut self, now: Instant) -> Duration {
-        self.phase = Phase::Waiting(now + self.timing.checkin);
-        self.timing.checkin
+        let pause = self.timing.checkin.max(FIRST_PAUSE);
+        self.phase = Phase::Waiting(now + pause);
+        pause
     }
 
     /// It has checked in.
     pub(super) fn checked_in(&mut self, now: Instant) {
         if let Phase::Running(running) = &mut self.phase {
-            running.last_checkin = Some(now);
+            running.checkins.checked_in(now);
         }
     }
 
@@ -210,18 +201,13 @@ pub(super) struct Exit {
 }
 
 impl Running {
-    fn look(&mut self, now: Instant, interval: Duration) -> Option<Act> {
-        self.next_look = now + interval;
-        if self.last_checkin.is_some_and(|at| now - at <= interval) {
-            self.misses = 0;
-            return None;
-        }
-        self.misses += 1;
-        if self.misses <= MOST_MISSES {
-            return Some(Act::Missed(self.misses));
+    fn look(&mut self, now: Instant) -> Option<Act> {
+        let misses = self.checkins.look(now)?;
+        if misses <= MOST_MISSES {
+            return Some(Act::Missed(misses));
         }
         self.is_killed = true;
-        Some(Act::GiveUp(self.misses))
+        Some(Act::GiveUp(misses))
     }
 }
 
@@ -253,17 +239,6 @@ mod tests {
         assert_eq!(life.poll(start + 90 * SECOND), Some(Act::GiveUp(3)));
         assert_eq!(life.poll(start + 200 * SECOND), None);
         assert_eq!(life.deadline(), None);
-    }
-
-    #[test]
-    fn a_check_in_makes_up_for_those_that_were_missed() {
-        let start = Instant::now();
-        let mut life = running(start);
-        assert_eq!(life.poll(start + 30 * SECOND), Some(Act::Missed(1)));
-        assert_eq!(life.poll(start + 60 * SECOND), Some(Act::Missed(2)));
-        life.checked_in(start + 85 * SECOND);
-        assert_eq!(life.poll(start + 90 * SECOND), None);
-        assert_eq!(life.poll(start + 120 * SECOND), Some(Act::Missed(1)));
     }
 
     #[test]
