@@ -13,6 +13,8 @@ mod leave;
 mod migrate;
 mod own_server;
 mod policy;
+mod privileges;
+mod proof;
 mod run;
 mod schedule;
 mod upgrade;

@@ -2,17 +2,24 @@
 //!
 //! The programs lie below a home, a version each, with a link to the one that runs, so that another version is taken
 //! up by turning the link. What the agent keeps, its logs and its configuration lie where a system keeps such files.
+//!
+//! All but the configuration belongs to the user of an agent without privileges. Where root works there, it first takes
+//! everything for itself ([`seize`]), or does what it does as that user ([`become_owner`]).
 
 mod files;
 mod layout;
+mod level;
+mod ownership;
 mod service;
 mod unit;
 
 use std::io;
 use std::path::PathBuf;
 
-pub use files::{add_components, add_version, give, owns, remove_all, secure_data, turn_link};
+pub use files::{add_components, add_version, remove_all, secure_data, turn_link};
 pub use layout::{FOLDER, Layout, Record};
+pub use level::LevelChange;
+pub use ownership::{Seized, become_owner, give, owner, owns, seize};
 pub use service::{Account, Systemctl};
 pub use unit::unit_file;
 
@@ -49,6 +56,14 @@ pub enum InstallError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// What an agent's user has put into its directories would lead root elsewhere.
+    #[error(
+        "{} is a link, or another name of a file: root does not follow what the agent's user put there. Look where it leads, and remove it", path.display()
+    )]
+    Planted {
+        /// The file.
+        path: PathBuf,
     },
     /// A program failed.
     #[error("{command} failed: {message}")]

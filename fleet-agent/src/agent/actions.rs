@@ -81,10 +81,7 @@ impl Agent {
             }
             "REQUEST_DIAGNOSTICS" => self.request_diagnostics(action),
             "INPUT_ACTION" => job::input_action(self, action),
-            "PRIVILEGE_LEVEL_CHANGE" => {
-                let outcome = privilege(&action);
-                self.finish(&action, outcome);
-            }
+            "PRIVILEGE_LEVEL_CHANGE" => self.change_privileges(action),
             "UPGRADE" => self.upgrade(action),
             // As existing agents do: the server may know more kinds than this agent, and asks in vain.
             kind => tracing::warn!(
@@ -136,15 +133,4 @@ impl Agent {
         };
         self.forget_queued(target);
     }
-}
-
-/// The level of privileges is that of the service, which the agent cannot change from within.
-fn privilege(action: &Action) -> Result<(), String> {
-    let wanted = action.data.get("unprivileged").and_then(Value::as_bool).unwrap_or(true);
-    let is_unprivileged = !rustix::process::geteuid().is_root();
-    if wanted == is_unprivileged {
-        return Ok(());
-    }
-    let way = if wanted { "sudo fleet-agent unprivileged" } else { "sudo fleet-agent privileged" };
-    Err(format!("the agent cannot change the user that its service runs as: run {way} on the machine"))
 }

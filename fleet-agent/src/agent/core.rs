@@ -96,6 +96,7 @@ pub struct Agent {
     pub(super) attempts: std::collections::BTreeMap<String, u32>,
     /// Stops an upgrade that is under way.
     pub(super) watching: Option<super::upgrade::Watching>,
+    pub(super) proving_level: Option<super::privileges::ProvingLevel>,
     pub(super) upgrading: Option<tokio_util::sync::CancellationToken>,
     pub(super) migrating: Option<super::migrate::Migrating>,
     pub(super) ended: Option<Ended>,

@@ -26,6 +26,8 @@ pub(super) enum JobDone {
     Acted(Box<AckEvent>),
     /// An upgrade has come further.
     Upgrade(Box<Action>, Step),
+    /// What was to change the privileges has ended, and the agent has not.
+    Privileges(Box<Action>, Result<(), String>),
     /// Another server has taken the agent, or has not, as the action of this id wants.
     Migrated(String, Result<Box<Identity>, String>),
 }

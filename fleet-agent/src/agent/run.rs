@@ -61,6 +61,7 @@ impl Agent {
             None => agent.begin_with_own_server().await,
         }
         agent.resume_upgrade();
+        agent.resume_privileges();
         agent.publish();
         agent.publish_outbox();
         let gateway = Gateway {
@@ -133,6 +134,7 @@ impl Agent {
             attempts: BTreeMap::new(),
             upgrading: None,
             watching: None,
+            proving_level: None,
             migrating: None,
             ended: None,
             identity,
@@ -161,7 +163,10 @@ impl Agent {
                 Some(done) = ears.jobs.recv() => self.job_done(done).await,
                 Some(delivery) = ears.deliveries.recv() => self.deliver(delivery).await,
                 () = workloads.changed(&mut states) => self.publish(),
-                Ok(()) = link.changed() => self.watch_upgrade(),
+                Ok(()) = link.changed() => {
+                    self.watch_upgrade();
+                    self.watch_privileges();
+                }
                 () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
                     self.begin_due().await;
                     self.publish();
@@ -170,6 +175,7 @@ impl Agent {
                     looks = looks.wrapping_add(1);
                     self.watch_connection().await;
                     self.watch_upgrade();
+                    self.watch_privileges();
                     self.keep_certificate().await;
                     if looks.is_multiple_of(READ_MACHINE) {
                         self.read_machine().await;
@@ -194,6 +200,7 @@ impl Agent {
         match done {
             JobDone::Acted(event) => self.acknowledge(*event),
             JobDone::Upgrade(action, step) => self.upgrade_step(&action, step),
+            JobDone::Privileges(action, outcome) => self.privileges_stay(&action, outcome),
             JobDone::Migrated(id, enrolled) => self.migrated(&id, enrolled).await,
         }
         self.publish();

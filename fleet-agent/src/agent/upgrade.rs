@@ -1,15 +1,14 @@
 //! Upgrades, as the agent sees them: begun, told of, carried over the restart, proven or taken back.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use fleet_service::error::chain;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Agent, Ended};
 use super::job::JobDone;
+use super::proof::Proof;
 use super::schedule::{metadata, version_of};
 use crate::clock;
 use crate::fleet::{Action, ConnectionSettings, UpgradeDetails};
@@ -18,14 +17,12 @@ use crate::version;
 
 /// Waits before a download is tried again.
 const RETRIES: [i64; 6] = [60, 300, 600, 900, 1800, 3600];
-/// A server that holds a check-in for so long has taken it.
-const HELD: Duration = Duration::from_secs(10);
 
 /// A new version is proving itself.
 #[derive(Debug)]
 pub(super) struct Watching {
     marker: Marker,
-    connected_since: Option<Instant>,
+    proof: Proof,
 }
 
 impl Agent {
@@ -262,7 +259,7 @@ impl Agent {
         let running = std::env::current_exe().unwrap_or_default();
         if marker.given_up.is_empty() && marker.is_new(&running) {
             self.tell_upgrade(&action, "UPG_WATCHING", Map::new());
-            self.watching = Some(Watching { marker, connected_since: None });
+            self.watching = Some(Watching { marker, proof: Proof::default() });
             return;
         }
         let reason = if marker.given_up.is_empty() {
@@ -282,20 +279,18 @@ impl Agent {
     pub(super) fn watch_upgrade(&mut self) {
         let link = self.link.borrow().clone();
         let Some(watching) = &mut self.watching else { return };
+        if watching.proof.is_there(&link) {
+            let action = marked(&watching.marker);
+            tracing::info!(version = version::current(), "the new version has proven itself");
+            self.watching = None;
+            Marker::remove(&self.context.paths);
+            self.progress.upgrade = None;
+            self.finish_upgrade(&action, Ok(()));
+            return self.publish();
+        }
         if link.connected {
-            let since = *watching.connected_since.get_or_insert_with(Instant::now);
-            if link.last_answer > 0 || since.elapsed() >= HELD {
-                let action = marked(&watching.marker);
-                tracing::info!(version = version::current(), "the new version has proven itself");
-                self.watching = None;
-                Marker::remove(&self.context.paths);
-                self.progress.upgrade = None;
-                self.finish_upgrade(&action, Ok(()));
-                self.publish();
-            }
             return;
         }
-        watching.connected_since = None;
         if let Verdict::GoBack(reason) = watching.marker.verdict(clock::now_seconds()) {
             tracing::error!(reason, "the new version is left");
             let marker = watching.marker.clone();

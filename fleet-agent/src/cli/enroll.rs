@@ -13,7 +13,7 @@ use super::{Outcome, bootstrap, failure, say};
 use crate::control::{Ask, ControlError, ask};
 use crate::enrolment::{self, Wanted};
 use crate::fleet::CallError;
-use crate::install::Record;
+use crate::install::{Record, become_owner};
 
 /// Enrols.
 #[derive(Clone, Debug, Args)]
@@ -40,12 +40,15 @@ pub(super) async fn enroll(globals: &Globals, enroll: &Enroll) -> Outcome {
         if is_unprivileged {
             tell_taken(&wanted.take_in_files()?);
         }
+        become_owner(&paths)?;
         return bootstrap::enroll(&paths, credentials, (&wanted, &server), flags.delay_enroll).await;
     }
     let mut wanted = wanted(&flags)?;
     if is_unprivileged {
         tell_taken(&wanted.take_in_files()?);
     }
+    // What follows is done among the files of the agent's user, who must not lead root elsewhere.
+    become_owner(&paths)?;
     let identity = if flags.delay_enroll {
         enrolment::delay(&paths, credentials.as_deref(), &wanted)?;
         say("The agent enrols when it starts.");

@@ -12,9 +12,9 @@ use clap::Args;
 use super::enroll;
 use super::flags::{EnrollFlags, Globals};
 use super::{Failure, Outcome, bootstrap, failure, say};
-use crate::enrolment;
+use crate::enrolment::{self, Wanted};
 use crate::fleet_server::BootstrapError;
-use crate::install::{self, Account, InstallError, Layout, Record, Systemctl};
+use crate::install::{self, Account, InstallError, Layout, Record, Seized, Systemctl};
 use crate::standalone;
 use crate::state::replace_with_mode;
 use crate::version;
@@ -45,6 +45,12 @@ pub(super) struct Install {
     install_servers: bool,
 }
 
+impl Install {
+    fn is_unprivileged(&self) -> bool {
+        self.unprivileged || self.as_whom.user.is_some()
+    }
+}
+
 pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
     must_be_root("install")?;
     let layout = asked.place.layout(globals)?;
@@ -68,34 +74,14 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
     if !asked.place.non_interactive && !asked.flags.force && !agreed(&question)? {
         return Err(failure("nothing was installed"));
     }
-    if asked.flags.force && layout.unit.exists() {
-        // It may not run.
-        let _ = Systemctl.stop(&layout.service);
-    }
     let is_enrolled = wanted.is_some() || own_server.is_some();
-    let is_unprivileged = asked.unprivileged || asked.as_whom.user.is_some();
-    if is_unprivileged && let Some(wanted) = wanted.as_mut().or(own_server.as_mut().map(|(wanted, _)| wanted))
+    if asked.is_unprivileged()
+        && let Some(wanted) = wanted.as_mut().or(own_server.as_mut().map(|(wanted, _)| wanted))
     {
         tell_taken(&wanted.take_in_files()?);
     }
-    // Before anything else is written: without an enrolment, nothing is installed.
-    if let Some(wanted) = wanted {
-        if asked.flags.delay_enroll {
-            enrolment::delay(&layout.paths, None, &wanted)?;
-        } else {
-            let identity =
-                enrolment::enroll(&layout.paths, None, &wanted, &enroll::tell_attempts(wanted.within))
-                    .await?;
-            say(&format!("Successfully enrolled the agent: {}", identity.id));
-        }
-    }
-    if let Some((wanted, _)) = &own_server {
-        // The service does it: the server belongs to its user.
-        bootstrap::prepare(&layout.paths, None, wanted)?;
-    }
-    put_files(&layout)?;
-    let account = is_unprivileged.then(|| asked.as_whom.account()).transpose()?;
-    belong_to(&layout, account, before.as_ref())?;
+    let own_wanted = own_server.as_ref().map(|(wanted, _)| wanted);
+    put_in(&layout, asked, before.as_ref(), (wanted, own_wanted)).await?;
     Systemctl.enable(&layout.service)?;
     say(&format!("The agent is installed as service {}.", layout.service));
     if !is_enrolled && before.is_none() {
@@ -110,6 +96,58 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
         bootstrap::follow(&layout.paths.socket(), &wanted, &server).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Enrols, and puts the files in. An agent that is there already is stopped for that, and goes on as it was if it fails.
+async fn put_in(
+    layout: &Layout,
+    asked: &Install,
+    before: Option<&Record>,
+    wanted: (Option<Wanted>, Option<&Wanted>),
+) -> Result<(), Failure> {
+    let was_running = layout.unit.exists() && Systemctl.stop(&layout.service).is_ok();
+    let put = match install::seize(&layout.paths) {
+        Err(error) => Err(error.into()),
+        Ok(seized) => {
+            let put = put_into_own(layout, asked, (before, &seized), wanted).await;
+            if put.is_err() {
+                // The first failure is what is told.
+                let _ = seized.give_back();
+            }
+            put
+        }
+    };
+    if put.is_err() && was_running {
+        let _ = Systemctl.start(&layout.service);
+    }
+    put
+}
+
+/// The same where all that is there is root's.
+async fn put_into_own(
+    layout: &Layout,
+    asked: &Install,
+    before: (Option<&Record>, &Seized),
+    (wanted, own_server): (Option<Wanted>, Option<&Wanted>),
+) -> Result<(), Failure> {
+    // Before anything else is written: without an enrolment, nothing is installed.
+    if let Some(wanted) = wanted {
+        if asked.flags.delay_enroll {
+            enrolment::delay(&layout.paths, None, &wanted)?;
+        } else {
+            let identity =
+                enrolment::enroll(&layout.paths, None, &wanted, &enroll::tell_attempts(wanted.within))
+                    .await?;
+            say(&format!("Successfully enrolled the agent: {}", identity.id));
+        }
+    }
+    if let Some(wanted) = own_server {
+        // The service does it: the server belongs to its user.
+        bootstrap::prepare(&layout.paths, None, wanted)?;
+    }
+    put_files(layout)?;
+    let account = asked.is_unprivileged().then(|| asked.as_whom.account()).transpose()?;
+    belong_to(layout, account, before)
 }
 
 /// Says that files were taken in.
@@ -182,11 +220,11 @@ fn put_files(layout: &Layout) -> Result<(), Failure> {
 }
 
 /// Makes an agent that does not run belong to a user (`None`: root): its files, its unit, and what is known of it.
-/// `before`: to whom it did.
+/// `before`: to whom it did, and what root has taken of that.
 fn belong_to(
     layout: &Layout,
     account: Option<(String, String, Account)>,
-    before: Option<&Record>,
+    (before, seized): (Option<&Record>, &Seized),
 ) -> Result<(), Failure> {
     let paths = &layout.paths;
     let before = before.filter(|before| before.is_unprivileged());
@@ -202,18 +240,23 @@ fn belong_to(
             (Record { service, user, group, made_user, made_group }, account.uid, account.gid)
         }
     };
-    let leaving =
-        before.filter(|before| install::owns(before, &paths.home)).map(|before| before.without(&record));
-    fs::write(&layout.unit, install::unit_file(layout, &record))
-        .map_err(InstallError::file("writing", &layout.unit))?;
+    let owner = seized.owner_of(&paths.home);
+    let leaving = before.filter(|before| install::owns(before, owner)).map(|before| before.without(&record));
     let file = paths.home.join(Record::FILE);
     replace_with_mode(&file, &serde_json::to_vec_pretty(&record)?, RECORD_MODE)
         .map_err(InstallError::file("writing", &file))?;
     install::secure_data(paths).map_err(InstallError::file("making", &paths.data))?;
+    // If the machine dies in between, root can still go on with what is a user's; a user could not with what is root's.
+    if !record.is_unprivileged() {
+        write_unit(layout, &record)?;
+    }
     if record.is_unprivileged() || before.is_some() {
         for path in [&paths.home, &paths.data, &paths.logs] {
             install::give(path, uid, gid)?;
         }
+    }
+    if record.is_unprivileged() {
+        write_unit(layout, &record)?;
     }
     Systemctl.reload()?;
     if let Some(leaving) = leaving
@@ -222,4 +265,9 @@ fn belong_to(
         say(&format!("User {} or group {} is still there: {error}", leaving.user, leaving.group));
     }
     Ok(())
+}
+
+fn write_unit(layout: &Layout, record: &Record) -> Result<(), InstallError> {
+    fs::write(&layout.unit, install::unit_file(layout, record))
+        .map_err(InstallError::file("writing", &layout.unit))
 }

@@ -1,23 +1,14 @@
 //! Files of an installation.
 
-use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, openat, statat};
-
-use super::{Account, InstallError, Record};
+use super::{InstallError, Record};
 use crate::paths::Paths;
 use crate::state::{passable_directory, secure_directory};
 use crate::version;
 use crate::workload::FOLDER;
-
-/// Directories deeper than this are not followed: an installation has a few levels.
-const DEEPEST: usize = 32;
 
 /// Puts a program into the home as a version of its own. Returns the version's directory.
 ///
@@ -43,7 +34,8 @@ pub fn add_version(paths: &Paths, program: &Path, number: &str) -> Result<PathBu
     Ok(directory)
 }
 
-/// Copies a folder of components: files alone, which nobody but their owner can write.
+/// Copies a folder of components: files alone, which nobody but their owner can write. Links are not followed: the folder
+/// may be that of an agent's user, who must not have root read for him.
 ///
 /// # Errors
 /// A file cannot be copied.
@@ -52,7 +44,7 @@ pub fn add_components(from: &Path, to: &Path) -> Result<(), InstallError> {
     for entry in fs::read_dir(from).map_err(InstallError::file("reading", from))? {
         let source = entry.map_err(InstallError::file("reading", from))?.path();
         let copy = to.join(source.file_name().unwrap_or_default());
-        let mode = match fs::metadata(&source) {
+        let mode = match fs::symlink_metadata(&source) {
             Ok(file) if file.is_file() => file.permissions().mode() & 0o755,
             _ => continue,
         };
@@ -105,44 +97,6 @@ pub fn remove_all(path: &Path) -> Result<(), InstallError> {
     removed.map_err(InstallError::file("removing", path))
 }
 
-/// Whether the user and the group of a record are whom the agent in a home belongs to. The record is that user's, and
-/// must not make root remove others.
-#[must_use]
-pub fn owns(record: &Record, home: &Path) -> bool {
-    let Ok(home) = fs::metadata(home) else { return false };
-    home.uid() != 0
-        && Account::id_of(&record.user).ok() == Some(home.uid())
-        && Account::group_id(&record.group).ok() == Some(home.gid())
-}
-
-/// Gives a directory and all in it to a user. Links are not followed, not even one that comes into the place of a
-/// directory meanwhile: whom it belonged to before may still change it, and must not lead root elsewhere.
-///
-/// # Errors
-/// Something cannot be given.
-pub fn give(path: &Path, uid: u32, gid: u32) -> Result<(), InstallError> {
-    let to = (Uid::from_raw(uid), Gid::from_raw(gid));
-    give_at(CWD, path, to, DEEPEST).map_err(InstallError::file("giving away", path))
-}
-
-fn give_at(directory: BorrowedFd<'_>, name: &Path, to: (Uid, Gid), depth: usize) -> io::Result<()> {
-    chownat(directory, name, Some(to.0), Some(to.1), AtFlags::SYMLINK_NOFOLLOW)?;
-    let kind = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
-    if depth == 0 || FileType::from_raw_mode(kind) != FileType::Directory {
-        return Ok(());
-    }
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    let inner = openat(directory, name, flags, Mode::empty())?;
-    for entry in Dir::read_from(&inner)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            give_at(inner.as_fd(), Path::new(OsStr::from_bytes(name)), to, depth - 1)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,52 +121,5 @@ mod tests {
         remove_all(&paths.versions()).unwrap();
         remove_all(&paths.versions()).unwrap();
         assert!(!one.exists());
-    }
-
-    #[test]
-    fn what_is_given_away_does_not_lead_elsewhere() {
-        let root = tempfile::tempdir().unwrap();
-        let (home, elsewhere) = (root.path().join("home"), root.path().join("elsewhere"));
-        fs::create_dir_all(home.join("a/b")).unwrap();
-        fs::create_dir(&elsewhere).unwrap();
-        symlink(&elsewhere, home.join("a/link")).unwrap();
-        symlink("/no/such/file", home.join("a/dangling")).unwrap();
-        let own = fs::metadata(root.path()).unwrap();
-        give(&home, own.uid(), own.gid()).unwrap();
-        // Only root may give to others.
-        if own.uid() == 0 {
-            give(&home, 4242, 4243).unwrap();
-            let owner = |path: &Path| {
-                let file = fs::symlink_metadata(path).unwrap();
-                (file.uid(), file.gid())
-            };
-            for path in ["", "a", "a/b", "a/link", "a/dangling"] {
-                assert_eq!(owner(&home.join(path)), (4242, 4243), "{path}");
-            }
-            assert_eq!(owner(&elsewhere).0, 0);
-        }
-        assert!(give(&root.path().join("none"), own.uid(), own.gid()).is_err());
-    }
-
-    #[test]
-    fn a_record_that_names_somebody_elses_group_owns_nothing() {
-        let home = tempfile::tempdir().unwrap();
-        let record = |user: &str, group: &str| Record {
-            user: user.to_owned(),
-            group: group.to_owned(),
-            made_user: true,
-            made_group: true,
-            ..Record::default()
-        };
-        assert!(!owns(&record("root", "root"), home.path()), "root's is nobody's to remove");
-        // Only root may give to others.
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let gid = Account::group_id("daemon").unwrap();
-        give(home.path(), Account::id_of("daemon").unwrap(), gid).unwrap();
-        assert!(owns(&record("daemon", "daemon"), home.path()));
-        assert!(!owns(&record("daemon", "root"), home.path()));
-        assert!(!owns(&record("root", "daemon"), home.path()));
     }
 }

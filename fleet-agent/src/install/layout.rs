@@ -1,7 +1,10 @@
 //! Where an installed agent lies.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 
 use super::InstallError;
@@ -10,8 +13,14 @@ use crate::paths::{Given, Paths};
 /// The name of the service, and the beginning of that of one of several.
 const NAME: &str = "fleet-agent";
 
+/// The name of its home, and the beginning of that of one of several.
+const HOME: &str = "Agent";
+
 /// What the homes of the agents of a machine lie in.
 pub const FOLDER: &str = "Fleet";
+
+/// More than any record has.
+const LARGEST_RECORD: u64 = 64 * 1024;
 
 /// Where everything of one installed agent lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +74,12 @@ impl Record {
     /// Reads it; `None`: nothing is installed there.
     #[must_use]
     pub fn read(home: &Path) -> Option<Record> {
-        serde_json::from_slice(&std::fs::read(home.join(Record::FILE)).ok()?).ok()
+        // It may be what the agent's user put there: a pipe would hold root up, and a device fill its memory.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(open(home.join(Record::FILE), flags, Mode::empty()).ok()?);
+        let mut text = Vec::new();
+        file.take(LARGEST_RECORD).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 }
 
@@ -96,7 +110,7 @@ impl Layout {
                 return Err(InstallError::Field { field: "--namespace", given: name.to_owned(), problem });
             }
         };
-        let home = base.join(FOLDER).join(format!("Agent{suffix}"));
+        let home = base.join(FOLDER).join(format!("{HOME}{suffix}"));
         Ok(Layout::of(home, format!("{NAME}{suffix}")))
     }
 
@@ -104,10 +118,11 @@ impl Layout {
     #[must_use]
     pub fn installed(home: &Path) -> Option<(Layout, Record)> {
         let record = Record::read(home)?;
-        // The home is the agent's user's, who must not lead root elsewhere.
-        let suffix = record.service.strip_prefix(NAME)?;
+        // The record is the agent's user's, who must not lead root elsewhere, nor to another agent of the machine.
+        let suffix = home.file_name()?.to_str()?.strip_prefix(HOME)?;
         let is_name = suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        is_name.then(|| (Layout::of(home.to_owned(), record.service.clone()), record))
+        let is_own = is_name && record.service.strip_prefix(NAME) == Some(suffix);
+        is_own.then(|| (Layout::of(home.to_owned(), record.service.clone()), record))
     }
 
     /// That of the running program, if it lies in the home of an installed agent.
@@ -168,16 +183,33 @@ mod tests {
         assert_eq!(two.unit, Path::new("/etc/systemd/system/fleet-agent-dev.service"));
         assert_ne!(one.paths.data, two.paths.data);
         assert!(Layout::new(Path::new("opt"), None).is_err());
-        let home = tempfile::tempdir().unwrap();
+        let base = tempfile::tempdir().unwrap();
+        let home = base.path().join("Agent-dev");
+        std::fs::create_dir(&home).unwrap();
         let install = |service: &str| {
             let record = Record { service: service.to_owned(), ..Record::default() };
-            std::fs::write(home.path().join(Record::FILE), serde_json::to_vec(&record).unwrap()).unwrap();
-            Layout::installed(home.path()).map(|(layout, _)| layout)
+            std::fs::write(home.join(Record::FILE), serde_json::to_vec(&record).unwrap()).unwrap();
+            Layout::installed(&home).map(|(layout, _)| layout)
         };
         assert_eq!(install("fleet-agent-dev").unwrap().unit, two.unit);
-        for hostile in ["sshd", "fleet-agent/../../x", ""] {
+        for hostile in ["sshd", "fleet-agent", "fleet-agent-other", "fleet-agent/../../x", ""] {
             assert_eq!(install(hostile), None);
         }
         assert!(Layout::new(Path::new("/opt"), Some("../x")).is_err());
+    }
+
+    #[test]
+    fn a_record_that_is_no_file_of_its_own_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let (record, elsewhere) = (home.path().join(Record::FILE), home.path().join("elsewhere"));
+        std::fs::write(&elsewhere, serde_json::to_vec(&Record::default()).unwrap()).unwrap();
+        std::fs::copy(&elsewhere, &record).unwrap();
+        assert!(Record::read(home.path()).is_some());
+        std::fs::remove_file(&record).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &record).unwrap();
+        assert_eq!(Record::read(home.path()), None);
+        std::fs::remove_file(&record).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &record, Mode::from_raw_mode(0o600)).unwrap();
+        assert_eq!(Record::read(home.path()), None);
     }
 }

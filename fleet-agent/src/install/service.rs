@@ -66,6 +66,15 @@ impl Systemctl {
         run("systemctl", &["start", service]).map(drop)
     }
 
+    /// A property of a service, as systemd writes it.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn property(self, service: &str, name: &str) -> Result<String, InstallError> {
+        let unit = format!("{service}.service");
+        run("systemctl", &["show", "--property", name, "--value", &unit])
+    }
+
     /// Ends a service.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod name;
 mod office;
 mod own_server;
+mod privileges;
 mod relay;
 mod service;
 mod standalone;

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 /// Whatever a test waits for, unless it says otherwise.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// An action for which an agent starts again, more than once when it fails.
+const ACTION_MAX: Duration = Duration::from_secs(90);
 const PASSWORD: &str = "correct horse battery staple";
 
 /// The management API of a machine's fleet-server.
@@ -170,6 +172,26 @@ pub(crate) async fn install(machine: &Machine, flags: &[&str]) -> Result<String,
 pub(crate) fn enrolled(said: &str) -> Result<String, HarnessError> {
     let id = said.lines().find_map(|line| line.strip_prefix("Successfully enrolled the agent: "));
     id.map(str::to_owned).ok_or_else(|| HarnessError::Unexpected(format!("nobody enrolled: {said:?}")))
+}
+
+/// The user of the agent's process.
+pub(crate) async fn runs_as(machine: &Machine) -> Result<String, HarnessError> {
+    let pid = machine.property("fleet-agent", "MainPID").await?;
+    let user = machine.exec(["ps", "-o", "user:32=", "-p", &pid]).await?.success()?;
+    Ok(user.stdout.trim().to_owned())
+}
+
+/// Waits until an action has ended; what came of it.
+pub(crate) async fn await_action(office: &Office<'_>, id: &str) -> Result<Value, HarnessError> {
+    wait_for(format!("action {id} has ended"), ACTION_MAX, async || {
+        let all = office.get("/api/fleet/agents/action_status?perPage=100").await?;
+        let found = all["items"].as_array().into_iter().flatten().find(|one| one["actionId"] == id);
+        match found {
+            Some(found) if found["status"] != "IN_PROGRESS" => Ok(found.clone()),
+            found => Err(NotYet::saw(format!("{found:?}"))),
+        }
+    })
+    .await
 }
 
 /// A text of a document; empty if it is none.

@@ -3,7 +3,7 @@
 use fleet_tests::{Cluster, HarnessError, Machine, NotYet, TestResult, on_cluster, wait_for};
 use serde_json::{Value, json};
 
-use crate::office::{Office, SOON, enrolled, install};
+use crate::office::{Office, SOON, enrolled, install, runs_as};
 
 const OPEN: &str = "/var/log/open.log";
 const CLOSED: &str = "/var/log/closed.log";
@@ -86,13 +86,6 @@ fn policy() -> Value {
 
 fn tells_closed(agent: &Value) -> bool {
     agent["status"] == "degraded" && agent["components"].to_string().contains(CLOSED)
-}
-
-/// The user of the service's process.
-async fn runs_as(machine: &Machine) -> Result<String, HarnessError> {
-    let pid = machine.property("fleet-agent", "MainPID").await?;
-    let user = machine.exec(["ps", "-o", "user:32=", "-p", &pid]).await?.success()?;
-    Ok(user.stdout.trim().to_owned())
 }
 
 async fn status(machine: &Machine, prefix: &[&str]) -> Result<String, HarnessError> {

@@ -62,9 +62,12 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
         say(&format!("The server was not told: {error}. It will show the agent as offline."));
     }
     let paths = &layout.paths;
-    let was_there = record.is_some() || layout.unit.exists() || paths.home.exists() || paths.data.exists();
-    let account = record.filter(|record| install::owns(record, &paths.home));
-    for path in [&layout.unit, &layout.command, &paths.data, &paths.logs, &paths.config, &paths.home] {
+    let was_there = record.is_some() || layout.unit.exists();
+    let all = [&layout.unit, &layout.command, &paths.data, &paths.logs, &paths.config, &paths.home];
+    // A link that leads nowhere is there, too.
+    let found: Vec<_> = all.iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+    let account = record.filter(|record| install::owns(record, install::owner(&paths.home)));
+    for path in &found {
         install::remove_all(path)?;
     }
     if let Some(folder) = paths.home.parent().filter(|folder| folder.ends_with(install::FOLDER)) {
@@ -84,6 +87,9 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
         say(&format!("The agent is uninstalled from {}.", paths.home.display()));
     } else {
         say(&format!("There was no agent in {}.", paths.home.display()));
+        for path in found {
+            say(&format!("What was left of one is removed: {}", path.display()));
+        }
     }
     if has_server_of_root {
         say(&format!("The documents of its Fleet Server are still in {}.", documents::OF_ROOT));
