@@ -9,3 +9,4 @@ mod service;
 mod standalone;
 mod steps;
 mod unprivileged;
+mod upgrades;

@@ -47,6 +47,12 @@ fn an_agent_does_what_its_file_says_and_another_one_lies_beside_it() -> TestResu
         // Where systemd has not started the machine, nothing is begun.
         let removed = machine.exec(["/opt/fleet/fleet-agent", "uninstall", "-f"]).await?.success()?;
         assert!(removed.stdout.contains("There was no agent"), "{}", removed.stdout);
+        assert!(!removed.stdout.contains("removed"), "{}", removed.stdout);
+        machine.write_file("/etc/fleet-agent/fleet-agent.yml", POLICY).await?;
+        let removed = machine.exec(["/opt/fleet/fleet-agent", "uninstall", "-f"]).await?.success()?;
+        let told =
+            "There was no agent in /opt/Fleet/Agent.\nWhat was left of one is removed: /etc/fleet-agent\n";
+        assert_eq!(removed.stdout, told);
         let elsewhere = "unshare --mount sh -c 'mount -t tmpfs tmpfs /run/systemd && \
             /opt/fleet/fleet-agent install --non-interactive'; ls -d /opt/Fleet /var/lib/fleet-agent";
         let refused = machine.shell(elsewhere).await?;
