@@ -20,7 +20,7 @@ use crate::paths::Paths;
 use crate::version;
 
 pub use download::{Source, fetch};
-pub use marker::{Marker, Verdict};
+pub use marker::Marker;
 pub use package::unpack;
 pub use switch::{guard, switch_back, switch_to};
 pub use verify::{Keys, Trust};
@@ -108,10 +108,9 @@ pub fn is_possible(paths: &Paths) -> bool {
     matches!((running, versions), (Ok(program), Ok(versions)) if program.starts_with(&versions))
 }
 
-/// Versions that the agent can go back to: `{version, valid_until}`.
+/// Versions that the agent can go back to at this time: `{version, valid_until}`.
 #[must_use]
-pub fn rollbacks(paths: &Paths) -> Vec<Value> {
-    let now = crate::clock::now_seconds();
+pub fn rollbacks(paths: &Paths, now: i64) -> Vec<Value> {
     let known = kept(paths).into_iter().filter(|(_, _, until)| *until > now);
     known
         .map(|(number, _, until)| json!({"version": number, "valid_until": crate::clock::text_of(until)}))
@@ -134,10 +133,9 @@ fn kept(paths: &Paths) -> Vec<(String, std::path::PathBuf, i64)> {
     found
 }
 
-/// The directory of a version that can be gone back to.
+/// The directory of a version that can be gone back to at this time.
 #[must_use]
-pub fn kept_version(paths: &Paths, number: &str) -> Option<std::path::PathBuf> {
-    let now = crate::clock::now_seconds();
+pub fn kept_version(paths: &Paths, number: &str, now: i64) -> Option<std::path::PathBuf> {
     kept(paths)
         .into_iter()
         .find(|(kept, _, until)| kept == number && *until > now)
@@ -145,8 +143,7 @@ pub fn kept_version(paths: &Paths, number: &str) -> Option<std::path::PathBuf> {
 }
 
 /// Removes versions whose time is over.
-pub fn tidy(paths: &Paths) {
-    let now = crate::clock::now_seconds();
+pub fn tidy(paths: &Paths, now: i64) {
     for (number, directory, _) in kept(paths).into_iter().filter(|(_, _, until)| *until <= now) {
         match std::fs::remove_dir_all(&directory) {
             Ok(()) => tracing::info!(version = number, "a version that was replaced is removed"),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::job::JobDone;
+use crate::clock::{self, Reading};
 use crate::config::UpgradePolicy;
 use crate::fleet::{AckEvent, Action, ConnectionSettings, FleetClient, LinkState, Outbox, Report};
 use crate::health::{self, Status};
@@ -180,6 +181,17 @@ impl Agent {
         }
     }
 
+    /// The time of day by the server's clock: what it has put off is due by that, and over, whatever the machine's own
+    /// is set to. `None`: no server has answered since the agent started.
+    pub(super) fn server_now(&self) -> Option<i64> {
+        self.link.borrow().time.map(Reading::now)
+    }
+
+    /// The same, by the machine's clock as long as there is no better one.
+    pub(super) fn now(&self) -> i64 {
+        self.server_now().unwrap_or_else(clock::now_seconds)
+    }
+
     /// How the agent is now.
     pub(super) fn status(&self) -> Status {
         let states = self.context.workloads.states();
@@ -256,7 +268,7 @@ impl Agent {
             policy_id: self.told_policy().to_owned(),
             revision: Some(status.policy_revision.unwrap_or(0)),
             upgrade: self.progress.upgrade.clone(),
-            rollbacks: Arc::new(crate::upgrade::rollbacks(&self.context.paths)),
+            rollbacks: Arc::new(crate::upgrade::rollbacks(&self.context.paths, self.now())),
             ack_token: self.progress.ack_token.clone(),
         };
         if report != *before {

@@ -178,6 +178,7 @@ impl Agent {
                     self.watch_privileges();
                     self.keep_certificate().await;
                     if looks.is_multiple_of(READ_MACHINE) {
+                        self.tidy_versions();
                         self.read_machine().await;
                     }
                     self.publish();

@@ -14,7 +14,7 @@ const MOST: usize = 100;
 impl Agent {
     /// Keeps an action whose time has not come. `None`: it is kept, or its time is over.
     pub(super) fn keep_for_later(&mut self, action: Action) -> Option<Action> {
-        let now = clock::now_seconds();
+        let now = self.now();
         if is_over(&action, now) {
             self.expire(&action);
             return None;
@@ -80,14 +80,15 @@ impl Agent {
     /// When the next action is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let due = self.progress.queued.iter().map(|queued| queued.due).min()?;
-        let wait = u64::try_from(due - clock::now_seconds()).unwrap_or(0);
-        // The clock of the machine may be set: it is looked at again every minute.
+        // Without a server nothing of it could be done, nor told.
+        let wait = u64::try_from(due.saturating_sub(self.server_now()?)).unwrap_or(0);
+        // The server's clock may be set: it is looked at again every minute.
         Some(Instant::now() + Duration::from_secs(wait.min(60)))
     }
 
     /// Begins what is due.
     pub(super) async fn begin_due(&mut self) {
-        let now = clock::now_seconds();
+        let Some(now) = self.server_now() else { return };
         let (due, later) =
             std::mem::take(&mut self.progress.queued).into_iter().partition(|queued| queued.due <= now);
         self.progress.queued = later;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fleet_service::error::chain;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Agent, Ended};
@@ -12,7 +13,7 @@ use super::proof::Proof;
 use super::schedule::{metadata, version_of};
 use crate::clock;
 use crate::fleet::{Action, ConnectionSettings, UpgradeDetails};
-use crate::upgrade::{self, Keys, Marker, Source, Step, Trust, UpgradeError, Verdict};
+use crate::upgrade::{self, Keys, Marker, Source, Step, Trust, UpgradeError};
 use crate::version;
 
 /// Waits before a download is tried again.
@@ -22,6 +23,8 @@ const RETRIES: [i64; 6] = [60, 300, 600, 900, 1800, 3600];
 #[derive(Debug)]
 pub(super) struct Watching {
     marker: Marker,
+    /// When it was started: the time of day may be set while it is watched.
+    began: Instant,
     proof: Proof,
 }
 
@@ -68,7 +71,7 @@ impl Agent {
         let number = version_of(action);
         if action.data["rollback"] == true
             && number != version::current()
-            && upgrade::kept_version(&self.context.paths, &number).is_none()
+            && upgrade::kept_version(&self.context.paths, &number, self.now()).is_none()
         {
             return Err(format!(
                 "version {number} is not here (any more): see fleet-agent upgrade list-rollbacks"
@@ -84,7 +87,7 @@ impl Agent {
             return self.finish_upgrade(&action, Ok(()));
         }
         if action.data["rollback"] == true {
-            return match upgrade::kept_version(&self.context.paths, &number) {
+            return match upgrade::kept_version(&self.context.paths, &number, self.now()) {
                 Some(directory) => self.switch(&action, directory),
                 None => self.upgrade_failed(
                     &action,
@@ -182,7 +185,7 @@ impl Agent {
                 match wait {
                     Some(wait) if error.is_passing() && !action.id.is_empty() => {
                         tracing::warn!(reason, wait, "upgrade failed, trying again later");
-                        let due = clock::now_seconds() + wait;
+                        let due = self.now() + wait;
                         self.queue(action.clone(), due, attempt + 1);
                         if let Some(details) = &mut self.progress.upgrade {
                             details.metadata.insert("retry_error_msg".to_owned(), reason.into());
@@ -208,6 +211,7 @@ impl Agent {
         let running = std::env::current_exe().and_then(|program| program.canonicalize());
         let running = running.map_err(|error| format!("the running program is not found: {error}"))?;
         let from = running.parent().ok_or("the running program has no directory")?.to_owned();
+        let now = self.now();
         let grace = i64::try_from(self.context.upgrade.grace.as_secs()).unwrap_or(i64::MAX);
         let marker = Marker {
             from_version: version::current().to_owned(),
@@ -215,12 +219,12 @@ impl Agent {
             to_version: version_of(action),
             to: directory,
             action_id: action.id.clone(),
-            deadline: clock::now_seconds().saturating_add(grace),
+            deadline: now.saturating_add(grace),
             starts: 0,
             given_up: String::new(),
         };
         self.tell_upgrade(action, "UPG_RESTARTING", Map::new());
-        upgrade::switch_to(&self.context.paths, &marker).map_err(|error| chain(&error))
+        upgrade::switch_to(&self.context.paths, &marker, now).map_err(|error| chain(&error))
     }
 
     fn tell_upgrade(&mut self, action: &Action, state: &str, metadata: Map<String, Value>) {
@@ -251,15 +255,22 @@ impl Agent {
         self.finish(action, outcome);
     }
 
+    /// Removes versions that were replaced long ago.
+    pub(super) fn tidy_versions(&self) {
+        // By the machine's clock alone, one that was set wrongly would cost them all.
+        if let Some(now) = self.server_now() {
+            upgrade::tidy(&self.context.paths, now);
+        }
+    }
+
     /// What the marker of an upgrade means to the version that starts.
     pub(super) fn resume_upgrade(&mut self) {
-        upgrade::tidy(&self.context.paths);
         let Some(marker) = Marker::read(&self.context.paths) else { return };
         let action = marked(&marker);
         let running = std::env::current_exe().unwrap_or_default();
         if marker.given_up.is_empty() && marker.is_new(&running) {
             self.tell_upgrade(&action, "UPG_WATCHING", Map::new());
-            self.watching = Some(Watching { marker, proof: Proof::default() });
+            self.watching = Some(Watching { marker, began: Instant::now(), proof: Proof::default() });
             return;
         }
         let reason = if marker.given_up.is_empty() {
@@ -278,6 +289,7 @@ impl Agent {
     /// Looks whether a new version has proven itself, or has to be left.
     pub(super) fn watch_upgrade(&mut self) {
         let link = self.link.borrow().clone();
+        let grace = self.context.upgrade.grace;
         let Some(watching) = &mut self.watching else { return };
         if watching.proof.is_there(&link) {
             let action = marked(&watching.marker);
@@ -291,7 +303,8 @@ impl Agent {
         if link.connected {
             return;
         }
-        if let Verdict::GoBack(reason) = watching.marker.verdict(clock::now_seconds()) {
+        if watching.began.elapsed() >= grace {
+            let reason = format!("version {} did not check in in time", watching.marker.to_version);
             tracing::error!(reason, "the new version is left");
             let marker = watching.marker.clone();
             self.watching = None;

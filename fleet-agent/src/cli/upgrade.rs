@@ -75,7 +75,7 @@ enum What {
 pub(super) async fn upgrade(globals: &Globals, asked: &Upgrade) -> Outcome {
     let paths = globals.paths();
     if let Some(What::ListRollbacks) = asked.what {
-        let rollbacks = upgrade::rollbacks(&paths);
+        let rollbacks = upgrade::rollbacks(&paths, clock::now_seconds());
         if rollbacks.is_empty() {
             say("There is no version to go back to.");
         }
@@ -130,7 +130,7 @@ pub(super) async fn upgrade(globals: &Globals, asked: &Upgrade) -> Outcome {
 }
 
 pub(super) fn watch(globals: &Globals) -> Outcome {
-    if let Some(reason) = upgrade::guard(&globals.paths(), clock::now_seconds())? {
+    if let Some(reason) = upgrade::guard(&globals.paths())? {
         say(&format!("The version before is started: {reason}"));
     }
     Ok(ExitCode::SUCCESS)

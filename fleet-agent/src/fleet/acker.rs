@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Unknown};
 use super::client::{Call, CallError, FleetClient};
 use super::wire::{AckAnswer, AckEvent};
 
@@ -45,6 +46,7 @@ impl Acker {
 
     async fn send_all(&mut self) {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+        let mut unknown = Unknown::default();
         loop {
             let events = Arc::clone(&self.outbox.borrow_and_update().events);
             let batch = &events[..events.len().min(MOST)];
@@ -57,6 +59,7 @@ impl Acker {
             match self.send(batch).await {
                 Ok(()) => {
                     backoff.reset();
+                    unknown = Unknown::default();
                     let waits = self.outbox.changed();
                     if self.heard.send(batch.to_vec()).await.is_err() || waits.await.is_err() {
                         return;
@@ -67,7 +70,9 @@ impl Acker {
                         error = &error as &dyn std::error::Error,
                         "results cannot be sent, trying again"
                     );
-                    tokio::time::sleep(backoff.wait()).await;
+                    let wait = unknown.heard(&error).unwrap_or_else(|| backoff.wait());
+                    // Another way to the server may be another server.
+                    let _ = timeout(wait, self.client.changed()).await;
                 }
             }
         }

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use fleet_service::tls::TlsError;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::{Client, Proxy};
 
 use super::settings::{ConnectionSettings, SettingsError};
 use super::wire::ErrorAnswer;
+use crate::clock::Reading;
 
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
@@ -102,6 +103,8 @@ pub struct Answer {
     pub host: String,
     /// The body.
     pub body: Bytes,
+    /// When the server gave it, by its own clock.
+    pub time: Reading,
 }
 
 impl Answer {
@@ -303,6 +306,7 @@ impl FleetClient {
         let status = answer.status();
         let retry_after =
             answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let time = Reading::of(answer.headers().get(DATE).and_then(|date| date.to_str().ok()));
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             if body.len() + chunk.len() > ANSWER_MAX {
@@ -312,7 +316,7 @@ impl FleetClient {
             body.extend_from_slice(&chunk);
         }
         if status.is_success() {
-            return Ok(Answer { host: without_user(host), body: body.into() });
+            return Ok(Answer { host: without_user(host), body: body.into(), time });
         }
         let retry_after = retry_after.map(Duration::from_secs);
         Err(CallError::Refused {

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_service::error::chain;
-use http::StatusCode;
 use rand::Rng;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Unknown};
 use super::client::{Call, CallError, FleetClient};
 use super::wire::{CheckinAnswer, CheckinBody, ComponentReport, UpgradeDetails};
+use crate::clock::Reading;
 
 /// The longest time that a server may hold a check-in.
 const HOLD_MAX: Duration = Duration::from_secs(600);
@@ -30,10 +30,8 @@ const SETTLE: Duration = Duration::from_millis(250);
 const EARLY_EVERY: Duration = Duration::from_secs(1);
 /// The longest time for a server to say that it is there.
 const STATUS_MAX: Duration = Duration::from_secs(60);
-/// So many answers in a row that the key is not known, and it is asked at a slow beat only.
-const UNKNOWN_MOST: u32 = 6;
-/// That beat.
-const UNKNOWN_WAIT: Duration = Duration::from_secs(3600);
+/// A server may ask for so long a wait.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
 
 /// What a check-in tells.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -105,6 +103,8 @@ pub struct LinkState {
     pub error: String,
     /// When one was answered last, seconds since 1970; 0: never.
     pub last_answer: i64,
+    /// What its clock said last; `None`: no server has answered yet.
+    pub time: Option<Reading>,
     /// Whether the server has said, so often that it is meant, that it does not know this agent's key.
     pub unknown: bool,
 }
@@ -128,7 +128,7 @@ pub struct Gateway {
 
 /// How one check-in ended.
 enum Outcome {
-    Answered(CheckinAnswer),
+    Answered(CheckinAnswer, Reading),
     /// There is something new to say.
     GivenUp,
     Failed(CallError),
@@ -143,17 +143,18 @@ impl Gateway {
     async fn turn(&mut self) {
         let mut unreachable = Backoff::new(Duration::from_secs(1), Duration::from_secs(600));
         let mut refused = Backoff::new(Duration::from_secs(60), Duration::from_secs(600));
-        let mut unknown = 0;
+        let mut unknown = Unknown::default();
         loop {
             let began = Instant::now();
             match self.check_in().await {
-                Outcome::Answered(answer) => {
+                Outcome::Answered(answer, time) => {
                     unreachable.reset();
                     refused.reset();
-                    unknown = 0;
+                    unknown = Unknown::default();
                     self.link.send_replace(LinkState {
                         connected: true,
                         last_answer: crate::clock::now_seconds(),
+                        time: Some(time),
                         ..LinkState::default()
                     });
                     let Some(extra) = self.deliver(answer).await else { return };
@@ -162,16 +163,16 @@ impl Gateway {
                 }
                 Outcome::GivenUp => sleep_until(began + EARLY_EVERY).await,
                 Outcome::Failed(error) => {
-                    unknown = if is_unknown(&error) { unknown + 1 } else { 0 };
+                    let meant = unknown.heard(&error);
                     let wait = match &error {
-                        _ if unknown > UNKNOWN_MOST => UNKNOWN_WAIT,
+                        _ if let Some(beat) = meant => beat,
                         CallError::Unreachable { .. } => unreachable.wait(),
                         CallError::Refused { retry_after: Some(asked), .. } => {
-                            (*asked).min(UNKNOWN_WAIT) + rand::rng().random_range(Duration::ZERO..=PAUSE)
+                            (*asked).min(RETRY_MAX) + rand::rng().random_range(Duration::ZERO..=PAUSE)
                         }
                         _ => refused.wait(),
                     };
-                    self.tell_failure(&error, unknown > UNKNOWN_MOST, wait);
+                    self.tell_failure(&error, meant.is_some(), wait);
                     self.wait_or_changed_client(wait).await;
                 }
             }
@@ -218,8 +219,8 @@ impl Gateway {
         };
         tokio::select! {
             biased;
-            answer = asked => match answer.and_then(|answer| read_answer(&answer)) {
-                Ok(answer) => Outcome::Answered(answer),
+            answer = asked => match answer.and_then(|answer| Ok((read_answer(&answer)?, answer.time))) {
+                Ok((answer, time)) => Outcome::Answered(answer, time),
                 Err(error) => Outcome::Failed(error),
             },
             () = news => Outcome::GivenUp,
@@ -234,9 +235,10 @@ impl Gateway {
         async move {
             if !link.borrow().connected {
                 let call = Call::get("/api/status", &key, STATUS_MAX);
-                if client.send(&call).await.is_ok() {
+                if let Ok(answer) = client.send(&call).await {
                     link.send_modify(|link| {
                         link.connected = true;
+                        link.time = Some(answer.time);
                         link.failures = 0;
                         link.error.clear();
                     });
@@ -259,8 +261,4 @@ impl Gateway {
 /// An empty answer is one, too.
 fn read_answer(answer: &super::client::Answer) -> Result<CheckinAnswer, CallError> {
     if answer.body.is_empty() { Ok(CheckinAnswer::default()) } else { answer.read() }
-}
-
-fn is_unknown(error: &CallError) -> bool {
-    matches!(error.status(), Some(StatusCode::UNAUTHORIZED))
 }

@@ -34,6 +34,9 @@ pub struct Authority {
     names: Vec<String>,
     /// When the certificate that the server has now is over, in seconds since 1970.
     expires: i64,
+    /// When the authority was made: no certificate is needed for a time before, and each holds from then on.
+    #[serde(default)]
+    since: Option<i64>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -66,9 +69,11 @@ impl Authority {
     pub fn make(names: Vec<String>) -> Result<(Authority, String), CertificateError> {
         let key = key()?;
         let mut params = of_authority();
-        hold(&mut params, OffsetDateTime::now_utc(), OF_AUTHORITY);
+        let now = OffsetDateTime::now_utc();
+        hold(&mut params, now, now + OF_AUTHORITY);
         let certificate = params.self_signed(&key).map_err(CertificateError)?.pem();
-        Ok((Authority { key: key.serialize_pem(), names, expires: 0 }, certificate))
+        let since = Some(now.unix_timestamp());
+        Ok((Authority { key: key.serialize_pem(), names, expires: 0, since }, certificate))
     }
 
     /// Certifies the server anew, by its names and those that its machine has now.
@@ -90,8 +95,12 @@ impl Authority {
         let common = all.last().cloned().unwrap_or_default();
         let own_key = key()?;
         let mut params = CertificateParams::new(all).map_err(CertificateError)?;
-        let begins = OffsetDateTime::from_unix_timestamp(now).unwrap_or_else(|_| OffsetDateTime::now_utc());
-        hold(&mut params, begins, lifetime);
+        // The clock of this machine may be wrong, and those of the agents right: they take it for valid all the same.
+        let now = self.sane(now);
+        let moment = |seconds: i64| {
+            OffsetDateTime::from_unix_timestamp(seconds).unwrap_or_else(|_| OffsetDateTime::now_utc())
+        };
+        hold(&mut params, moment(self.since.unwrap_or(now)), moment(now.saturating_add(seconds(lifetime))));
         params.distinguished_name = named(&common);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -100,10 +109,15 @@ impl Authority {
         Ok(Certified { certificate, key: own_key.serialize_pem() })
     }
 
+    /// A time of day before the authority was made is wrong.
+    fn sane(&self, now: i64) -> i64 {
+        now.max(self.since.unwrap_or(now))
+    }
+
     /// Whether the server's certificate is to be renewed: half of its time is over, or it holds longer than it may.
     #[must_use]
     pub fn is_due(&self, now: i64, lifetime: Duration) -> bool {
-        let left = self.expires.saturating_sub(now);
+        let left = self.expires.saturating_sub(self.sane(now));
         left <= seconds(lifetime) / 2 || left > seconds(lifetime)
     }
 }
@@ -121,9 +135,9 @@ fn of_authority() -> CertificateParams {
     params
 }
 
-fn hold(params: &mut CertificateParams, begins: OffsetDateTime, lifetime: Duration) {
+fn hold(params: &mut CertificateParams, begins: OffsetDateTime, ends: OffsetDateTime) {
     params.not_before = begins - BEHIND;
-    params.not_after = begins + lifetime;
+    params.not_after = ends;
 }
 
 fn seconds(duration: Duration) -> i64 {
@@ -147,6 +161,7 @@ mod tests {
     fn a_certificate_is_made_for_all_names_and_renewed_in_time() {
         let names = ["fleet.example.com", "10.0.0.1", "localhost"].map(str::to_owned).to_vec();
         let (mut authority, trusted) = Authority::make(names).unwrap();
+        authority.since = Some(500);
         let first = authority.certify(1_000, 2 * DAY).unwrap();
         assert!(trusted.contains("BEGIN CERTIFICATE") && first.key.contains("PRIVATE KEY"));
         assert_ne!(trusted, first.certificate);
@@ -161,6 +176,12 @@ mod tests {
         let second = kept.certify(1_000 + day, 2 * DAY).unwrap();
         assert_ne!(first.certificate, second.certificate);
         assert!(!kept.is_due(1_000 + day, 2 * DAY));
+        // A clock that was set to a time before there was an authority is wrong, and one that is set back is right.
+        kept.certify(1_000 + 3_650 * day, 2 * DAY).unwrap();
+        assert!(kept.is_due(1_000 + day, 2 * DAY));
+        kept.certify(1_000 - 3_650 * day, 2 * DAY).unwrap();
+        assert_eq!(kept.expires, 500 + 2 * day);
+        assert!(!kept.is_due(-3_650 * day, 2 * DAY));
         assert!(Authority::make(vec!["not a n\u{e4}me".to_owned()]).unwrap().0.certify(0, DAY).is_err());
     }
 }

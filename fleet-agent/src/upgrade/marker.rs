@@ -24,7 +24,8 @@ pub struct Marker {
     pub to: PathBuf,
     /// The action that asked for it; empty: somebody at the machine did.
     pub action_id: String,
-    /// Until when the new one must have checked in, seconds since 1970.
+    /// Until when the new one must have checked in, seconds since 1970: for versions before this one, which look after
+    /// a new one by the time of day.
     pub deadline: i64,
     /// How often the service started it.
     #[serde(default)]
@@ -32,15 +33,6 @@ pub struct Marker {
     /// Why it was given up; empty: it was not.
     #[serde(default)]
     pub given_up: String,
-}
-
-/// What is to be done about a new version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It has time.
-    Wait,
-    /// It has failed, for this reason.
-    GoBack(String),
 }
 
 impl Marker {
@@ -76,19 +68,12 @@ impl Marker {
         to.is_ok_and(|to| program.canonicalize().is_ok_and(|program| program.starts_with(to)))
     }
 
-    /// What is to be done, at this time.
+    /// Why the new version is to be left at its start, if it is.
     #[must_use]
-    pub fn verdict(&self, now: i64) -> Verdict {
-        if now >= self.deadline {
-            return Verdict::GoBack(format!("version {} did not check in in time", self.to_version));
-        }
-        if self.starts > MOST_STARTS {
-            return Verdict::GoBack(format!(
-                "version {} ended {MOST_STARTS} times before it had checked in",
-                self.to_version
-            ));
-        }
-        Verdict::Wait
+    pub fn ended_too_often(&self) -> Option<String> {
+        (self.starts > MOST_STARTS).then(|| {
+            format!("version {} ended {MOST_STARTS} times before it had checked in", self.to_version)
+        })
     }
 }
 
@@ -97,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_has_so_much_time_and_so_many_starts() {
+    fn a_version_has_so_many_starts() {
         let marker = Marker {
             from_version: "1".to_owned(),
             from: "/a".into(),
@@ -108,8 +93,7 @@ mod tests {
             starts: 3,
             given_up: String::new(),
         };
-        assert_eq!(marker.verdict(99), Verdict::Wait);
-        assert!(matches!(marker.verdict(100), Verdict::GoBack(_)));
-        assert!(matches!(Marker { starts: 4, ..marker }.verdict(1), Verdict::GoBack(_)));
+        assert_eq!(marker.ended_too_often(), None);
+        assert!(Marker { starts: 4, ..marker }.ended_too_often().is_some());
     }
 }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::marker::{Marker, Verdict};
+use super::marker::Marker;
 use super::{REPLACED, UpgradeError};
-use crate::clock;
 use crate::install::turn_link;
 use crate::paths::Paths;
 
@@ -13,14 +12,13 @@ fn previous(paths: &Paths) -> std::path::PathBuf {
     paths.home.join("previous")
 }
 
-/// Takes up a version. The marker is there before the link is turned: whatever happens in between, somebody knows.
+/// Takes up a version, at this time. The marker is there before the link is turned: whatever happens in between, somebody knows.
 ///
 /// # Errors
 /// Something cannot be written; the version that runs stays.
-pub fn switch_to(paths: &Paths, marker: &Marker) -> Result<(), UpgradeError> {
+pub fn switch_to(paths: &Paths, marker: &Marker, now: i64) -> Result<(), UpgradeError> {
     let replaced = marker.from.join(REPLACED);
-    std::fs::write(&replaced, clock::now_seconds().to_string())
-        .map_err(UpgradeError::file("writing when it was replaced"))?;
+    std::fs::write(&replaced, now.to_string()).map_err(UpgradeError::file("writing when it was replaced"))?;
     // A version that is gone back to is replaced no more.
     let _ = std::fs::remove_file(marker.to.join(REPLACED));
     marker.write(paths)?;
@@ -44,7 +42,7 @@ pub fn switch_back(paths: &Paths, mut marker: Marker, reason: String) -> Result<
 ///
 /// # Errors
 /// Something cannot be written.
-pub fn guard(paths: &Paths, now: i64) -> Result<Option<String>, UpgradeError> {
+pub fn guard(paths: &Paths) -> Result<Option<String>, UpgradeError> {
     let Some(mut marker) = Marker::read(paths).filter(|marker| marker.given_up.is_empty()) else {
         return Ok(None);
     };
@@ -52,9 +50,9 @@ pub fn guard(paths: &Paths, now: i64) -> Result<Option<String>, UpgradeError> {
         return Ok(None);
     }
     marker.starts = marker.starts.saturating_add(1);
-    match marker.verdict(now) {
-        Verdict::Wait => marker.write(paths).map(|()| None),
-        Verdict::GoBack(reason) => switch_back(paths, marker, reason.clone()).map(|()| Some(reason)),
+    match marker.ended_too_often() {
+        None => marker.write(paths).map(|()| None),
+        Some(reason) => switch_back(paths, marker, reason.clone()).map(|()| Some(reason)),
     }
 }
 
@@ -81,7 +79,7 @@ mod tests {
         let from = add_version(&paths, &program, "1.0.0").unwrap();
         let to = add_version(&paths, &program, "2.0.0").unwrap();
         turn_link(&paths.program(), &from.join("fleet-agent")).unwrap();
-        assert_eq!(guard(&paths, 0).unwrap(), None);
+        assert_eq!(guard(&paths).unwrap(), None);
         let marker = Marker {
             from_version: "1.0.0".to_owned(),
             from: from.clone(),
@@ -92,17 +90,17 @@ mod tests {
             starts: 0,
             given_up: String::new(),
         };
-        switch_to(&paths, &marker).unwrap();
+        switch_to(&paths, &marker, 1000).unwrap();
         assert!(is_current(&paths, &to));
-        let kept: Vec<_> = super::super::rollbacks(&paths);
+        let kept: Vec<_> = super::super::rollbacks(&paths, 1000);
         assert_eq!(kept[0]["version"], "1.0.0");
         for _ in 0..3 {
-            assert_eq!(guard(&paths, 1).unwrap(), None);
+            assert_eq!(guard(&paths).unwrap(), None);
         }
-        assert!(guard(&paths, 1).unwrap().unwrap().contains("2.0.0"));
+        assert!(guard(&paths).unwrap().unwrap().contains("2.0.0"));
         assert!(is_current(&paths, &from));
         assert!(Marker::read(&paths).unwrap().given_up.contains("3 times"));
-        assert_eq!(guard(&paths, 1).unwrap(), None);
-        assert!(super::super::rollbacks(&paths).is_empty());
+        assert_eq!(guard(&paths).unwrap(), None);
+        assert!(super::super::rollbacks(&paths, 1000).is_empty());
     }
 }

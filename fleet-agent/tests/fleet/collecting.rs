@@ -36,7 +36,7 @@ fn arrived(out: &Path) -> Vec<String> {
     events.filter_map(|event| Some(event["message"].as_str()?.to_owned())).collect()
 }
 
-async fn await_lines(agent: &Agent, out: &Path, count: usize) {
+pub(crate) async fn await_lines(agent: &Agent, out: &Path, count: usize) {
     let began = Instant::now();
     while arrived(out).len() < count {
         let status = agent.status();

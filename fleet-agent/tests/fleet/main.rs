@@ -12,6 +12,7 @@ mod actions;
 mod agent;
 mod bootstrap;
 mod chaos;
+mod clock;
 mod collecting;
 mod components;
 mod enrolment;

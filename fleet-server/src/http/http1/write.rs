@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::StatusCode;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -19,6 +22,10 @@ const LONGEST_TURN: Duration = Duration::from_secs(1);
 /// Answers up to this size are written in one piece with their head: one record of TLS, one packet, where they
 /// are small.
 const ONE_PIECE: u64 = 256 * 1024;
+
+/// A time of day in a head (RFC 9110, 5.6.7).
+const DATE: &[BorrowedFormatItem<'static>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// Writes an answer. Each [`CHUNK`] must be taken within `time`, so that who does not read holds nothing for
 /// long.
@@ -111,6 +118,10 @@ fn head(response: &Response, close: bool) -> io::Result<Vec<u8>> {
     if !has_none.contains(&response.status) {
         write!(message, "content-length: {length}\r\n")?;
     }
+    // An agent goes by this clock with what its server has put off, whatever its own is set to.
+    message.extend_from_slice(b"date: ");
+    OffsetDateTime::now_utc().format_into(&mut message, DATE).map_err(io::Error::other)?;
+    message.extend_from_slice(b"\r\n");
     if close {
         message.extend_from_slice(b"connection: close\r\n");
     }
@@ -121,6 +132,7 @@ fn head(response: &Response, close: bool) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use time::format_description::well_known::Rfc2822;
 
     use super::*;
 
@@ -141,7 +153,11 @@ mod tests {
         let pieces = vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::new()), Ok(Bytes::from_static(b"c"))];
         let (outcome, text) = written(streamed(3, pieces)).await;
         outcome.unwrap();
-        assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc");
+        let (head, rest) = text.split_once("date: ").unwrap();
+        let (date, rest) = rest.split_once("\r\n").unwrap();
+        assert_eq!((head, rest), ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n", "\r\nabc"));
+        let told = OffsetDateTime::parse(date, &Rfc2822).unwrap();
+        assert!((OffsetDateTime::now_utc() - told).abs() < Duration::from_secs(60), "{date}");
     }
 
     #[tokio::test]
@@ -163,7 +179,7 @@ mod tests {
             written(Response::empty(StatusCode::OK).with_pieces(vec![large, Bytes::from_static(b"y")])).await;
         outcome.unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with("content-length: 307201"), "{head}");
+        assert!(head.contains("\r\ncontent-length: 307201\r\n"), "{head}");
         assert!(body.len() == 307_201 && body.ends_with('y'));
     }
 }

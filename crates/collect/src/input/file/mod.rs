@@ -114,7 +114,7 @@ impl Files {
         let batch = context.batch();
         let work = move |tail: &mut Tail| {
             let mut batch = batch;
-            let now = clock::unix_millis();
+            let now = clock::steady_millis();
             look(tail, now);
             let mut turn = tail.read(now, ROOM, &mut batch);
             if turn.scan {
@@ -138,7 +138,7 @@ impl Files {
             tokio::select! {
                 sent = &mut sending => return Ok(sent),
                 () = tokio::time::sleep(LOOK.min(self.options.check_interval)) => {
-                    self.blocking(context, |tail| look(tail, clock::unix_millis())).await?;
+                    self.blocking(context, |tail| look(tail, clock::steady_millis())).await?;
                 }
             }
         }
@@ -157,10 +157,8 @@ impl Files {
         let (options, stream, positions) =
             (Arc::clone(&self.options), Arc::clone(context.stream()), context.positions().clone());
         let run = move || {
-            let begin = |notices| {
-                let now = clock::unix_millis();
-                Box::new(Tail::new(options, Arc::new(Local), stream, positions, Box::new(notices), now))
-            };
+            let begin =
+                |notices| Box::new(Tail::new(options, Arc::new(Local), stream, positions, Box::new(notices)));
             let mut tail = tail.or_else(|| notices.map(begin))?;
             let result = work(&mut tail);
             Some((tail, result))
@@ -175,7 +173,7 @@ impl Files {
 
     /// Until something may have changed that nobody tells.
     fn quiet(&self, turn: Turn, backoff: Duration) -> Duration {
-        let now = clock::unix_millis();
+        let now = clock::steady_millis();
         let scan = self.tail.as_ref().map_or(now, |tail| tail.next_scan);
         let until = turn.due.map_or(scan, |due| due.min(scan));
         let open = self.tail.as_ref().is_some_and(|tail| tail.open_files() > 0);
@@ -208,7 +206,7 @@ impl Files {
             let interval = self.options.check_interval;
             message = format!("{message}; some files are looked for each {interval:?} only: {lacking}");
         }
-        if tail.has_lost(clock::unix_millis()) {
+        if tail.has_lost(clock::steady_millis()) {
             message.push_str("; more has changed than the system tells: files were looked for");
         }
         context.healthy(message);

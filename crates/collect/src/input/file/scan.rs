@@ -313,7 +313,7 @@ impl Tail {
             head: Head::of(&beginning.bytes),
             finished: None,
         };
-        let age = now.saturating_sub(look.modified);
+        let age = self.system.time_of_day().saturating_sub(look.modified);
         let older = self.options.ignore_older.is_some_and(|limit| u128::from(age) > limit.as_millis());
         let inactive = match self.options.ignore_inactive {
             Some(Inactive::SinceFirstStart) => look.modified < self.first_started,
@@ -361,7 +361,7 @@ impl Tail {
                 && file.missed <= 3
                 && self.options.identity != Identity::Path
             {
-                self.find_sibling(index, now);
+                self.find_sibling(index);
             }
             index += 1;
         }
@@ -369,7 +369,7 @@ impl Tail {
 
     /// A closed file that was renamed out of the patterns, beside its old path: what is unread in it is read, and what
     /// may still be written into it.
-    fn find_sibling(&mut self, index: usize, now: u64) {
+    fn find_sibling(&mut self, index: usize) {
         let file = &self.files[index];
         let Some(directory) = file.about.path.parent() else { return };
         let entries = self.system.list(directory).unwrap_or_default();
@@ -385,7 +385,7 @@ impl Tail {
             (look.node == file.about.node && !taken(look.node)).then_some((path, look))
         });
         let Some((path, look)) = found else { return };
-        let quiet = now.saturating_sub(look.modified);
+        let quiet = self.system.time_of_day().saturating_sub(look.modified);
         let wanted = u128::from(quiet) <= self.options.close_inactive.as_millis();
         if !file.compressed && look.size <= file.offset && !wanted {
             return;

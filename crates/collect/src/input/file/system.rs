@@ -65,6 +65,9 @@ pub(super) trait FileSystem: Send + Sync {
     /// It cannot be opened.
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
 
+    /// The time of day that files are marked with, milliseconds since 1970.
+    fn time_of_day(&self) -> u64;
+
     /// How many more files may stay open.
     fn left(&self) -> usize {
         usize::MAX
@@ -128,6 +131,10 @@ fn look(metadata: &fs::Metadata) -> Look {
 }
 
 impl FileSystem for Local {
+    fn time_of_day(&self) -> u64 {
+        crate::clock::unix_millis()
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
         let mut all = Vec::new();
         for entry in fs::read_dir(directory)? {

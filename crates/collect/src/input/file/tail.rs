@@ -54,7 +54,7 @@ pub(super) struct Tail {
     pub(super) lost: Option<u64>,
     /// When the paths of open files are looked at next.
     pub(super) next_look: u64,
-    /// When the reader was started, and when it was for the first time.
+    /// The time of day when the reader was started, and when it was for the first time.
     pub(super) started: u64,
     pub(super) first_started: u64,
     pub(super) scanned: bool,
@@ -78,8 +78,8 @@ impl Tail {
         stream: Arc<Stream>,
         positions: Positions,
         notices: Box<dyn Notices>,
-        now: u64,
     ) -> Tail {
+        let now = system.time_of_day();
         let mut files = Vec::new();
         let mut first_started = now;
         let all = positions.all();

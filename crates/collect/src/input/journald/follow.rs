@@ -197,7 +197,7 @@ impl Follower<'_> {
     async fn entries(&mut self, reader: &mut Reader, buffer: &mut BytesMut) -> Result<(), Trouble> {
         self.context.stream().counters().bytes_read.add(buffer.len() as u64);
         let mut batch = self.context.batch();
-        let now = clock::unix_millis();
+        let now = clock::steady_millis();
         while let Some(entry) = reader.next(buffer).map_err(|error| Trouble::Garbled(error.to_string()))? {
             let Some(cursor) = entry.cursor() else { continue };
             let is_first = std::mem::take(&mut self.begins);
@@ -224,7 +224,7 @@ impl Follower<'_> {
     async fn flush(&mut self) -> Result<(), Closed> {
         let mut batch = self.context.batch();
         let stream = self.context.stream();
-        self.parsed.flush(clock::unix_millis(), &mut |record| push(stream, &mut batch, record));
+        self.parsed.flush(clock::steady_millis(), &mut |record| push(stream, &mut batch, record));
         self.send(batch).await
     }
 
@@ -247,11 +247,11 @@ fn push(stream: &Stream, batch: &mut Batch, record: Record) {
     stream.push(batch, event, id(stream.id(), &cursor));
 }
 
-/// Until then, in milliseconds since 1970; for ever, if there is no such time.
+/// Until then, in steady milliseconds; for ever, if there is no such time.
 async fn until(due: Option<u64>) {
     match due {
         Some(due) => {
-            tokio::time::sleep(Duration::from_millis(due.saturating_sub(clock::unix_millis()))).await;
+            tokio::time::sleep(Duration::from_millis(due.saturating_sub(clock::steady_millis()))).await;
         }
         None => std::future::pending().await,
     }

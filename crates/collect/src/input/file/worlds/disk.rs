@@ -264,6 +264,10 @@ impl Inner {
 }
 
 impl FileSystem for Disk {
+    fn time_of_day(&self) -> u64 {
+        self.with(|inner| inner.now)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<(PathBuf, Kind)>> {
         let inside = |path: &&PathBuf| path.parent() == Some(directory);
         Ok(self

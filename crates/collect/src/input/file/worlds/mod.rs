@@ -47,6 +47,8 @@ enum Step {
     Flush,
     /// The system has lost count of what happened.
     Overflow,
+    /// Somebody sets the time of day so many hours ahead of the time that passes.
+    SetClock(i64),
     /// The reader is killed; the first so many batches that were on their way arrive all the same.
     Kill(u8),
 }
@@ -67,6 +69,7 @@ fn step(copy: bool) -> impl Strategy<Value = Step> {
         4 => (0..4u8).prop_map(Step::Acknowledge),
         2 => Just(Step::Flush),
         1 => Just(Step::Overflow),
+        1 => prop::sample::select(&[-TEN_YEARS, -24, 0, 24, TEN_YEARS][..]).prop_map(Step::SetClock),
         1 => (0..3u8).prop_map(Step::Kill),
     ]
 }
@@ -79,6 +82,8 @@ struct World {
     options: Arc<Options>,
     stream: Arc<Stream>,
     now: u64,
+    /// By how many milliseconds the time of day is ahead.
+    ahead: i64,
     /// Where the program writes, and whether it has begun a line.
     writer: u64,
     begun: Option<String>,
@@ -96,6 +101,8 @@ struct World {
     told: bool,
 }
 
+/// In hours.
+const TEN_YEARS: i64 = 10 * 365 * 24;
 const LOG: &str = "/logs/app.log";
 
 fn path(number: usize) -> PathBuf {
@@ -134,6 +141,7 @@ impl World {
             options,
             stream: stream(&config),
             now: 1_000_000,
+            ahead: 0,
             writer,
             begun: None,
             late: 0,
@@ -155,12 +163,12 @@ impl World {
         let notices: Box<dyn Notices> =
             if self.told { Box::new(self.disk.tell(&self.options)) } else { Box::new(Silence) };
         let (options, stream) = (Arc::clone(&self.options), Arc::clone(&self.stream));
-        self.tail = Some(Tail::new(options, system, stream, positions, notices, self.now));
+        self.tail = Some(Tail::new(options, system, stream, positions, notices));
     }
 
     fn run(&mut self, step: &Step) {
         self.now += 700;
-        self.disk.at(self.now);
+        self.mark();
         match step {
             Step::Write(count) => self.write(*count),
             Step::Begin => self.begin(),
@@ -178,6 +186,7 @@ impl World {
             Step::Acknowledge(count) => self.acknowledge(*count),
             Step::Flush => self.registry.flush().unwrap(),
             Step::Overflow => self.overflow(),
+            Step::SetClock(hours) => self.ahead = hours * 3_600_000,
             Step::Kill(count) => self.kill(*count),
         }
     }
@@ -255,6 +264,11 @@ impl World {
             self.look();
         }
         self.disk.overflow();
+    }
+
+    /// What is written from now on is marked with the time of day.
+    fn mark(&self) {
+        self.disk.at(self.now.saturating_add_signed(self.ahead));
     }
 
     fn look(&mut self) {
@@ -344,7 +358,7 @@ impl World {
     fn drain(&mut self) {
         for _ in 0..12 {
             self.now += 1100;
-            self.disk.at(self.now);
+            self.mark();
             self.read(10_000);
             self.acknowledge(u8::MAX);
         }
