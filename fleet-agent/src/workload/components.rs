@@ -301,7 +301,9 @@ impl Workload for Components {
         let Some(supervisor) = self.supervisor.get() else { return Vec::new() };
         let states = supervisor.states().borrow().clone();
         let mut files = Vec::new();
-        for (id, component) in states.components.iter().filter(|(_, component)| component.is_connected) {
+        // A process that is not connected says so in an error.
+        let asked = |component: &ComponentState| component.is_connected || component.pid.is_some();
+        for (id, component) in states.components.iter().filter(|(_, component)| asked(component)) {
             match supervisor.diagnostics(id, &MEASURED).await {
                 Ok(found) => files.extend(
                     found.into_iter().map(|file| (format!("{id}/{}", plain(&file.filename)), file.content)),

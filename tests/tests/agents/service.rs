@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use fleet_tests::{Cluster, HarnessError, Machine, NotYet, TestResult, on_cluster, program_of, wait_for};
+use fleet_tests::{Cluster, HarnessError, Machine, TestResult, on_cluster, program_of};
 
-use crate::office::{SOON, install};
+use crate::office::install;
+use crate::standalone::awaited;
 
 const UNIT: &str = "example-greeter.service";
 const FILE: &str = "/etc/fleet-agent/fleet-agent.yml";
@@ -31,7 +32,7 @@ fn a_component_is_a_service_of_systemd_that_outlives_its_agents() -> TestResult 
         let socket = machine.exec(["stat", "-c", "%a %U", "/opt/Fleet/Agent/.eaci.sock"]).await?.success()?;
         assert_eq!(socket.stdout.trim(), "600 root");
         let log = "grep -rh 'Hello, world!' /var/log/fleet-agent";
-        said(machine, log, "greeting-service").await?;
+        awaited(machine, log, "greeting-service").await?;
 
         // The agent is changed, ends, and is killed: the service goes on, and finds the next one.
         machine.write_file(FILE, &greets("everybody")).await?;
@@ -48,12 +49,12 @@ fn a_component_is_a_service_of_systemd_that_outlives_its_agents() -> TestResult 
         // The service is killed: systemd starts it again, and it finds its agent.
         machine.exec(["systemctl", "kill", "--signal=KILL", UNIT]).await?.success()?;
         let written = "cat /var/log/example-greeter.log | grep -c 'Hello, again!'";
-        said(machine, written, "2").await?;
+        awaited(machine, written, "2").await?;
         status(machine, "Hello, again!").await?;
 
         // Its input leaves the policy.
         machine.write_file(FILE, &policy("")).await?;
-        said(machine, &format!("systemctl show -P LoadState {UNIT}"), "not-found").await?;
+        awaited(machine, &format!("systemctl show -P LoadState {UNIT}"), "not-found").await?;
 
         // It goes with the agent, too.
         machine.write_file(FILE, &greets("world")).await?;
@@ -87,14 +88,5 @@ async fn put_component(machine: &Machine) -> Result<(), HarnessError> {
 }
 
 async fn status(machine: &Machine, what: &str) -> Result<(), HarnessError> {
-    said(machine, "fleet-agent status --output full", what).await
-}
-
-/// Waits until a command says something.
-async fn said(machine: &Machine, command: &str, what: &str) -> Result<(), HarnessError> {
-    wait_for(format!("{command} says {what:?}"), SOON, async || {
-        let said = machine.shell(command).await?;
-        if said.stdout.contains(what) { Ok(()) } else { Err(NotYet::saw(said.stdout + &said.stderr)) }
-    })
-    .await
+    awaited(machine, "fleet-agent status --output full", what).await
 }

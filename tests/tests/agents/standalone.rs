@@ -62,7 +62,8 @@ fn an_agent_does_what_its_file_says_and_another_one_lies_beside_it() -> TestResu
     })
 }
 
-async fn awaited(machine: &Machine, line: &str, what: &str) -> Result<(), HarnessError> {
+/// Waits until a command says something.
+pub(crate) async fn awaited(machine: &Machine, line: &str, what: &str) -> Result<(), HarnessError> {
     wait_for(format!("{line} says {what:?}"), SOON, async || {
         let said = machine.shell(line).await?;
         if said.stdout.contains(what) { Ok(()) } else { Err(NotYet::saw(said.stdout + &said.stderr)) }

@@ -7,11 +7,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::file_name::plain;
 use crate::unit::UnitKey;
 use crate::wire;
 
 /// So many actions of a component may wait for their answers.
 const MOST_PENDING: usize = 64;
+/// What of a file's name is kept.
+const LONGEST_NAME: usize = 128;
 
 /// Why an action was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -238,7 +241,7 @@ pub(super) fn diagnostics(
     let files = response.diagnostics.into_iter().enumerate();
     let files = files
         .map(|(index, file)| Diagnostic {
-            filename: plain_name(&file.filename, index),
+            filename: plain(&file.filename, LONGEST_NAME).unwrap_or_else(|| format!("file-{index}")),
             generated: file
                 .generated
                 .and_then(|at| SystemTime::try_from(at).ok())
@@ -250,14 +253,6 @@ pub(super) fn diagnostics(
         })
         .collect();
     Ok(files)
-}
-
-/// The name of a file in a folder, whatever the component has said.
-fn plain_name(name: &str, index: usize) -> String {
-    const LONGEST: usize = 128;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let plain: String = name.chars().take(LONGEST).map(|c| if is_plain(c) { c } else { '_' }).collect();
-    if plain.trim_matches('.').is_empty() { format!("file-{index}") } else { plain }
 }
 
 #[cfg(test)]
@@ -366,10 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_files_stay_in_their_folder() {
-        assert_eq!(plain_name("a.yml", 0), "a.yml");
-        assert_eq!(plain_name("../../etc/passwd", 0), ".._.._etc_passwd");
-        assert_eq!(plain_name("..", 3), "file-3");
-        assert_eq!(plain_name("", 4), "file-4");
+    fn files_of_a_component_are_called_as_files_can_be() {
+        let named = |filename: &str| wire::Diagnostic { filename: filename.to_owned(), ..Default::default() };
+        let response = wire::ActionResponse {
+            diagnostics: vec![named("a.yml"), named("../../etc/passwd"), named("..")],
+            ..wire::ActionResponse::default()
+        };
+        let files = diagnostics("c", response).expect("files");
+        let names: Vec<&str> = files.iter().map(|file| file.filename.as_str()).collect();
+        assert_eq!(names, ["a.yml", ".._.._etc_passwd", "file-2"]);
     }
 }

@@ -4,19 +4,15 @@ mod life;
 
 use std::io;
 use std::process::ExitStatus;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use prost::Message;
 use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
 
-use super::endpoint::Endpoint;
-use super::logs::{Levels, LogReader};
-use super::plan::Program;
 use super::process::{CommandLine, Process, REAP_MAX, Start, make_directory};
-use super::runtime::{Leave, Runtime, Turn, Units, describe, until};
-use super::shared::{Named, Shared, metrics_socket};
+use super::runtime::{Context, Leave, Runtime, Turn, Units, describe, until};
+use super::shared::metrics_socket;
 use super::spec::CommandSpec;
 use crate::unit::State;
 use crate::wire;
@@ -25,27 +21,16 @@ use life::{Act, Life, Timing};
 
 /// One process after the other.
 pub(super) struct CommandRuntime {
-    named: Named,
-    program: Arc<Program>,
+    context: Context,
     spec: CommandSpec,
-    shared: Arc<Shared>,
-    endpoint: Arc<Endpoint>,
-    levels: Levels,
     life: Life,
     process: Option<Process>,
 }
 
 impl CommandRuntime {
-    pub(super) fn new(
-        named: Named,
-        program: Arc<Program>,
-        spec: CommandSpec,
-        shared: Arc<Shared>,
-        endpoint: Arc<Endpoint>,
-        levels: Levels,
-    ) -> CommandRuntime {
+    pub(super) fn new(context: Context, spec: CommandSpec) -> CommandRuntime {
         let life = Life::new(Timing::new(&spec), Instant::now());
-        CommandRuntime { named, program, spec, shared, endpoint, levels, life, process: None }
+        CommandRuntime { context, spec, life, process: None }
     }
 
     async fn carry_out(&mut self, act: Act) -> Option<Turn> {
@@ -58,13 +43,19 @@ impl CommandRuntime {
             }
             Act::GiveUp(misses) => {
                 let message = format!("Failed: pid '{pid}' missed {misses} check-ins and will be killed");
-                warn!(component = self.named.id, pid, misses, "a component does not check in: it is killed");
+                warn!(
+                    component = self.context.named.id,
+                    pid, misses, "a component does not check in: it is killed"
+                );
                 self.process.iter().for_each(Process::kill);
                 return Some(Turn::new(State::Failed, message, Units::Same));
             }
             Act::Terminate => self.process.iter().for_each(Process::terminate),
             Act::Kill => {
-                warn!(component = self.named.id, pid, "a component does not stop in time: it is killed");
+                warn!(
+                    component = self.context.named.id,
+                    pid, "a component does not stop in time: it is killed"
+                );
                 if let Some(process) = &mut self.process {
                     process.kill();
                     // One that cannot be killed waits in the kernel: nobody can wait for that.
@@ -79,68 +70,64 @@ impl CommandRuntime {
 
     async fn spawn(&mut self) -> Turn {
         // Streams of the process before are not this one's.
-        self.endpoint.renew();
+        self.context.endpoint.renew();
         let started = match self.start() {
-            Ok(start) => self.shared.spawner.spawn(start).await,
+            Ok(start) => self.context.shared.spawner.spawn(start).await,
             Err(error) => Err(error),
         };
         match started {
             Ok(mut process) => {
                 let pid = process.pid;
-                info!(component = self.named.id, pid, "a component is started");
-                process.read(&self.reader(), &self.endpoint.process_gone());
+                info!(component = self.context.named.id, pid, "a component is started");
+                process
+                    .read(&self.context.reader(self.spec.log.clone()), &self.context.endpoint.process_gone());
                 self.process = Some(process);
                 self.life.spawned(Instant::now());
                 Turn::new(State::Starting, format!("Starting: spawned pid '{pid}'"), Units::New)
             }
             Err(error) => {
                 let pause = self.life.spawn_failed(Instant::now());
-                warn!(component = self.named.id, %error, ?pause, "a component cannot be started: trying again");
+                warn!(component = self.context.named.id, %error, ?pause, "a component cannot be started: trying again");
                 Turn::new(State::Failed, format!("Failed: cannot be started: {error}"), Units::Same)
             }
         }
     }
 
     fn start(&self) -> io::Result<Start> {
-        if let Some(refusal) = super::spec::refuse(&self.program.binary) {
+        if let Some(refusal) = super::spec::refuse(&self.context.program.binary) {
             return Err(io::Error::other(refusal));
         }
-        let directory = self.shared.directory(&self.named.id);
+        let directory = self.context.shared.directory(&self.context.named.id);
         make_directory(&directory)?;
         let mut arguments: Vec<_> = self.spec.args.iter().map(Into::into).collect();
-        if let Some(folder) = &self.shared.settings.metrics_sockets {
-            let socket = metrics_socket(folder, &self.named.id);
+        if let Some(folder) = &self.context.shared.settings.metrics_sockets {
+            let socket = metrics_socket(folder, &self.context.named.id);
             arguments.extend(["-E".into(), "http.enabled=true".into(), "-E".into()]);
             arguments.push(format!("http.host=unix://{}", socket.display()).into());
         }
         arguments.extend(["-E".into(), format!("path.data={}", directory.display()).into()]);
         let line = CommandLine {
-            prefix: &self.shared.prefix,
-            binary: &self.program.binary,
+            prefix: &self.context.shared.prefix,
+            binary: &self.context.program.binary,
             arguments,
-            environment: self.named.environment(&self.spec.env),
+            environment: self.context.named.environment(&self.spec.env),
             directory: &directory,
         };
-        let message = self.shared.start_up(&self.endpoint.identity).encode_to_vec();
+        let message = self.context.shared.start_up(&self.context.endpoint.identity).encode_to_vec();
         Ok(Start { command: line.command(), message })
-    }
-
-    fn reader(&self) -> LogReader {
-        let keys = self.spec.log.clone();
-        self.shared.reader(self.named.origin(&self.program), keys, self.levels.clone())
     }
 
     fn exited(&mut self, exit: io::Result<ExitStatus>) -> Option<Turn> {
         let pid = self.process.take().map(|process| process.pid).unwrap_or_default();
-        self.endpoint.renew();
+        self.context.endpoint.renew();
         let how = exit.map_or_else(|error| format!("cannot be waited for: {error}"), describe);
         if self.life.is_stopping() {
-            info!(component = self.named.id, pid, "a component has stopped: it {how}");
+            info!(component = self.context.named.id, pid, "a component has stopped: it {how}");
             self.life.ended();
             return None;
         }
         let exit = self.life.exited(Instant::now());
-        warn!(component = self.named.id, pid, pause = ?exit.pause, "a component has ended by itself: it {how}");
+        warn!(component = self.context.named.id, pid, pause = ?exit.pause, "a component has ended by itself: it {how}");
         let (state, word) = if exit.is_allowed {
             (State::Stopped, "Suppressing FAILED state due to restart")
         } else {

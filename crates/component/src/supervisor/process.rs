@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::file_name;
 use super::logs::{LogReader, LogSource};
 
 /// A component must have read what it was told by then.
@@ -35,8 +36,6 @@ const TRY_MAX: Duration = Duration::from_secs(2);
 const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
 /// How long a killed process may take to be gone.
 pub(super) const REAP_MAX: Duration = Duration::from_secs(3);
-/// What of a component's id is kept in the names of files.
-const LONGEST_NAME: usize = 200;
 
 /// Who sees to it that a component dies with its agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -250,15 +249,7 @@ impl CommandLine<'_> {
 
 /// The working directory of a component below `home`.
 pub(super) fn directory(home: &Path, component: &str) -> PathBuf {
-    home.join("run").join(plain_name(component))
-}
-
-/// A component's id as the name of a file: without what could lead elsewhere.
-pub(super) fn plain_name(component: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name: String =
-        component.chars().take(LONGEST_NAME).map(|c| if is_plain(c) { c } else { '_' }).collect();
-    if name.trim_matches('.').is_empty() { "_".to_owned() } else { name }
+    home.join("run").join(file_name::of_component(component))
 }
 
 /// Makes it, for the agent's user and group.

@@ -11,7 +11,7 @@ use super::command::CommandRuntime;
 use super::endpoint::{Endpoint, Event};
 use super::logs::Levels;
 use super::plan::{Component, Program, Run};
-use super::runtime::{Leave, Runtime, Turn, Units};
+use super::runtime::{Context, Leave, Runtime, Turn, Units};
 use super::service::ServiceRuntime;
 use super::shared::{Named, Shared};
 use super::states::ComponentState;
@@ -59,14 +59,12 @@ impl Runner {
         let levels = Levels::default();
         levels.set(tracker.levels());
         let named = Named { id: component.id.clone(), kind: component.kind.clone() };
+        let run = program.run.clone();
         let (of_runtime, at) = (Arc::clone(&shared), Arc::clone(&endpoint));
-        let runtime: Box<dyn Runtime> = match program.run.clone() {
-            Run::Command(spec) => {
-                Box::new(CommandRuntime::new(named, program, spec, of_runtime, at, levels.clone()))
-            }
-            Run::Service(spec) => {
-                Box::new(ServiceRuntime::new(named, program, spec, of_runtime, at, levels.clone()))
-            }
+        let context = Context { named, program, shared: of_runtime, endpoint: at, levels: levels.clone() };
+        let runtime: Box<dyn Runtime> = match run {
+            Run::Command(spec) => Box::new(CommandRuntime::new(context, spec)),
+            Run::Service(spec) => Box::new(ServiceRuntime::new(context, spec)),
         };
         Runner {
             actions: Actions::new(&component.id),

@@ -1,10 +1,16 @@
 //! What a runner needs of whatever carries its component out: a process of its own, or a service of the system.
 
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use super::endpoint::Endpoint;
+use super::logs::{Levels, LogOrigin, LogReader};
+use super::plan::Program;
+use super::shared::{Named, Shared};
+use super::spec::LogKeys;
 use crate::unit::State;
 use crate::wire;
 
@@ -33,6 +39,32 @@ pub(super) trait Runtime: Send {
 
     /// Whether it has.
     fn is_ended(&self) -> bool;
+}
+
+/// What carries a component out, of what its runner has.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) named: Named,
+    pub(super) program: Arc<Program>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) levels: Levels,
+}
+
+impl Context {
+    /// What takes the component's lines.
+    pub(super) fn reader(&self, keys: LogKeys) -> LogReader {
+        LogReader {
+            origin: Arc::new(LogOrigin {
+                component: self.named.id.clone(),
+                kind: self.named.kind.clone(),
+                binary: self.program.name.clone(),
+            }),
+            keys: Arc::new(keys),
+            levels: self.levels.clone(),
+            sink: Arc::clone(&self.shared.settings.logs),
+        }
+    }
 }
 
 /// How a component is let go.

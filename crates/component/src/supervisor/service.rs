@@ -21,11 +21,8 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
-use super::endpoint::Endpoint;
-use super::logs::{Levels, LogReader};
-use super::plan::Program;
-use super::runtime::{Leave, Runtime, Turn, Units, until};
-use super::shared::{Named, Shared};
+use super::logs::LogReader;
+use super::runtime::{Context, Leave, Runtime, Turn, Units, until};
 use super::spec::{LogKeys, Operation, ServiceSpec};
 use crate::unit::State;
 use crate::wire;
@@ -40,11 +37,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(25);
 
 /// One service.
 pub(super) struct ServiceRuntime {
-    named: Named,
-    program: Arc<Program>,
+    context: Context,
     spec: ServiceSpec,
-    shared: Arc<Shared>,
-    endpoint: Arc<Endpoint>,
     reader: LogReader,
     life: Life,
     place: Place,
@@ -56,15 +50,8 @@ pub(super) struct ServiceRuntime {
 }
 
 impl ServiceRuntime {
-    pub(super) fn new(
-        named: Named,
-        program: Arc<Program>,
-        spec: ServiceSpec,
-        shared: Arc<Shared>,
-        endpoint: Arc<Endpoint>,
-        levels: Levels,
-    ) -> ServiceRuntime {
-        let reader = shared.reader(named.origin(&program), LogKeys::default(), levels);
+    pub(super) fn new(context: Context, spec: ServiceSpec) -> ServiceRuntime {
+        let reader = context.reader(LogKeys::default());
         let end = CancellationToken::new();
         if !spec.log.path.is_empty() {
             let reading = log_file::follow(spec.log.path.clone(), reader.clone());
@@ -72,16 +59,13 @@ impl ServiceRuntime {
         }
         ServiceRuntime {
             life: Life::new(&spec, Instant::now()),
-            place: Place::of(&spec, &shared.settings.sockets),
+            place: Place::of(&spec, &context.shared.settings.sockets),
             door: None,
             operation: None,
             pid: None,
             _reading: end.drop_guard(),
-            named,
-            program,
+            context,
             spec,
-            shared,
-            endpoint,
             reader,
         }
     }
@@ -98,7 +82,7 @@ impl ServiceRuntime {
                 Some(Turn::new(State::Degraded, message, Units::AsTold))
             }
             Act::Lost(misses) => {
-                warn!(component = self.named.id, misses, "a service does not check in");
+                warn!(component = self.context.named.id, misses, "a service does not check in");
                 let message = format!(
                     "Failed: the service missed {misses} check-ins: see whether it runs, and comes to {}",
                     self.place
@@ -121,10 +105,14 @@ impl ServiceRuntime {
         if operation == Operation::Install {
             self.remember();
         }
-        let begun = operation::begin(operation, &self.spec, &self.named, &self.program, &self.shared).await;
+        let begun = operation::begin(operation, &self.spec, &self.context).await;
         match begun {
             Ok(mut running) => {
-                info!(component = self.named.id, pid = running.pid(), "{operation} of a service begins");
+                info!(
+                    component = self.context.named.id,
+                    pid = running.pid(),
+                    "{operation} of a service begins"
+                );
                 running.read(&self.reader);
                 self.operation = Some(running);
             }
@@ -156,10 +144,10 @@ impl ServiceRuntime {
         if self.door.is_some() {
             return Ok(());
         }
-        let (shared, endpoint) = (Arc::clone(&self.shared), Arc::clone(&self.endpoint));
+        let (shared, endpoint) = (Arc::clone(&self.context.shared), Arc::clone(&self.context.endpoint));
         // The agent may have become another one since it was opened: it has an id from its enrolment on.
         let grant: Grant = Arc::new(move || shared.start_up(&endpoint.identity).encode_to_vec());
-        match Door::open(&self.place, &self.named.id, grant).await {
+        match Door::open(&self.place, &self.context.named.id, grant).await {
             Ok(door) => {
                 self.door = Some(door);
                 Ok(())
@@ -168,7 +156,7 @@ impl ServiceRuntime {
                 let pause = self.life.put_off(Instant::now());
                 let why = error.to_string();
                 warn!(
-                    component = self.named.id,
+                    component = self.context.named.id,
                     error = &error as &dyn std::error::Error,
                     ?pause,
                     "a service cannot be met"
@@ -182,13 +170,13 @@ impl ServiceRuntime {
         let operation = self.operation.take()?.operation();
         let outcome = self.life.finished(operation, result.is_ok(), Instant::now());
         if operation == Operation::Uninstall && result.is_ok() {
-            ledger::forget(&self.shared.settings.home, &self.named.id);
+            ledger::forget(&self.context.shared.settings.home, &self.context.named.id);
         }
         let reason = match result {
             Ok(()) => "succeeded",
             Err(reason) => reason,
         };
-        info!(component = self.named.id, "{operation} of a service {reason}");
+        info!(component = self.context.named.id, "{operation} of a service {reason}");
         self.after(operation, outcome, reason)
     }
 
@@ -205,12 +193,19 @@ impl ServiceRuntime {
                 })
             }
             Outcome::Failed(pause) => {
-                warn!(component = self.named.id, ?pause, "{operation} of a service {reason}: trying again");
+                warn!(
+                    component = self.context.named.id,
+                    ?pause,
+                    "{operation} of a service {reason}: trying again"
+                );
                 let message = format!("Failed: {operation} of the service {reason}");
                 Some(Turn::new(State::Failed, message, Units::Same))
             }
             Outcome::GaveUp => {
-                error!(component = self.named.id, "a service is left behind: {operation} of it {reason}");
+                error!(
+                    component = self.context.named.id,
+                    "a service is left behind: {operation} of it {reason}"
+                );
                 None
             }
         }
@@ -218,9 +213,9 @@ impl ServiceRuntime {
 
     /// An agent that ends before the service leaves the policy must not leave it behind.
     fn remember(&self) {
-        let home = &self.shared.settings.home;
-        if let Err(error) = ledger::remember(home, &self.named, &self.program, &self.spec) {
-            warn!(component = self.named.id, %error, "a service is not remembered: an agent after this one may leave it behind");
+        let home = &self.context.shared.settings.home;
+        if let Err(error) = ledger::remember(home, &self.context.named, &self.context.program, &self.spec) {
+            warn!(component = self.context.named.id, %error, "a service is not remembered: an agent after this one may leave it behind");
         }
     }
 

@@ -9,10 +9,8 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 
 use super::authority::{Authority, Identity};
-use super::logs::{Levels, LogOrigin, LogReader};
-use super::plan::Program;
 use super::process::{self, Spawner};
-use super::spec::{LogKeys, Variable};
+use super::spec::Variable;
 use super::states::{ComponentState, States};
 use super::{AgentFacts, Settings};
 use crate::wire;
@@ -34,11 +32,6 @@ impl Named {
         let of_spec = of_spec.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
         let own = [("AGENT_COMPONENT_ID", &self.id), ("AGENT_COMPONENT_TYPE", &self.kind)];
         of_spec.chain(own.map(|(name, value)| (name.to_owned(), value.clone()))).collect()
-    }
-
-    /// Whose its lines are.
-    pub(super) fn origin(&self, program: &Program) -> LogOrigin {
-        LogOrigin { component: self.id.clone(), kind: self.kind.clone(), binary: program.name.clone() }
     }
 }
 
@@ -85,12 +78,6 @@ impl Shared {
     /// Where a component may keep what belongs to it.
     pub(super) fn directory(&self, component: &str) -> PathBuf {
         process::directory(&self.settings.home, component)
-    }
-
-    /// What takes the lines of a component.
-    pub(super) fn reader(&self, origin: LogOrigin, keys: LogKeys, levels: Levels) -> LogReader {
-        let sink = Arc::clone(&self.settings.logs);
-        LogReader { origin: Arc::new(origin), keys: Arc::new(keys), levels, sink }
     }
 
     /// Tells how a component is, if that is new.

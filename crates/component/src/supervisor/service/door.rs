@@ -67,41 +67,44 @@ pub(super) enum DoorError {
 /// A door that is closed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Door {
+    socket: Option<PathBuf>,
     _end: DropGuard,
+}
+
+/// At once: whoever opens another one there afterwards finds nothing, and does not lose it to this one.
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(path) = &self.socket {
+            // It may be gone with its directory.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Listener {
-    Socket(UnixListener, PathBuf),
+    Socket(UnixListener),
     Port(TcpListener),
 }
 
 impl Door {
     /// Opens it for the service of a component.
     pub(super) async fn open(place: &Place, component: &str, grant: Grant) -> Result<Door, DoorError> {
-        let listener = match place {
-            Place::Socket(path) => Listener::Socket(socket::listen(path).await?, path.clone()),
+        let (listener, socket) = match place {
+            Place::Socket(path) => (Listener::Socket(socket::listen(path).await?), Some(path.clone())),
             Place::Port(port) => {
                 let refused = |source| DoorError::Listen { place: place.to_string(), source };
-                Listener::Port(TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).await.map_err(refused)?)
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).await.map_err(refused)?;
+                (Listener::Port(listener), None)
             }
         };
         let end = CancellationToken::new();
-        tokio::spawn(keep(listener, component.to_owned(), grant, end.clone()));
-        Ok(Door { _end: end.drop_guard() })
+        tokio::spawn(end.clone().run_until_cancelled_owned(let_in(listener, component.to_owned(), grant)));
+        Ok(Door { socket, _end: end.drop_guard() })
     }
 }
 
-async fn keep(listener: Listener, component: String, grant: Grant, end: CancellationToken) {
-    end.run_until_cancelled(let_in(&listener, &component, &grant)).await;
-    if let Listener::Socket(listener, path) = listener {
-        // Before its file is gone nobody else makes one there: they would find that somebody listens.
-        let _ = std::fs::remove_file(path);
-        drop(listener);
-    }
-}
-
-async fn let_in(listener: &Listener, component: &str, grant: &Grant) {
+async fn let_in(listener: Listener, component: String, grant: Grant) {
     let free = Arc::new(Semaphore::new(MOST_AT_ONCE));
     loop {
         let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
@@ -129,7 +132,7 @@ async fn let_in(listener: &Listener, component: &str, grant: &Grant) {
                 continue;
             }
         }
-        let (message, component) = (grant(), component.to_owned());
+        let (message, component) = (grant(), component.clone());
         tokio::spawn(async move {
             give(stream, &message, &component).await;
             drop(permit);
@@ -160,7 +163,7 @@ impl Listener {
     /// The next one who comes, and which user that is.
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Listener::Socket(listener, _) => {
+            Listener::Socket(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred().map(|peer| peer.uid());
                 Ok((Box::new(stream), user))

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::is_ours;
+use crate::supervisor::file_name;
 use crate::supervisor::plan::{Component, Program, Run};
-use crate::supervisor::process::plain_name;
 use crate::supervisor::shared::Named;
 use crate::supervisor::spec::{OperationSpec, Operations, ServiceSpec};
 
@@ -32,18 +32,22 @@ struct Record {
     kind: String,
     name: String,
     binary: PathBuf,
+    cport: u16,
+    csocket: String,
     uninstall: OperationSpec,
 }
 
 fn path(home: &Path, component: &str) -> PathBuf {
-    home.join(FOLDER).join(plain_name(component) + SUFFIX)
+    home.join(FOLDER).join(file_name::of_component(component) + SUFFIX)
 }
 
 /// Keeps what is needed to uninstall it.
 pub(super) fn remember(home: &Path, named: &Named, program: &Program, spec: &ServiceSpec) -> io::Result<()> {
     let Some(uninstall) = spec.operations.uninstall.clone() else { return Ok(()) };
     let Named { id, kind } = named.clone();
-    let record = Record { id, kind, name: program.name.clone(), binary: program.binary.clone(), uninstall };
+    let (name, binary) = (program.name.clone(), program.binary.clone());
+    let record =
+        Record { id, kind, name, binary, cport: spec.cport, csocket: spec.csocket.clone(), uninstall };
     let path = path(home, &named.id);
     fs::create_dir_all(home.join(FOLDER))?;
     let beside = path.with_extension("new");
@@ -104,10 +108,11 @@ fn read(path: &Path) -> io::Result<Record> {
 impl Record {
     fn component(self) -> Component {
         let operations = Operations { uninstall: Some(self.uninstall), ..Operations::default() };
+        let (cport, csocket) = (self.cport, self.csocket);
         let program = Program {
             name: self.name,
             binary: self.binary,
-            run: Run::Service(ServiceSpec { operations, ..ServiceSpec::default() }),
+            run: Run::Service(ServiceSpec { cport, csocket, operations, ..ServiceSpec::default() }),
             proxied_actions: Vec::new(),
         };
         Component { id: self.id, kind: self.kind, ..Component::bare(Arc::new(program)) }

@@ -9,10 +9,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::is_ours;
 use super::place::Place;
 use crate::supervisor::logs::LogReader;
-use crate::supervisor::plan::Program;
 use crate::supervisor::process::{CommandLine, Process, REAP_MAX, Start, make_directory};
-use crate::supervisor::runtime::describe;
-use crate::supervisor::shared::{Named, Shared};
+use crate::supervisor::runtime::{Context, describe};
 use crate::supervisor::spec::{self, Operation, OperationSpec, ServiceSpec};
 
 /// The variable that has where the service will have to come.
@@ -36,10 +34,9 @@ pub(super) struct Running {
 pub(super) async fn begin(
     operation: Operation,
     service: &ServiceSpec,
-    named: &Named,
-    program: &Program,
-    shared: &Shared,
+    context: &Context,
 ) -> io::Result<Running> {
+    let Context { named, program, shared, .. } = context;
     if let Some(refusal) = spec::refuse(&program.binary) {
         return Err(io::Error::other(refusal));
     }

@@ -8,7 +8,7 @@ fn remembered() -> (TempDir, PathBuf) {
     let named = Named { id: "a/b".to_owned(), kind: "k".to_owned() };
     let uninstall = OperationSpec { args: vec!["remove".to_owned()], ..OperationSpec::default() };
     let operations = Operations { uninstall: Some(uninstall), ..Operations::default() };
-    let spec = ServiceSpec { operations, ..ServiceSpec::default() };
+    let spec = ServiceSpec { csocket: "x.sock".to_owned(), operations, ..ServiceSpec::default() };
     let program = Program {
         name: "x".to_owned(),
         binary: "/opt/x".into(),
@@ -31,7 +31,7 @@ fn a_service_is_known_until_it_is_forgotten() {
     assert_eq!(program.binary, Path::new("/opt/x"));
     let Run::Service(spec) = &program.run else { panic!("{program:?}") };
     assert!(spec.operations.get(Operation::Uninstall).is_some_and(|it| it.args == ["remove"]));
-    assert_eq!(spec.operations.get(Operation::Install), None);
+    assert_eq!((spec.operations.get(Operation::Install), spec.socket()), (None, "x.sock"));
     forget(home.path(), "a/b");
     assert!(left_behind(home.path()).is_empty());
 }
