@@ -330,6 +330,26 @@ async fn a_service_that_never_comes_is_failed_and_not_killed() {
     agent.stop().await;
 }
 
+/// The agent was upgraded: what is there is not what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_another_version_is_installed_over() {
+    let system = System::new();
+    let agent = system.agent(|_| {}).await;
+    agent.say("one").await;
+    agent.until(|component| says(component, "one")).await;
+    let before = system.service().unwrap();
+    agent.stop().await;
+    system.behave("case $1 in check) exit 1 ;; install) kill $(cat $STATE/pid) ;; esac");
+    let agent = system.agent(|_| {}).await;
+    agent.say("two").await;
+    agent.until(|component| says(component, "two") && system.calls().len() == 4).await;
+    assert_eq!(system.calls(), ["check", "install", "check", "install"]);
+    gone(before).await;
+    until("another process", || system.service().is_some_and(is_alive)).await;
+    assert_ne!(system.service(), Some(before));
+    agent.stop().await;
+}
+
 /// It left the policy while there was no agent.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_before_has_installed_is_not_left_behind() {
