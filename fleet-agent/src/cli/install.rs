@@ -215,6 +215,14 @@ fn put_files(layout: &Layout) -> Result<(), Failure> {
         let parent = path.parent().unwrap_or(path);
         fs::create_dir_all(parent).map_err(InstallError::file("making", parent))?;
     }
+    if layout.command.symlink_metadata().is_ok_and(|there| !there.is_symlink()) {
+        let (there, program) = (layout.command.display(), paths.program());
+        say(&format!(
+            "{there} is another program, and stays: this agent's command is {}.",
+            program.display()
+        ));
+        return Ok(());
+    }
     install::turn_link(&layout.command, &paths.program())?;
     Ok(())
 }
