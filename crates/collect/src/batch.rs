@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::spare::Spare;
 use crate::stream::Stream;
 
 /// The id of a document in the engine.
@@ -64,13 +65,24 @@ pub struct Batch {
     tickets: Mutex<Vec<Ticket>>,
     /// Room in memory; given back when the batch is dropped.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Where its memory goes when the batch is dropped.
+    spare: Option<Arc<Spare>>,
 }
 
 impl Batch {
     /// An empty one.
     #[must_use]
     pub fn new(stream: Arc<Stream>) -> Batch {
-        Batch { stream, bytes: Vec::new(), items: Vec::new(), tickets: Mutex::default(), permit: None }
+        let (bytes, items) = (Vec::new(), Vec::new());
+        Batch { stream, bytes, items, tickets: Mutex::default(), permit: None, spare: None }
+    }
+
+    /// An empty one, in memory that others had before it.
+    pub(crate) fn reusing(stream: Arc<Stream>, spare: &Arc<Spare>) -> Batch {
+        let mut batch = Batch::new(stream);
+        batch.bytes = spare.take();
+        batch.spare = Some(Arc::clone(spare));
+        batch
     }
 
     /// The stream.
@@ -163,6 +175,14 @@ impl Batch {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Ticket>> {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let Some(spare) = &self.spare {
+            spare.give(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub mod plan;
 mod processor;
 mod queue;
 pub mod registry;
+mod spare;
 pub mod state;
 pub mod stream;
 pub mod syslog;

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::metrics::{Count, Counters};
+use crate::spare::Spare;
+use crate::stream::Stream;
 
 /// What a request may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub struct Limits {
     /// How long the first event waits for others.
     pub linger: Duration,
 }
+
+/// When nothing has come for so long, events no longer flow.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The output's end is gone: the collector stops, or the output was taken out of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +41,7 @@ pub struct Outlet {
     ready: Notify,
     counters: Counters,
     pub(crate) losses: Losses,
+    spare: Arc<Spare>,
 }
 
 /// Events of one output that its engine refused for good. The counts of the collector are those of all outputs.
@@ -92,7 +98,13 @@ impl Outlet {
             ready: Notify::new(),
             counters,
             losses: Losses::default(),
+            spare: Arc::default(),
         }
+    }
+
+    /// An empty batch for this outlet.
+    pub(crate) fn batch(&self, stream: Arc<Stream>) -> Batch {
+        Batch::reusing(stream, &self.spare)
     }
 
     /// Hands a batch over; waits until there is room. Cancel-safe: a batch is handed over whole or not at all.
@@ -129,11 +141,11 @@ impl Outlet {
                 Look::Later(at) => Some(at),
                 Look::Empty => None,
             };
-            match wait {
-                Some(at) => {
-                    let _ = tokio::time::timeout_at(at, notified).await;
-                }
-                None => notified.await,
+            tokio::pin!(notified);
+            let pause = wait.unwrap_or_else(|| Instant::now() + PAUSE);
+            if tokio::time::timeout_at(pause, &mut notified).await.is_err() && wait.is_none() {
+                self.spare.clear();
+                notified.await;
             }
         }
     }

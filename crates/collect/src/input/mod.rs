@@ -144,7 +144,7 @@ impl Context {
     /// An empty batch of this stream.
     #[must_use]
     pub fn batch(&self) -> Batch {
-        Batch::new(Arc::clone(&self.stream))
+        self.link.outlet().batch(Arc::clone(&self.stream))
     }
 
     /// Hands a batch over, and waits while the output has no room: do not read on meanwhile. The batch's ticket is

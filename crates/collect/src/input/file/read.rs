@@ -15,8 +15,12 @@ use crate::parser::Record;
 /// What is read from a file at once. The cost of a read is spread over some hundred lines.
 const CHUNK: usize = 128 * 1024;
 
-/// What one file may fill of a batch before the next one has its turn, as a part of the batch.
+/// What one file may fill of a batch before the next one has its turn, as a part of the batch: that much where many files
+/// have something unread, and more where there are fewer.
 const SHARE: usize = 4;
+
+/// And never more than this, so that some of a request is sent while the rest is read.
+const MOST_SHARE: usize = 2;
 
 /// What a turn of reading came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +63,8 @@ impl Tail {
         let count = self.files.len();
         let start = self.turn;
         let timestamp = crate::clock::now();
+        let unread = self.files.iter().filter(|file| file.handle.is_some() && file.is_unread()).count();
+        let parts = unread.clamp(MOST_SHARE, SHARE);
         let mut buffer = std::mem::take(&mut self.buffer);
         for step in 0..count {
             let index = (start + step) % count;
@@ -78,8 +84,8 @@ impl Tail {
             }
             let before = self.files[index].safe_offset();
             let share = Room {
-                events: (batch.len() + room.events.div_ceil(SHARE)).min(room.events),
-                bytes: (batch.size() + room.bytes.div_ceil(SHARE)).min(room.bytes),
+                events: (batch.len() + room.events.div_ceil(parts)).min(room.events),
+                bytes: (batch.size() + room.bytes.div_ceil(parts)).min(room.bytes),
             };
             let end = self.read_file(index, now, &timestamp, share, &mut buffer, batch);
             self.settle_file(index, now, end, &mut turn);

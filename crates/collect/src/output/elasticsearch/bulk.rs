@@ -1,66 +1,13 @@
-//! The body of a `_bulk` request, and what its answer says.
+//! What the answer of `_bulk` says.
 
-use std::io::{self, Write};
-use std::sync::Arc;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
-
-use crate::batch::Batch;
-use crate::event::write_json;
 
 /// One event of a request: which batch, and which in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) batch: usize,
     pub(super) item: usize,
-}
-
-/// Writes the body, compressed unless the level is 0. Costs processor time: not for a thread that others wait for.
-pub(super) fn body(batches: &[Arc<Batch>], places: &[Place], level: u32) -> io::Result<Vec<u8>> {
-    let size: usize = places.iter().map(|place| batches[place.batch].document(place.item).len() + 128).sum();
-    if level == 0 {
-        let mut plain = Vec::with_capacity(size);
-        write(batches, places, &mut plain)?;
-        return Ok(plain);
-    }
-    // Logs shrink to a tenth and less.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(size / 8), Compression::new(level));
-    write(batches, places, &mut encoder)?;
-    encoder.finish()
-}
-
-fn write(batches: &[Arc<Batch>], places: &[Place], out: &mut impl Write) -> io::Result<()> {
-    // Gathered first: the encoder is called once for many small pieces.
-    let mut piece = Vec::with_capacity(64 * 1024);
-    for place in places {
-        let batch = &batches[place.batch];
-        action(batch, place.item, &mut piece);
-        piece.extend_from_slice(batch.document(place.item));
-        piece.push(b'\n');
-        if piece.len() >= 48 * 1024 {
-            out.write_all(&piece)?;
-            piece.clear();
-        }
-    }
-    out.write_all(&piece)
-}
-
-fn action(batch: &Batch, item: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"create\":{\"_index\":");
-    write_json(out, batch.destination(item));
-    let before = out.len();
-    out.extend_from_slice(b",\"_id\":");
-    if !batch.id(item).write(out) {
-        out.truncate(before);
-    }
-    if let Some(pipeline) = batch.stream().pipeline() {
-        out.extend_from_slice(b",\"pipeline\":");
-        write_json(out, pipeline);
-    }
-    out.extend_from_slice(b"}}\n");
 }
 
 /// What became of one event.

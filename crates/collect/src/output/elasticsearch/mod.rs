@@ -12,8 +12,10 @@
 //!   the output is *Degraded*.
 //! * The media type is plain `application/json`, the one that all engines take for `_bulk`.
 
+mod body;
 mod bulk;
 mod dead_letter;
+mod gzip;
 mod hosts;
 mod keep;
 mod report;

@@ -9,6 +9,7 @@ use fleet_service::error::chain;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
+use super::body::{self, Events, Plain};
 use super::bulk::{self, Outcome, Place, Refusal};
 use super::hosts::{Choice, Hosts, delay};
 use super::keep::Keep;
@@ -126,10 +127,13 @@ impl Worker {
     async fn lacking(&self, url: &reqwest::Url, request: &Request) -> Result<Lacking, String> {
         let mut lacking = Lacking::default();
         let mut asked: HashMap<&str, bool> = HashMap::new();
+        let mut last: Option<(&str, bool)> = None;
         for pending in &request.pending {
             let name = request.batches[pending.place.batch].destination(pending.place.item);
-            let is_there = match asked.get(name) {
-                Some(is_there) => *is_there,
+            // Most events go where the one before them goes.
+            let known = last.filter(|(last, _)| *last == name).map(|(_, is_there)| is_there);
+            let is_there = match known.or_else(|| asked.get(name).copied()) {
+                Some(is_there) => is_there,
                 None => {
                     let refusal = self.streams.lacking(&self.client, url, name).await?;
                     let is_there = refusal.is_none();
@@ -141,6 +145,7 @@ impl Worker {
                     is_there
                 }
             };
+            last = Some((name, is_there));
             match (is_there, pending.dead) {
                 (true, _) => {}
                 (false, true) => drop(lacking.of_letters.insert(name.to_owned())),
@@ -325,22 +330,27 @@ impl Worker {
     }
 
     async fn send(&self, url: reqwest::Url, batches: &[Arc<Batch>], places: Vec<Place>) -> Attempt {
-        let level = self.settings.compression;
-        let held = batches.to_vec();
-        let body = tokio::task::spawn_blocking(move || bulk::body(&held, &places, level)).await;
-        let body = match body {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) => return Attempt::Failed(format!("a request cannot be made: {error}")),
-            Err(error) => return Attempt::Failed(format!("a request cannot be made: {error}")),
-        };
         let counters = &self.context.counters;
-        counters.requests.add(1);
-        counters.bytes_sent.add(body.len() as u64);
         let place = address(&url);
-        let mut post = self.client.post(url).header(CONTENT_TYPE, "application/json").body(Bytes::from(body));
-        if level > 0 {
-            post = post.header(CONTENT_ENCODING, "gzip");
+        let events = Events::new(batches.to_vec(), places);
+        let mut post = self.client.post(url).header(CONTENT_TYPE, "application/json");
+        match self.settings.compression {
+            0 => {
+                let body = Plain::new(events);
+                counters.bytes_sent.add(body.len());
+                post = post.body(reqwest::Body::wrap(body));
+            }
+            level => {
+                let body = match tokio::task::spawn_blocking(move || body::packed(events, level)).await {
+                    Ok(Ok(body)) => body,
+                    Ok(Err(error)) => return Attempt::Failed(format!("a request cannot be made: {error}")),
+                    Err(error) => return Attempt::Failed(format!("a request cannot be made: {error}")),
+                };
+                counters.bytes_sent.add(body.len() as u64);
+                post = post.header(CONTENT_ENCODING, "gzip").body(Bytes::from(body));
+            }
         }
+        counters.requests.add(1);
         let answer = match post.send().await {
             Ok(answer) => answer,
             Err(error) => {
