@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::event::MOST_PARTS;
 pub use mistake::{Mistake, Mistakes};
 
 /// The settings of one unit or stream, or a part of them.
@@ -232,6 +233,15 @@ impl Config {
         self.or(Vec::new(), patterns.collect())
     }
 
+    /// A regular expression that may be absent.
+    ///
+    /// # Errors
+    /// It does not parse.
+    pub fn maybe_pattern(&self, key: &str) -> Result<Option<regex::Regex>, Mistake> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        self.or(None, pattern(&text).map(Some).map_err(|problem| self.mistake(key, problem)))
+    }
+
     /// A map, as settings of their own; absent: empty ones.
     ///
     /// # Errors
@@ -289,13 +299,13 @@ pub fn nested(map: &Map<String, Value>) -> Map<String, Value> {
             Value::Object(inner) => Value::Object(nested(inner)),
             other => other.clone(),
         };
-        let mut parts = key.rsplit('.');
-        let last = parts.next().unwrap_or(key);
-        let mut value = (last.to_owned(), value);
-        for part in parts {
+        let parts: Vec<&str> = key.splitn(MOST_PARTS, '.').collect();
+        let (last, parts) = parts.split_last().unwrap_or((&"", &[]));
+        let mut value = ((*last).to_owned(), value);
+        for part in parts.iter().rev() {
             let mut outer = Map::new();
             outer.insert(value.0, value.1);
-            value = (part.to_owned(), Value::Object(outer));
+            value = ((*part).to_owned(), Value::Object(outer));
         }
         merge(&mut out, value.0, value.1);
     }

@@ -73,6 +73,7 @@ macro_rules! counts {
 counts! {
     events_read: "Events that inputs made.",
     events_filtered: "Events that processors dropped.",
+    events_overgrown: "Events that a processor would have made larger by more than 64 MiB; they went on without it.",
     events_queued: "Events handed to outputs.",
     events_acknowledged: "Events that outputs have for sure.",
     events_duplicate: "Events that the engine already had; they count as acknowledged too.",

@@ -221,7 +221,11 @@ impl Stream {
     /// Runs the processors on an event, and adds it to the batch unless they drop it.
     pub fn push(&self, batch: &mut Batch, mut event: Event, id: DocumentId) {
         self.counters.events_read.add(1);
-        if self.now().chain.run(&mut event) == Flow::Drop {
+        let flow = self.now().chain.run(&mut event);
+        if event.is_overgrown() {
+            self.counters.events_overgrown.add(1);
+        }
+        if flow == Flow::Drop {
             self.counters.events_filtered.add(1);
             return;
         }

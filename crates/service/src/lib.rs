@@ -9,6 +9,7 @@
 //! | [`config`] | an INI file, or nested keys in YAML, under the environment; all mistakes told at once |
 //! | [`listen`] | sockets from systemd and from addresses, unix and TCP, as one |
 //! | [`logging`] | log lines on stderr, for journald or for a person; the level can change at run time |
+//! | [`named_file`] | files that settings name, read within bounds |
 //! | [`notify`] | telling systemd: ready, reloading, stopping, still alive |
 //! | [`metrics`] | counters, gauges and histograms in the text format of Prometheus |
 //! | [`error`](mod@error) | an error with its causes, in one line |
@@ -22,6 +23,7 @@ pub mod error;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod named_file;
 pub mod notify;
 pub mod signals;
 pub mod tls;

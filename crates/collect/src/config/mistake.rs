@@ -58,6 +58,12 @@ impl Mistakes {
             self.0.push(mistake);
         }
     }
+
+    /// The same of settings that are a part of others.
+    pub(crate) fn within(self, place: &str) -> Mistakes {
+        let inside = |mistake: Mistake| Mistake { field: format!("{place}.{}", mistake.field), ..mistake };
+        Mistakes(self.0.into_iter().map(inside).collect())
+    }
 }
 
 impl From<Mistake> for Mistakes {

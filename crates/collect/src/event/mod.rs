@@ -4,14 +4,19 @@
 //! field that a processor touches is copied from the base, so that the rest costs one `memcpy` per event.
 
 mod base;
+mod growth;
 mod path;
 
 pub use base::Base;
+pub use growth::Overgrown;
+pub(crate) use growth::weight;
 pub use path::FieldPath;
+pub(crate) use path::MOST_PARTS;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use growth::Growth;
 use serde_json::{Map, Value};
 
 /// One event on its way from an input to an output.
@@ -20,13 +25,53 @@ pub struct Event {
     base: Arc<Base>,
     /// Top-level fields that differ from the base; `None`: removed.
     own: Vec<(Cow<'static, str>, Option<Value>)>,
+    growth: Growth,
 }
 
 impl Event {
     /// An event with the fields of the base alone.
     #[must_use]
     pub fn new(base: Arc<Base>) -> Event {
-        Event { base, own: Vec::with_capacity(4) }
+        Event { base, own: Vec::with_capacity(4), growth: Growth::default() }
+    }
+
+    /// Counts bytes that a processor is about to add by copying what is in the event.
+    ///
+    /// # Errors
+    /// They are too many: the processor must not add them.
+    pub fn spend(&self, bytes: usize) -> Result<(), Overgrown> {
+        self.growth.spend(bytes)
+    }
+
+    /// Counts the value at a path, which is about to be copied.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn spend_copy(&self, path: &FieldPath) -> Result<(), Overgrown> {
+        self.spend(self.get(path).map_or(0, weight))
+    }
+
+    /// Bytes that may still be added so.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.growth.left()
+    }
+
+    /// Takes down that a processor has found by itself that the event would have grown too much.
+    pub fn refuse_growth(&self) {
+        self.growth.exceed();
+    }
+
+    /// Whether something was not done to it since it would have grown too much.
+    #[must_use]
+    pub fn is_overgrown(&self) -> bool {
+        self.growth.is_exceeded()
+    }
+
+    /// Makes it what it was; what has been counted stays counted.
+    pub fn restore(&mut self, before: Event) {
+        self.base = before.base;
+        self.own = before.own;
     }
 
     /// Sets a top-level field. For inputs, which know the names of their fields.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use crate::config::{Config, Mistake};
+use crate::config::{Config, Mistake, Mistakes};
 use syslog::Syslog;
 
 /// A line, or what has been made of it.
@@ -39,7 +39,8 @@ pub(crate) enum Parser {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Multiline {
-    pattern: Regex,
+    /// None: lines are counted.
+    pattern: Option<Regex>,
     negate: bool,
     /// `after`: what matches is appended to what came before.
     after: bool,
@@ -179,8 +180,9 @@ impl Multiline {
             }
             return;
         }
-        let matches = self.pattern.is_match(&record.text) != self.negate;
-        let flush = self.flush.as_ref().is_some_and(|flush| flush.is_match(&record.text));
+        let fits = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|one| one.is_match(&record.text));
+        let matches = fits(&self.pattern) != self.negate;
+        let flush = fits(&self.flush);
         let belongs = if self.after { matches } else { held.open };
         if !belongs {
             give(held, next);
@@ -333,33 +335,46 @@ fn cri_line(text: &str) -> Option<(String, String, String, bool)> {
 
 /// `parsers` of `filestream` and `journald`.
 pub(crate) fn read(config: &Config) -> Result<Vec<Parser>, Mistake> {
-    let Some(list) = config.value("parsers") else { return Ok(Vec::new()) };
-    let list = list.as_array().ok_or_else(|| config.mistake("parsers", "must be a list"))?;
+    let list = match config.value("parsers") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list,
+        Some(_) => return config.or(Vec::new(), Err(config.mistake("parsers", "must be a list"))),
+    };
     let mut parsers = Vec::with_capacity(list.len());
     for (index, item) in list.iter().enumerate() {
-        let place = format!("parsers[{index}]");
-        let wrong = || Mistake::new(place.clone(), "must be a map with one key, the parser's name");
-        let (name, settings) = item.as_object().and_then(|map| map.iter().next()).ok_or_else(wrong)?;
-        let settings = Config::new(settings.as_object().unwrap_or(&Map::new()));
-        let at =
-            |mistake: Mistake| Mistake::new(format!("{place}.{name}.{}", mistake.field), mistake.problem);
-        parsers.push(match name.as_str() {
-            "multiline" => Parser::Multiline(multiline(&settings).map_err(at)?),
-            "ndjson" => Parser::Ndjson(ndjson(&settings).map_err(at)?),
-            "container" => Parser::Container(container(&settings).map_err(at)?),
-            "syslog" => Parser::Syslog(Syslog::read(&settings).map_err(at)?),
-            "include_message" => Parser::Include(settings.patterns("patterns").map_err(at)?),
-            _ => {
-                return Err(Mistake::new(
-                    place,
-                    format!(
-                        "{name:?} is no parser: use multiline, ndjson, container, syslog or include_message"
-                    ),
-                ));
+        match parser(&config.name(&format!("parsers[{index}]")), item) {
+            Ok(parser) => parsers.push(parser),
+            Err(mistakes) => {
+                mistakes.into_iter().try_for_each(|mistake| config.or((), Err(mistake)))?;
             }
-        });
+        }
     }
     Ok(parsers)
+}
+
+/// One parser, or all mistakes in its settings.
+fn parser(place: &str, item: &Value) -> Result<Parser, Mistakes> {
+    let wrong = || Mistake::new(place, "must be a map with one key, the parser's name");
+    let map = item.as_object().filter(|map| map.len() == 1).ok_or_else(wrong)?;
+    let (name, settings) = map.iter().next().ok_or_else(wrong)?;
+    let place = format!("{place}.{name}");
+    let config = match settings {
+        Value::Null => Config::gathering(&Map::new()),
+        Value::Object(settings) => Config::gathering(settings),
+        _ => return Err(Mistake::new(place, "must be a map of settings").into()),
+    };
+    let parser = match name.as_str() {
+        "multiline" => multiline(&config).map(Parser::Multiline),
+        "ndjson" => ndjson(&config).map(Parser::Ndjson),
+        "container" => container(&config).map(Parser::Container),
+        "syslog" => Syslog::read(&config).map(Parser::Syslog),
+        "include_message" => config.patterns("patterns").map(Parser::Include),
+        _ => {
+            let problem = "is no parser: use multiline, ndjson, container, syslog or include_message";
+            return Err(Mistake::new(place, problem).into());
+        }
+    };
+    config.judge(parser).map_err(|mistakes| mistakes.within(&place))
 }
 
 /// `json.*` and `multiline.*` of `log`: JSON comes first.
@@ -372,45 +387,34 @@ pub(crate) fn of_log(config: &Config) -> Result<Vec<Parser>, Mistake> {
         parsers.push(Parser::Ndjson(parser));
     }
     if config.mentions("multiline") {
-        let section = config.section("multiline")?;
-        let at = |mistake: Mistake| {
-            Mistake::new(
-                format!("multiline.{}", mistake.field.trim_start_matches("multiline.")),
-                mistake.problem,
-            )
-        };
-        parsers.push(Parser::Multiline(multiline(&section).map_err(at)?));
+        parsers.push(Parser::Multiline(multiline(&config.section("multiline")?)?));
     }
     Ok(parsers)
 }
 
 fn multiline(config: &Config) -> Result<Multiline, Mistake> {
     let kind = config.text("type")?.unwrap_or_else(|| "pattern".to_owned());
-    let pattern = config.text("pattern")?;
-    let count = config.count("count_lines", 0)?;
     let after = match (kind.as_str(), config.text("match")?.as_deref()) {
-        ("count" | "while_pattern", _) | ("pattern", Some("after")) => true,
-        ("pattern", Some("before")) => false,
-        ("pattern", _) => return Err(config.mistake("match", "must be after or before")),
+        ("count" | "while_pattern", _) | ("pattern", Some("after")) => Ok(true),
+        ("pattern", Some("before")) => Ok(false),
+        ("pattern", _) => Err(config.mistake("match", "must be after or before")),
         (other, _) => {
-            return Err(
-                config.mistake("type", format!("{other:?} is unknown: use pattern, count or while_pattern"))
-            );
+            Err(config.mistake("type", format!("{other:?} is unknown: use pattern, count or while_pattern")))
         }
     };
+    let count = config.count("count_lines", 0)?;
     if kind == "count" && count == 0 {
-        return Err(config.mistake("count_lines", "must be 1 or more"));
+        config.or((), Err(config.mistake("count_lines", "must be 1 or more")))?;
     }
+    let pattern = config.maybe_pattern("pattern")?;
     if kind != "count" && pattern.is_none() {
-        return Err(config.mistake("pattern", "is missing"));
+        config.or((), Err(config.mistake("pattern", "is missing")))?;
     }
-    let compile =
-        |key: &str, text: &str| crate::config::pattern(text).map_err(|problem| config.mistake(key, problem));
     Ok(Multiline {
-        pattern: compile("pattern", &pattern.unwrap_or_default())?,
+        pattern,
         negate: config.boolean("negate", false)?,
-        after,
-        flush: config.text("flush_pattern")?.map(|text| compile("flush_pattern", &text)).transpose()?,
+        after: config.or(true, after)?,
+        flush: config.maybe_pattern("flush_pattern")?,
         count: if kind == "count" { count } else { 0 },
         max_lines: config.count("max_lines", 500)?,
         max_bytes: usize::try_from(config.size("max_bytes", 10 << 20)?).unwrap_or(10 << 20).min(64 << 20),
@@ -437,7 +441,8 @@ fn container(config: &Config) -> Result<Container, Mistake> {
         Some("docker" | "json-file") => Format::Docker,
         Some("cri") => Format::Cri,
         Some(other) => {
-            return Err(config.mistake("format", format!("{other:?} is unknown: use auto, docker or cri")));
+            let problem = format!("{other:?} is unknown: use auto, docker or cri");
+            config.or(Format::Auto, Err(config.mistake("format", problem)))?
         }
     };
     let stream = config.text("stream")?.filter(|stream| stream != "all");

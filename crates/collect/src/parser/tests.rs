@@ -100,18 +100,48 @@ fn logs_of_containers_lose_their_wrapping() {
 }
 
 #[test]
-fn mistakes_name_the_parser_and_the_setting() {
-    let error = |parsers: Value| {
-        let config = json!({ "parsers": parsers });
-        read(&Config::new(config.as_object().unwrap())).unwrap_err().to_string()
+fn all_mistakes_name_the_parser_and_the_setting() {
+    let told = |settings: Value| {
+        let config = Config::gathering(settings.as_object().unwrap());
+        let parsers = if settings.get("parsers").is_some() { read(&config) } else { of_log(&config) };
+        config.judge(parsers).unwrap_err().to_string()
     };
-    assert!(error(json!([{"xml": {}}])).starts_with("parsers[0]: \"xml\" is no parser"));
-    assert!(
-        error(json!([{"ndjson": {}}, {"multiline": {"match": "after"}}]))
-            .starts_with("parsers[1].multiline.pattern")
-    );
-    assert!(
-        error(json!([{"multiline": {"pattern": "(", "match": "after"}}]))
-            .contains("not a regular expression")
+    let many = told(json!({"parsers": [
+        {"xml": {}},
+        {"multiline": {"match": "behind", "flush_pattern": "(", "timeout": "soon"}},
+        {"ndjson": 5},
+        {"container": {"format": "lxc", "stream": []}},
+        {"ndjson": null, "syslog": null},
+        {"syslog": {"timezone": "Nowhere", "format": "rfc1"}},
+        {"include_message": {"patterns": ["(", "a"]}},
+    ]}));
+    let fields: Vec<&str> = many
+        .split("; ")
+        .filter_map(|part| part.split(": ").next().filter(|field| field.starts_with("parsers[")))
+        .collect();
+    let expected = [
+        "parsers[0].xml",
+        "parsers[1].multiline.timeout",
+        "parsers[1].multiline.flush_pattern",
+        "parsers[1].multiline.match",
+        "parsers[1].multiline.pattern",
+        "parsers[2].ndjson",
+        "parsers[3].container.format",
+        "parsers[3].container.stream",
+        "parsers[4]",
+        "parsers[5].syslog.format",
+    ];
+    for field in expected {
+        assert!(fields.contains(&field), "{field}: {many}");
+    }
+    assert!(many.contains("not a regular expression"), "{many}");
+    assert!(many.ends_with("; and 2 more mistakes"), "{many}");
+
+    assert_eq!(told(json!({"parsers": {}})), "parsers: must be a list");
+    let log = told(json!({"json.overwrite_keys": "perhaps", "multiline": {"type": "count", "negate": 1}}));
+    assert_eq!(
+        log,
+        "json.overwrite_keys: must be true or false; multiline.count_lines: must be 1 or more; \
+         multiline.negate: must be true or false"
     );
 }

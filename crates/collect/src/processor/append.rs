@@ -1,5 +1,7 @@
 //! `append`: values at the end of a list.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::Processor;
@@ -19,29 +21,50 @@ struct Append {
 
 impl Attempt for Append {
     fn attempt(&self, event: &mut Event) -> Result<(), String> {
-        let mut list = as_list(event.get(&self.target));
+        let mut list = List::new(as_list(event.get(&self.target)), self.allow_duplicate);
         for field in &self.fields {
             match event.get(field) {
                 None if self.ignore_missing => {}
                 None => return Err(format!("field {field} is not in the event")),
-                value => self.add(&mut list, as_list(value)),
+                value => {
+                    event.spend_copy(field).map_err(|error| format!("field {field}: {error}"))?;
+                    self.add(&mut list, as_list(value));
+                }
             }
         }
         self.add(&mut list, self.values.clone());
-        event.put(&self.target, Value::Array(list));
+        event.put(&self.target, Value::Array(list.values));
         Ok(())
     }
 }
 
 impl Append {
-    fn add(&self, list: &mut Vec<Value>, values: Vec<Value>) {
+    fn add(&self, list: &mut List, values: Vec<Value>) {
         for value in values {
             let is_empty = value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty);
-            let unwanted =
-                (self.ignore_empty && is_empty) || (!self.allow_duplicate && list.contains(&value));
-            if !unwanted {
+            if !(self.ignore_empty && is_empty) {
                 list.push(value);
             }
+        }
+    }
+}
+
+/// The list that becomes longer.
+struct List {
+    values: Vec<Value>,
+    /// What is in it, where nothing may be added twice: a list may have as many values as a line has letters.
+    known: Option<HashSet<Value>>,
+}
+
+impl List {
+    fn new(values: Vec<Value>, allow_duplicate: bool) -> List {
+        let known = (!allow_duplicate).then(|| values.iter().cloned().collect());
+        List { values, known }
+    }
+
+    fn push(&mut self, value: Value) {
+        if self.known.as_mut().is_none_or(|known| known.insert(value.clone())) {
+            self.values.push(value);
         }
     }
 }

@@ -55,14 +55,17 @@ pub(super) fn always_telling<T: Attempt>(work: T) -> Box<dyn Processor> {
 /// The text of a field; `None`: it is not there, and need not be.
 ///
 /// # Errors
-/// It is missing, or no text.
+/// It is missing, or no text, or the event has no room for what is made of it.
 pub(super) fn text<'a>(
     event: &'a Event,
     field: &FieldPath,
     ignore_missing: bool,
 ) -> Result<Option<&'a str>, String> {
     match event.get(field) {
-        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::String(text)) => {
+            event.spend(text.len()).map_err(|error| format!("field {field}: {error}"))?;
+            Ok(Some(text))
+        }
         Some(_) => Err(format!("field {field} is no text")),
         None if ignore_missing => Ok(None),
         None => Err(format!("field {field} is not in the event")),

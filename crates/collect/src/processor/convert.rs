@@ -4,7 +4,7 @@ use serde_json::{Number, Value, json};
 
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake, scalar};
-use crate::event::{Event, FieldPath};
+use crate::event::{Event, FieldPath, weight};
 
 #[derive(Clone, Copy, Debug)]
 enum Type {
@@ -55,6 +55,9 @@ impl Convert {
                 Err(format!("field {from} is not in the event"))
             };
         };
+        if !self.rename && to.is_some() {
+            event.spend(weight(value)).map_err(|error| format!("field {from}: {error}"))?;
+        }
         let converted = match kind {
             None => value.clone(),
             Some(kind) => {

@@ -26,6 +26,10 @@ impl Processor for DecodeJson {
     fn run(&self, event: &mut Event) -> Flow {
         for field in &self.fields {
             let Some(text) = event.text(field) else { continue };
+            if let Err(error) = event.spend(text.len()) {
+                event.put(&FieldPath::new("error.message"), json!(format!("field {field}: {error}")));
+                continue;
+            }
             match serde_json::from_str::<Value>(text) {
                 Ok(value) => self.place(event, field, value),
                 Err(error) if self.add_error => {

@@ -129,7 +129,8 @@ struct Dissect {
 
 impl Processor for Dissect {
     fn run(&self, event: &mut Event) -> Flow {
-        let found = event.text(&self.field).and_then(|text| self.tokenizer.apply(text));
+        let fits = |text: &&str| event.spend(text.len()).is_ok();
+        let found = event.text(&self.field).filter(fits).and_then(|text| self.tokenizer.apply(text));
         let Some(found) = found else {
             if !self.ignore_failure {
                 let tags = ["dissect_parsing_error".to_owned()];

@@ -107,7 +107,7 @@ impl Processor for Pairs {
                     continue;
                 }
                 if let Some(before) = before {
-                    *event = before;
+                    event.restore(before);
                 }
                 event.put(&FieldPath::new("error.message"), Value::String(problem));
                 return Flow::Keep;
@@ -128,7 +128,12 @@ impl Pairs {
         if event.get(to).is_some() {
             return Err(format!("target field {to} already exists: drop or rename it first"));
         }
-        let value = if self.keep_source { event.get(from).cloned() } else { event.remove(from) };
+        let value = if self.keep_source {
+            event.spend_copy(from).map_err(|error| format!("field {from}: {error}"))?;
+            event.get(from).cloned()
+        } else {
+            event.remove(from)
+        };
         match value {
             Some(value) => {
                 event.put(to, value);

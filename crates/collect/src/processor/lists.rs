@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Processor;
 use super::attempt::{self, Attempt};
 use crate::config::{Config, Mistake};
-use crate::event::{Event, FieldPath};
+use crate::event::{Event, FieldPath, weight};
 
 #[derive(Debug)]
 struct DecodeCsv {
@@ -77,7 +77,7 @@ struct ExtractArray {
 impl Attempt for ExtractArray {
     fn attempt(&self, event: &mut Event) -> Result<(), String> {
         let list = match event.get(&self.field) {
-            Some(Value::Array(list)) => list.clone(),
+            Some(Value::Array(list)) => list,
             Some(_) => return Err(format!("field {} is no list", self.field)),
             None if self.ignore_missing => return Ok(()),
             None => return Err(format!("field {} is not in the event", self.field)),
@@ -91,6 +91,7 @@ impl Attempt for ExtractArray {
             if !self.overwrite && event.get(to).is_some() {
                 return Err(format!("target field {to} already exists: drop or rename it first"));
             }
+            event.spend(weight(value)).map_err(|error| format!("field {}: {error}", self.field))?;
             taken.push((to, value.clone()));
         }
         taken.into_iter().for_each(|(to, value)| event.put(to, value));

@@ -24,6 +24,7 @@ mod moves;
 mod network;
 mod process;
 mod rate_limit;
+mod replace;
 mod shared;
 mod syslog;
 mod text;

@@ -1,5 +1,7 @@
 //! `move_fields`: fields from one object into another, or with another beginning of their names.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::Processor;
@@ -61,11 +63,17 @@ impl MoveFields {
     }
 }
 
+/// Whoever names a field twice means it once.
+fn once(names: Vec<String>) -> Vec<String> {
+    let mut known = HashSet::new();
+    names.into_iter().filter(|name| known.insert(name.clone())).collect()
+}
+
 pub(super) fn build(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
     let to = config.text("to")?.filter(|to| !to.is_empty());
     let moves = MoveFields {
         from: config.text("from")?.filter(|from| !from.is_empty()).map(|from| FieldPath::new(&from)),
-        fields: config.texts("fields")?,
+        fields: once(config.texts("fields")?),
         exclude: config.texts("exclude")?,
         to: to.ok_or_else(|| config.mistake("to", "is missing: give what stands before the names"))?,
         ignore_missing: config.boolean("ignore_missing", false)?,

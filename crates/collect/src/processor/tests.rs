@@ -62,6 +62,101 @@ fn append_makes_lists_longer() {
     );
 }
 
+/// An event after processors, with how much it holds in bytes.
+fn grown(processors: &Value, event: Value) -> (Event, usize) {
+    let Value::Object(fields) = event else { panic!("{event}") };
+    let mut event = Event::new(Arc::new(Base::new(fields)));
+    assert_eq!(chain(processors).unwrap().run(&mut event), Flow::Keep);
+    let size = event.fields().map(|(_, value)| crate::event::weight(value)).sum();
+    (event, size)
+}
+
+#[test]
+fn what_processors_add_to_an_event_is_bounded() {
+    let text = "x".repeat(1 << 20);
+    let doubling = |step: &dyn Fn(usize) -> Value| -> Value { (0..40).map(step).collect() };
+    // Each step is built for the one before it, and the first that has no room leaves those behind it without a source.
+    let copies = doubling(&|step| {
+        let at = |step: usize| if step == 0 { "a".to_owned() } else { format!("a{step}") };
+        let twice =
+            ["x", "y"].map(|part| json!({"from": at(step), "to": format!("{}.{part}", at(step + 1))}));
+        json!({"copy_fields": {"fields": twice}})
+    });
+    let appends = doubling(&|_| json!({"append": {"target_field": "a", "fields": ["a"]}}));
+    let converts = json!([{"convert": {"fields": (0..100)
+        .map(|to| json!({"from": "a", "to": format!("b{to}")})).collect::<Vec<_>>()}}]);
+    let extracts: Map<String, Value> = (0..100).map(|to| (format!("b{to}"), json!(0))).collect();
+    let extracts = json!([{"append": {"target_field": "l", "fields": ["a"]}}, {"extract_array": {"field": "l", "mappings": extracts}}]);
+    let replaces =
+        json!([{"replace": {"fields": [{"field": "a", "pattern": "x", "replacement": "y".repeat(1000)}]}}]);
+    let groups =
+        json!([{"replace": {"fields": [{"field": "a", "pattern": ".*", "replacement": "$0".repeat(1000)}]}}]);
+    let dissects = doubling(
+        &|step| json!({"dissect": {"tokenizer": "%{m}", "field": "a", "target_prefix": format!("b{step}")}}),
+    );
+    let dissects =
+        Value::Array([dissects.as_array().unwrap().clone(), dissects.as_array().unwrap().clone()].concat());
+    for processors in [copies, appends, converts, extracts, replaces, groups, dissects] {
+        let (event, size) = grown(&processors, json!({ "a": text }));
+        let names = processors[0].as_object().unwrap().keys().next().unwrap();
+        assert!(event.is_overgrown(), "{names}");
+        assert!(size < 130 << 20, "{names}: {size}");
+        let told = event.text(&FieldPath::new("error.message")).unwrap_or_default().to_owned();
+        let flags = event.get(&FieldPath::new("log.flags")).cloned().unwrap_or_default();
+        assert!(
+            told.contains("larger by more than 64 MiB")
+                || told.ends_with("is not in the event")
+                || flags == json!(["dissect_parsing_error"]),
+            "{names}: {told}"
+        );
+    }
+    let quiet = json!([{"replace": {"fail_on_error": false, "fields": [{"field": "a", "pattern": "x", "replacement": "y".repeat(1000)}]}}]);
+    let (event, _) = grown(&quiet, json!({ "a": text }));
+    assert_eq!((event.text(&FieldPath::new("a")), event.is_overgrown()), (Some(text.as_str()), true));
+    assert_eq!(event.get(&FieldPath::new("error")), None);
+}
+
+#[test]
+fn names_with_many_dots_lead_only_so_deep() {
+    let dots = "a.".repeat(200_000);
+    let line = format!(r#"{{"{dots}": 1}}"#);
+    let steps = json!([
+        {"decode_json_fields": {"fields": ["message"], "target": "json", "expand_keys": true}},
+        {"dissect": {"field": "pair", "tokenizer": "%{?k}=%{&k}", "target_prefix": ""}},
+        {"move_fields": {"from": "deep", "to": "m."}},
+    ]);
+    let event = json!({"message": line, "pair": format!("{dots}=1"), "deep": {dots.clone(): 1}});
+    let (event, _) = grown(&steps, event);
+    let mut out = Vec::new();
+    event.encode(&mut out);
+    let parsed: Value = serde_json::from_slice(&out).unwrap();
+    let name = "a.".repeat(63 - 1);
+    assert!(parsed.pointer(&format!("/json/{}", name.replace('.', "/").trim_end_matches('/'))).is_some());
+}
+
+#[test]
+fn a_pattern_that_takes_the_square_of_a_text_gives_up() {
+    // At each letter it looks to the end for what is not there.
+    let replace = json!([{"replace": {"fields": [{"field": "a", "pattern": "x.*z|x", "replacement": "y"}]}}]);
+    let began = Instant::now();
+    let problem = refused(&replace, &json!({"a": "x".repeat(4 << 20)}));
+    assert_eq!(problem, "field a: to find the pattern in it takes too long: use a simpler one");
+    assert!(began.elapsed() < Duration::from_secs(60));
+    assert_eq!(after(&replace, &json!({"a": "axxbz"}))["a"], "ay");
+}
+
+#[test]
+fn values_that_are_there_are_found_in_long_lists() {
+    let many: Vec<usize> = (0..100_000).collect();
+    let append = json!([{"append": {"target_field": "a", "fields": ["b"], "allow_duplicate": false}}]);
+    let began = Instant::now();
+    let out = after(&append, &json!({"a": many, "b": [5, 100_000, 100_000]}));
+    assert_eq!(out["a"].as_array().unwrap().len(), 100_001);
+    let out = after(&append, &json!({"a": [1, 1], "b": many}));
+    assert_eq!(out["a"].as_array().unwrap().len(), 100_001, "what was there stays");
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
 #[test]
 fn comma_separated_values_become_lists() {
     let processor = json!([{"decode_csv_fields": {"fields": {"message": "decoded.csv"}, "separator": ","}}]);

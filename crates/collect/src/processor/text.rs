@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::replace::{Failure, Replace};
 use super::{Flow, Processor};
 use crate::config::{Config, Mistake};
-use crate::event::{Event, FieldPath};
+use crate::event::{Event, FieldPath, Overgrown};
 
 /// Changes the texts of some fields, or says why it cannot.
 #[derive(Debug)]
@@ -16,24 +17,44 @@ struct Texts {
 
 #[derive(Debug)]
 enum Change {
-    Replace(regex::Regex, String),
+    Replace(Replace),
     Bytes(usize),
     Characters(usize),
     Upper,
     Lower,
 }
 
+/// What has become of a text.
+struct Applied {
+    cut: bool,
+    /// By so many bytes it has grown.
+    longer: usize,
+}
+
 impl Processor for Texts {
     fn run(&self, event: &mut Event) -> Flow {
         for (field, change) in &self.fields {
+            let room = event.room();
             let problem = match event.get_mut(field) {
-                Some(Value::String(text)) => {
-                    if change.apply(text) {
-                        let flag = ["truncated".to_owned()];
-                        super::add::append(event, &FieldPath::new("log.flags"), &flag);
+                Some(Value::String(text)) => match change.apply(text, room) {
+                    Ok(applied) => {
+                        if applied.cut {
+                            let flag = ["truncated".to_owned()];
+                            super::add::append(event, &FieldPath::new("log.flags"), &flag);
+                        }
+                        match event.spend(applied.longer) {
+                            Ok(()) => continue,
+                            Err(error) => format!("field {field}: {error}"),
+                        }
                     }
-                    continue;
-                }
+                    Err(Failure::TooLong) => {
+                        event.refuse_growth();
+                        format!("field {field}: {Overgrown}")
+                    }
+                    Err(Failure::Late) => {
+                        format!("field {field}: to find the pattern in it takes too long: use a simpler one")
+                    }
+                },
                 Some(_) => format!("field {field} is no text"),
                 None if self.ignore_missing => continue,
                 None => format!("field {field} is not in the event"),
@@ -49,10 +70,12 @@ impl Processor for Texts {
 
 impl Change {
     /// Whether something was cut off.
-    fn apply(&self, text: &mut String) -> bool {
-        match self {
-            Change::Replace(pattern, replacement) => {
-                if let std::borrow::Cow::Owned(new) = pattern.replace_all(text, replacement.as_str()) {
+    /// Changes a text, which may become longer by `room` bytes.
+    fn apply(&self, text: &mut String, room: usize) -> Result<Applied, Failure> {
+        let before = text.len();
+        let cut = match self {
+            Change::Replace(replace) => {
+                if let Some(new) = replace.apply(text, room)? {
                     *text = new;
                 }
                 false
@@ -73,15 +96,18 @@ impl Change {
                 }
                 None => false,
             },
-            Change::Upper => {
-                *text = text.to_uppercase();
+            Change::Upper | Change::Lower => {
+                let is_upper = matches!(self, Change::Upper);
+                let new = if is_upper { text.to_uppercase() } else { text.to_lowercase() };
+                // A letter may become three.
+                if new.len() > before.saturating_add(room) {
+                    return Err(Failure::TooLong);
+                }
+                *text = new;
                 false
             }
-            Change::Lower => {
-                *text = text.to_lowercase();
-                false
-            }
-        }
+        };
+        Ok(Applied { cut, longer: text.len().saturating_sub(before) })
     }
 }
 
@@ -96,7 +122,7 @@ pub(super) fn replace(config: &Config) -> Result<Box<dyn Processor>, Mistake> {
             .map_err(|problem| config.mistake("fields.pattern", problem))?;
         fields.push((
             FieldPath::new(text("field")?),
-            Change::Replace(pattern, text("replacement")?.to_owned()),
+            Change::Replace(Replace::new(pattern, text("replacement")?)),
         ));
     }
     texts(config, fields)

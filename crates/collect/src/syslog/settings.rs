@@ -17,11 +17,14 @@ impl Settings {
     pub(crate) fn read(config: &Config, default: Format) -> Result<Settings, Mistake> {
         let format = match config.text("format")? {
             None => default,
-            Some(name) => Format::named(&name)
-                .ok_or_else(|| config.mistake("format", "must be auto, rfc3164 or rfc5424"))?,
+            Some(name) => {
+                let wrong = || config.mistake("format", "must be auto, rfc3164 or rfc5424");
+                config.or(default, Format::named(&name).ok_or_else(wrong))?
+            }
         };
         let zone = config.text("timezone")?.unwrap_or_default();
-        let zone = Zone::named(&zone).map_err(|error| config.mistake("timezone", error.to_string()))?;
+        let zone = Zone::named(&zone).map_err(|error| config.mistake("timezone", error.to_string()));
+        let zone = config.or(Zone::utc(), zone)?;
         Ok(Settings { format, zone })
     }
 

@@ -64,7 +64,7 @@ fn mistaken() -> [(&'static str, Value, &'static [&'static str]); 7] {
                 "harvester_limit",
                 "backoff.init",
                 "encoding",
-                "parsers[0]",
+                "parsers[0].nothing",
                 "data_stream.dataset",
                 "tags",
             ],

@@ -20,6 +20,14 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
+    /// A path is that of a directory, a pipe, a device.
+    #[error("{setting} {} is not a regular file: name one", path.display())]
+    NotRegular {
+        /// The setting.
+        setting: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
     /// A file is larger than any certificate or key.
     #[error("{setting} {} is larger than {most} bytes: is it the right file?", path.display())]
     TooLarge {

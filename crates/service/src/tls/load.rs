@@ -1,7 +1,5 @@
 //! From texts to certificates and keys.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -18,6 +16,7 @@ use zeroize::Zeroizing;
 use super::TlsError;
 use super::error::Place;
 use super::material::{ClientAuthentication, Passphrase, Pem, ServerTls};
+use crate::named_file::{self, NamedFileError};
 
 /// A bundle of all authorities of the world has 250 KiB.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -69,18 +68,20 @@ impl Text {
 }
 
 fn read_file(setting: &'static str, path: &Path, is_secret: bool) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let fault = |source: io::Error| TlsError::Read { setting, path: path.to_owned(), source };
-    let file = File::open(path).map_err(fault)?;
-    let metadata = file.metadata().map_err(fault)?;
+    let fault = |error: NamedFileError| match error {
+        NamedFileError::Read { path, source } => TlsError::Read { setting, path, source },
+        NamedFileError::Kind { path } => TlsError::NotRegular { setting, path },
+        NamedFileError::TooLarge { path, most } => TlsError::TooLarge { setting, path, most },
+    };
+    let file = named_file::open(path).map_err(fault)?;
+    let metadata =
+        file.metadata().map_err(|source| TlsError::Read { setting, path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
     if is_secret && mode & 0o007 != 0 {
         return Err(TlsError::Exposed { setting, path: path.to_owned(), mode });
     }
-    if metadata.len() > MAX_FILE {
-        return Err(TlsError::TooLarge { setting, path: path.to_owned(), most: MAX_FILE });
-    }
     let mut content = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE).read_to_end(&mut content).map_err(fault)?;
+    named_file::read_open(&file, path, MAX_FILE, &mut content).map_err(fault)?;
     Ok(content)
 }
 

@@ -99,7 +99,11 @@ fn what_is_wrong_with_the_files_is_named() {
     std::fs::remove_file(files.path().join("certificate.pem")).unwrap();
     refused("cannot be read");
     std::fs::create_dir(files.path().join("certificate.pem")).unwrap();
-    refused("cannot be read");
+    refused("is not a regular file");
+    std::fs::remove_dir(files.path().join("certificate.pem")).unwrap();
+    let pipe = files.path().join("certificate.pem");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    refused("is not a regular file");
 }
 
 #[test]

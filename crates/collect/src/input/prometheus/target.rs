@@ -1,8 +1,10 @@
 //! One target: asked, and its answer read.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_service::named_file::{self, NamedFileError};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Url};
@@ -25,6 +27,9 @@ const BATCH_EVENTS: usize = 1000;
 const FORMATS: HeaderValue = HeaderValue::from_static(
     "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.5, */*;q=0.1",
 );
+
+/// No token is longer.
+const LARGEST_TOKEN: u64 = 64 << 10;
 
 /// What all targets of a stream have in common.
 #[derive(Debug)]
@@ -57,14 +62,11 @@ pub(super) enum Down {
     #[error("it answers with more than {0} bytes: raise body_size_limit, or let it tell less")]
     TooLarge(usize),
     /// The token cannot be read.
-    #[error("bearer_token_file: {path} cannot be read")]
-    Token {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("bearer_token_file")]
+    Token(#[source] NamedFileError),
+    /// Reading it broke down.
+    #[error("bearer_token_file cannot be read")]
+    Broken(#[source] tokio::task::JoinError),
 }
 
 /// A target and what it told last.
@@ -160,9 +162,11 @@ impl Target {
             request = request.basic_auth(name, Some(password));
         }
         if let Some(path) = &scraping.token_file {
-            let token = tokio::fs::read_to_string(path).await;
-            let token = token.map_err(|source| Down::Token { path: path.clone(), source })?;
-            request = request.bearer_auth(token.trim());
+            let path = path.clone();
+            let token =
+                tokio::task::spawn_blocking(move || named_file::read(Path::new(&path), LARGEST_TOKEN));
+            let token = token.await.map_err(Down::Broken)?.map_err(Down::Token)?;
+            request = request.bearer_auth(String::from_utf8_lossy(token.trim_ascii()));
         }
         let unreachable = |error: reqwest::Error| Down::Unreachable(error.without_url());
         let mut answer = request.headers(scraping.headers.clone()).send().await.map_err(unreachable)?;

@@ -203,9 +203,13 @@ async fn answers_are_bounded_and_tokens_are_read_from_files() {
     let counted = events(&rig, 1, |event| event["prometheus"]["metrics"]["a_total"] == 1).await;
     assert_eq!(counted[0]["@timestamp"], "2018-12-13T14:51:00.300Z");
     rig.state(|status| status.state == State::Healthy).await;
-    std::fs::remove_file(&token).unwrap();
+    std::fs::write(&token, "x".repeat(100_000)).unwrap();
     let status = rig.state(|status| status.state == State::Degraded).await;
-    assert!(status.message.contains("bearer_token_file: "), "{}", status.message);
+    let problem = format!("bearer_token_file: the file {} is larger than 65536 bytes", token.display());
+    assert!(status.message.contains(&problem), "{}", status.message);
+    std::fs::remove_file(&token).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &token, rustix::fs::Mode::RUSR).unwrap();
+    rig.state(|status| status.message.contains("is not a regular file")).await;
     input.stop().await.unwrap();
 }
 

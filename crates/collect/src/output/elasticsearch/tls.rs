@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use fleet_service::error::chain;
+use fleet_service::named_file;
 use fleet_service::tls::Pem;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::client::WebPkiServerVerifier;
@@ -12,6 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::config::{Config, Mistake};
+
+/// A bundle of all authorities of the world has 250 KiB.
+const LARGEST: u64 = 4 << 20;
 
 /// How far the engine's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +146,9 @@ impl Tls {
 fn pem(field: &str, text: &str) -> Result<Vec<u8>, Mistake> {
     match Pem::from_setting(text) {
         Pem::Inline(secret) => Ok(secret.reveal().as_bytes().to_vec()),
-        Pem::File(path) => std::fs::read(&path)
-            .map_err(|error| Mistake::new(field, format!("{} cannot be read: {error}", path.display()))),
+        Pem::File(path) => {
+            named_file::read(&path, LARGEST).map_err(|error| Mistake::new(field, chain(&error)))
+        }
     }
 }
 

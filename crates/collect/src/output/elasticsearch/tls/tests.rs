@@ -96,6 +96,7 @@ fn mistakes_name_the_setting() {
         (json!({"verification_mode": "maybe"}), "ssl.verification_mode"),
         (json!({"ca_trusted_fingerprint": "abc"}), "ssl.ca_trusted_fingerprint"),
         (json!({"certificate_authorities": ["/nonexistent/ca.pem"]}), "cannot be read"),
+        (json!({"certificate_authorities": ["/dev/zero"]}), "authorities: /dev/zero is not a regular file"),
         (json!({"certificate_authorities": ["-----BEGIN NOTHING-----"]}), "holds no certificate"),
         (json!({"certificate": ours.pem}), "ssl.key"),
     ] {
