@@ -53,6 +53,8 @@ fn an_agent_does_what_its_file_says_and_another_one_lies_beside_it() -> TestResu
         let told =
             "There was no agent in /opt/Fleet/Agent.\nWhat was left of one is removed: /etc/fleet-agent\n";
         assert_eq!(removed.stdout, told);
+        // What the test has put there is no agent's.
+        machine.exec(["test", "-L", "/usr/bin/fleet-agent"]).await?.success()?;
         let elsewhere = "unshare --mount sh -c 'mount -t tmpfs tmpfs /run/systemd && \
             /opt/fleet/fleet-agent install --non-interactive'; ls -d /opt/Fleet /var/lib/fleet-agent";
         let refused = machine.shell(elsewhere).await?;

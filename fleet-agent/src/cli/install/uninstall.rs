@@ -65,7 +65,11 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
     let was_there = record.is_some() || layout.unit.exists();
     let all = [&layout.unit, &layout.command, &paths.data, &paths.logs, &paths.config, &paths.home];
     // A link that leads nowhere is there, too.
-    let found: Vec<_> = all.iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    // Somebody else may have a program of that name.
+    let is_own_command = std::fs::read_link(&layout.command).is_ok_and(|target| target == paths.program());
+    let is_ours = |path: &Path| path != layout.command || is_own_command;
+    let found: Vec<_> = all.into_iter().filter(|path| is_there(path) && is_ours(path)).collect();
     let account = record.filter(|record| install::owns(record, install::owner(&paths.home)));
     for path in &found {
         install::remove_all(path)?;
