@@ -23,13 +23,15 @@ pub(super) fn bad_name(what: &str, name: &str) -> ApiError {
     ApiError::Conflict(format!("[request body.name]: {what} has the name {name:?} already"))
 }
 
-/// The id that a request gives, or a new one.
+/// The id that a request gives, or a new one. An empty text gives none: clients send it for an id that they do not know
+/// yet.
 ///
 /// # Errors
 /// It is not one that can stand in a path.
 pub(super) fn new_id(body: &Map<String, Value>) -> Result<String, ApiError> {
     match body.get("id") {
         None | Some(Value::Null) => Ok(uuid::Uuid::new_v4().to_string()),
+        Some(Value::String(id)) if id.is_empty() => Ok(uuid::Uuid::new_v4().to_string()),
         Some(Value::String(id)) if RESERVED.contains(&id.as_str()) => {
             Err(bad("id", format!("{id} is a word of the API: choose another one")))
         }
@@ -128,13 +130,12 @@ mod tests {
         for id in ["a-b_c.1", "7", "-x", &"a".repeat(255)] {
             assert_eq!(new_id(&map(json!({"id": id}))).unwrap(), id);
         }
-        for id in
-            ["", "a/b", "a..b", "..", ".", "ä", "a b", "a\u{0}", "_bulk_get", "delete", &"a".repeat(256)]
-        {
+        for id in ["a/b", "a..b", "..", ".", "ä", "a b", "a\u{0}", "_bulk_get", "delete", &"a".repeat(256)] {
             assert!(new_id(&map(json!({"id": id}))).is_err(), "{id:?}");
         }
         assert!(new_id(&map(json!({"id": 1}))).is_err());
         assert_ne!(new_id(&map(json!({}))).unwrap(), new_id(&map(json!({"id": null}))).unwrap());
+        assert_ne!(new_id(&map(json!({"id": ""}))).unwrap(), "");
     }
 
     #[test]

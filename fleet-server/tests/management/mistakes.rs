@@ -238,7 +238,6 @@ async fn ids_and_names_are_ones_that_people_and_paths_can_hold() {
         "a b",
         "a\u{0}",
         "a\u{7}",
-        "",
         "_bulk_get",
         "delete",
         "outputs",

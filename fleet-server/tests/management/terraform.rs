@@ -54,6 +54,27 @@ async fn whole_numbers_may_have_a_fraction_of_zeros() {
 }
 
 #[tokio::test]
+async fn an_empty_id_is_none() {
+    let server = Server::start(&[]);
+    let manager = Manager::of(&server);
+    let policy = manager
+        .post("/api/fleet/agent_policies", &json!({"id": "", "name": "Web", "namespace": "default"}))
+        .await["item"]
+        .take();
+    let integration = json!({
+        "id": "", "name": "journal", "policy_ids": [policy["id"]],
+        "package": {"name": "journald", "version": "1.0.0"},
+    });
+    let output = json!({"id": "", "name": "Logs", "type": "logstash", "hosts": ["es:5044"]});
+    for (path, body) in [("package_policies", integration), ("outputs", output)] {
+        let made = manager.post(&format!("/api/fleet/{path}"), &body).await;
+        let id = made["item"]["id"].as_str().expect("an id");
+        assert!(!id.is_empty(), "{made}");
+        assert_eq!(manager.get(&format!("/api/fleet/{path}/{id}")).await["item"]["name"], body["name"]);
+    }
+}
+
+#[tokio::test]
 async fn a_version_that_is_left_out_leaves_a_slash() {
     let server = Server::start(&[]);
     let manager = Manager::of(&server);

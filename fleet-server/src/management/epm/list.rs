@@ -47,8 +47,8 @@ struct ListItem {
     id: String,
     #[serde(flatten)]
     summary: Summary,
-    /// Where this version comes from.
-    source: InstallSource,
+    /// Where this version comes from. Not `source`: that is an object with the package's licence in the API.
+    origin: InstallSource,
     latest_version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
@@ -79,7 +79,7 @@ impl ListItem {
         let count = || Count { count: counts.get(&available.summary.name).copied().unwrap_or(0) };
         ListItem {
             id: available.summary.name.clone(),
-            source: available.source,
+            origin: available.source,
             latest_version: available.latest,
             status: shows_status.then(|| Status::of(record)),
             installation_info: shown.map(|record| InstallationInfo::of(record, &engines)),

@@ -135,7 +135,7 @@ impl Management {
         let prefix = format!("/package/{name}/{version}/");
         let paths = paths.iter().map(|path| path.strip_prefix(&prefix).unwrap_or(path));
         item.insert("assets".to_owned(), assets(paths));
-        item.insert("source".to_owned(), json!(InstallSource::Registry));
+        item.insert("origin".to_owned(), json!(InstallSource::Registry));
         Ok(item)
     }
 
@@ -167,7 +167,7 @@ fn described(opened: &Opened) -> Map<String, Value> {
     });
     let readme = package.readme.as_ref().map(|_| format!("{}/docs/README.md", package.path()));
     let more = [
-        ("source", json!(opened.source)),
+        ("origin", json!(opened.source)),
         ("screenshots", json!(package.screenshots)),
         ("vars", json!(package.vars)),
         ("policy_templates", json!(package.policy_templates)),

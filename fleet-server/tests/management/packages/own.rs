@@ -15,11 +15,13 @@ async fn a_fresh_server_has_our_own_packages() {
     for name in ["custom", "elastic_agent", "filestream", "fleet_server", "journald", "otlp", "system"] {
         let item = items.iter().find(|item| item["name"] == name).expect(name);
         assert_eq!(
-            (&item["status"], &item["source"]),
+            (&item["status"], &item["origin"]),
             (&json!("not_installed"), &json!("bundled")),
             "{item}"
         );
         assert!(item.get("installationInfo").is_none(), "{item}");
+        // Clients read an object with a licence there, or nothing.
+        assert!(item.get("source").is_none(), "{item}");
     }
     let of_category = admin.get(&format!("{PACKAGES}?category=os_system")).await.ok();
     let names: Vec<&Value> =

@@ -47,6 +47,7 @@ fn described(name: &str, version: &str) -> Value {
         "name": name, "title": format!("The {name}"), "version": version, "type": "integration",
         "description": "From afar", "path": format!("/package/{name}/{version}"), "categories": ["web"],
         "download": format!("/epr/{name}/{name}-{version}.zip"), "policy_templates": [{"name": name}],
+        "source": {"license": "MIT"},
     })
 }
 
@@ -140,7 +141,7 @@ async fn packages_are_installed_by_their_names() {
     let server = Server::start(&registry.settings());
     let admin = Client::admin(&server);
     let listed = admin.listed("afar").await.expect("it is listed");
-    assert_eq!((&listed["status"], &listed["source"]), (&json!("not_installed"), &json!("registry")));
+    assert_eq!((&listed["status"], &listed["origin"]), (&json!("not_installed"), &json!("registry")));
     assert_eq!(listed["download"], "/epr/afar/afar-2.1.0.zip");
     assert!(admin.listed("system").await.is_some());
     assert_eq!(registry.asked("/search"), ["/search?prerelease=true&kibana.version=9.6.0"], "once for all");
@@ -149,6 +150,7 @@ async fn packages_are_installed_by_their_names() {
     let item = admin.package("afar").await;
     assert_eq!((&item["version"], &item["latestVersion"]), (&json!("2.1.0"), &json!("2.1.0")));
     assert_eq!(item["assets"]["kibana"]["dashboard"][0]["path"], "kibana/dashboard/one.json");
+    assert_eq!((&item["source"], &item["origin"]), (&json!({"license": "MIT"}), &json!("registry")));
     let svg = admin.get(&format!("{PACKAGES}/afar/2.1.0/img/logo.svg")).await;
     assert_eq!((svg.text.as_str(), svg.header("content-type")), ("<svg/>", "image/svg+xml"));
     assert_eq!(registry.asked("/epr"), Vec::<String>::new());
