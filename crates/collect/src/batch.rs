@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::spare::Spare;
+use crate::spare::{self, Spare};
 use crate::stream::Stream;
 
 /// The id of a document in the engine.
@@ -80,7 +80,6 @@ impl Batch {
     /// An empty one, in memory that others had before it.
     pub(crate) fn reusing(stream: Arc<Stream>, spare: &Arc<Spare>) -> Batch {
         let mut batch = Batch::new(stream);
-        batch.bytes = spare.take();
         batch.spare = Some(Arc::clone(spare));
         batch
     }
@@ -146,6 +145,12 @@ impl Batch {
         index: Option<Arc<str>>,
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> bool {
+        if self.bytes.capacity() == 0
+            && let Some(spare) = &self.spare
+        {
+            // Not before: each of a thousand idle connections has a batch.
+            self.bytes = spare.take();
+        }
         let start = self.bytes.len();
         let kept = write(&mut self.bytes);
         match u32::try_from(self.bytes.len()) {
@@ -157,6 +162,17 @@ impl Batch {
                 self.bytes.truncate(start);
                 false
             }
+        }
+    }
+
+    /// Lets go of memory that a larger batch had before this one: what waits is counted by what is in it.
+    pub(crate) fn fit(&mut self) {
+        if let Some(spare) = &self.spare
+            && self.bytes.capacity() >= spare::LEAST
+            && self.bytes.len() < self.bytes.capacity() / 2
+        {
+            let fitting = self.bytes.as_slice().to_vec();
+            spare.give(std::mem::replace(&mut self.bytes, fitting));
         }
     }
 
@@ -276,6 +292,35 @@ impl<P: Send + 'static> Settle for Shared<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outlet::{Limits, Outlet};
+    use crate::stream::DataStream;
+
+    #[tokio::test]
+    async fn a_small_batch_holds_no_memory_of_a_large_one() {
+        let limits = Limits { events: 1, bytes: 1, linger: std::time::Duration::ZERO };
+        let outlet = Outlet::new(1 << 20, crate::metrics::Counters::default());
+        let kind = DataStream { kind: "logs".into(), dataset: "a".into(), namespace: "b".into() };
+        let stream = Arc::new(Stream::of_queue("i".into(), "s".into(), kind, None));
+        let send = async |size: usize| {
+            let mut batch = outlet.batch(Arc::clone(&stream));
+            batch.push(DocumentId::Any, None, |out| {
+                out.resize(size, b' ');
+                true
+            });
+            outlet.send(batch).await.unwrap();
+            outlet.take(&limits).await.remove(0)
+        };
+        const LARGE: usize = 512 << 10;
+        let large = send(LARGE).await;
+        let place = large.bytes.as_ptr();
+        drop(large);
+        // It is kept for whoever fills it, and for nobody else, as long as that may wait.
+        let (idle, small) = (outlet.batch(Arc::clone(&stream)), send(10).await);
+        assert!(idle.bytes.capacity() + small.bytes.capacity() < 1000, "{}", small.bytes.capacity());
+        assert_eq!(small.document(0), [b' '; 10]);
+        let again = send(LARGE).await;
+        assert_eq!((again.bytes.as_ptr(), again.size()), (place, LARGE));
+    }
 
     #[test]
     fn positions_are_applied_in_order_whatever_order_they_are_settled_in() {

@@ -117,6 +117,7 @@ impl Outlet {
             batch.settle();
             return Ok(());
         }
+        batch.fit();
         // A batch that is larger than all the room takes all of it.
         let need = u32::try_from(batch.size()).unwrap_or(u32::MAX).min(self.capacity);
         let permit = Arc::clone(&self.room).acquire_many_owned(need).await.map_err(|_| Closed)?;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const MOST: usize = 4 << 20;
 
 /// Smaller ones cost nothing to make.
-const LEAST: usize = 64 << 10;
+pub(crate) const LEAST: usize = 64 << 10;
 
 /// What nobody has needed for so long goes.
 const PATIENCE: Duration = Duration::from_secs(1);

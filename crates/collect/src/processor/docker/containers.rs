@@ -11,9 +11,17 @@ use crate::processor::process::container::is_id;
 /// So many containers are known.
 const MOST: usize = 10_000;
 
-/// So many labels of each are told, each up to so many bytes.
+/// So many labels of each are told.
 const MOST_LABELS: usize = 128;
-const LONGEST_LABEL: usize = 4 << 10;
+
+/// No name, image or label is longer, in bytes.
+const LONGEST: usize = 4 << 10;
+
+/// All that is known of containers has no more bytes.
+const MOST_BYTES: usize = 16 << 20;
+
+/// What a container or a label takes beside its texts.
+const ENTRY_BYTES: usize = 128;
 
 /// A container as the engine lists it.
 #[derive(Debug, Deserialize)]
@@ -36,6 +44,7 @@ pub(super) struct Containers {
     dedot: bool,
     /// How long one that is gone is still known: its last lines may not have been read.
     kept: Duration,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -43,20 +52,27 @@ struct Known {
     /// The object `container` of the common schema.
     fields: Value,
     gone: Option<Instant>,
+    bytes: usize,
 }
 
 impl Containers {
     pub(super) fn new(dedot: bool, kept: Duration) -> Containers {
-        Containers { by_id: BTreeMap::new(), dedot, kept }
+        Containers { by_id: BTreeMap::new(), dedot, kept, bytes: 0 }
     }
 
     /// Takes down what the engine has of some containers.
     pub(super) fn add(&mut self, listed: Vec<Listed>) {
         for container in listed {
-            let is_room = self.by_id.len() < MOST || self.by_id.contains_key(&container.id);
-            if is_room && is_id(&container.id) {
-                let fields = fields(&container, self.dedot);
-                self.by_id.insert(container.id, Known { fields, gone: None });
+            if !is_id(&container.id) {
+                continue;
+            }
+            let fields = fields(&container, self.dedot);
+            let bytes = size(&fields);
+            // What was known of it is not true any more, even if there is no room for what is.
+            self.forget(&container.id);
+            if self.by_id.len() < MOST && self.bytes + bytes <= MOST_BYTES {
+                self.bytes += bytes;
+                self.by_id.insert(container.id, Known { fields, gone: None, bytes });
             }
         }
     }
@@ -72,6 +88,12 @@ impl Containers {
         self.add(listed);
     }
 
+    fn forget(&mut self, id: &str) {
+        if let Some(known) = self.by_id.remove(id) {
+            self.bytes -= known.bytes;
+        }
+    }
+
     /// A container is gone.
     pub(super) fn remove(&mut self, id: &str, now: Instant) {
         if let Some(known) = self.by_id.get_mut(id) {
@@ -81,9 +103,14 @@ impl Containers {
 
     /// Forgets those that have been gone for long.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let kept = self.kept;
-        self.by_id
-            .retain(|_, known| known.gone.is_none_or(|gone| now.saturating_duration_since(gone) < kept));
+        let Containers { by_id, kept, bytes, .. } = self;
+        by_id.retain(|_, known| {
+            let is_kept = known.gone.is_none_or(|gone| now.saturating_duration_since(gone) < *kept);
+            if !is_kept {
+                *bytes -= known.bytes;
+            }
+            is_kept
+        });
     }
 
     /// The container with this id.
@@ -104,16 +131,18 @@ fn fields(container: &Listed, dedot: bool) -> Value {
     fields.insert("id".to_owned(), json!(container.id));
     // Links give a container more names, which have another container's in front.
     let names = container.names.iter().flatten().map(|name| name.trim_start_matches('/'));
+    let names = names.filter(|name| name.len() <= LONGEST);
     if let Some(name) = names.min_by_key(|name| (name.contains('/'), name.len())) {
         fields.insert("name".to_owned(), json!(name));
     }
-    if !container.image.is_empty() {
+    if !container.image.is_empty() && container.image.len() <= LONGEST {
         fields.insert("image".to_owned(), json!({"name": container.image}));
     }
     let empty = BTreeMap::new();
     let all = container.labels.as_ref().unwrap_or(&empty);
     let mut labels = Map::new();
-    for (name, value) in all.iter().filter(|(_, value)| value.len() <= LONGEST_LABEL).take(MOST_LABELS) {
+    let short = all.iter().filter(|(name, value)| name.len() <= LONGEST && value.len() <= LONGEST);
+    for (name, value) in short.take(MOST_LABELS) {
         let name = match dedot {
             true => name.replace('.', "_"),
             // With `a.b` beside it, `a` would have to be a text and an object.
@@ -126,6 +155,18 @@ fn fields(container: &Listed, dedot: bool) -> Value {
         fields.insert("labels".to_owned(), Value::Object(labels));
     }
     Value::Object(fields)
+}
+
+/// About how many bytes they take.
+fn size(fields: &Value) -> usize {
+    match fields {
+        Value::String(text) => text.len(),
+        Value::Object(map) => {
+            ENTRY_BYTES
+                + map.iter().map(|(name, value)| ENTRY_BYTES + name.len() + size(value)).sum::<usize>()
+        }
+        _ => 0,
+    }
 }
 
 fn has_below(labels: &BTreeMap<String, String>, name: &str) -> bool {
@@ -149,7 +190,7 @@ mod tests {
     fn a_container_is_told_in_the_words_of_the_common_schema() {
         let list = listed(&json!([{
             "Id": id("a"), "Names": ["/other/web", "/web"], "Image": "nginx:1", "State": "running",
-            "Labels": {"a": "1", "a.b": "2", "a-b": "3", "long": "x".repeat(LONGEST_LABEL + 1)},
+            "Labels": {"a": "1", "a.b": "2", "a-b": "3", "long": "x".repeat(LONGEST + 1)},
         }, {"Id": "short", "Names": null}, {"Id": id("b"), "Names": null, "Labels": null}]));
         let labels = json!({"a": "1", "a_b": "2", "a-b": "3"});
         let mut containers = Containers::new(true, Duration::ZERO);
@@ -200,5 +241,32 @@ mod tests {
         assert_eq!(containers.by_id.len(), MOST);
         containers.add(listed(&json!([{"Id": format!("{:064x}", 0), "Names": ["/again"]}])));
         assert_eq!(containers.find(&format!("{:064x}", 0)).unwrap()["name"], "again");
+    }
+
+    #[test]
+    fn what_is_known_of_containers_is_bounded() {
+        let mut containers = Containers::new(true, Duration::ZERO);
+        let text = |length: usize| "x".repeat(length);
+        let labels: serde_json::Map<_, _> =
+            (0..MOST_LABELS).map(|label| (format!("{label}{}", text(2000)), json!(text(2000)))).collect();
+        let of = |number: usize| json!({"Id": format!("{number:064x}"), "Labels": labels});
+        for number in 0..100 {
+            containers.add(listed(&json!([of(number)])));
+        }
+        let texts: usize = containers.by_id.values().map(|known| known.fields.to_string().len()).sum();
+        assert!(texts < MOST_BYTES && texts > MOST_BYTES / 2, "{texts}");
+        // Room is made by what goes, and by what shrinks.
+        let known = containers.by_id.len();
+        containers.add(listed(&json!([{"Id": format!("{:064x}", 0)}, of(100)])));
+        assert_eq!(
+            (containers.by_id.len(), containers.find(&format!("{:064x}", 0)).unwrap().get("labels")),
+            (known + 1, None)
+        );
+        containers.replace(Vec::new(), Instant::now());
+        containers.sweep(Instant::now());
+        assert_eq!((containers.by_id.len(), containers.bytes), (0, 0));
+        let long = json!([{"Id": id("a"), "Names": [text(5000)], "Image": text(5000), "Labels": {(text(5000)): "x"}}]);
+        containers.add(listed(&long));
+        assert_eq!(containers.find(&id("a")), Some(&json!({"id": id("a")})));
     }
 }

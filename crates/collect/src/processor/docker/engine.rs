@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -239,13 +240,13 @@ fn encoded(value: &Value) -> String {
 struct Lines {
     answer: Answer,
     /// What has come, and how much of it was looked through.
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     searched: usize,
 }
 
 impl Lines {
     fn new(answer: Answer) -> Lines {
-        Lines { answer, buffer: Vec::new(), searched: 0 }
+        Lines { answer, buffer: BytesMut::new(), searched: 0 }
     }
 
     fn body(&mut self) -> &mut Incoming {
@@ -253,12 +254,12 @@ impl Lines {
     }
 
     /// The next line that is not empty. Nothing is lost when nobody waits for it to the end.
-    async fn next(&mut self) -> Result<Vec<u8>, EngineError> {
+    async fn next(&mut self) -> Result<BytesMut, EngineError> {
         loop {
             let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
             if let Some(end) = end.map(|end| self.searched + end) {
-                let rest = self.buffer.split_off(end + 1);
-                let line = std::mem::replace(&mut self.buffer, rest);
+                // The rest stays where it is: there may be many short lines in what has come at once.
+                let line = self.buffer.split_to(end + 1);
                 self.searched = 0;
                 if !line.trim_ascii().is_empty() {
                     return Ok(line);
