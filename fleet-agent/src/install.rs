@@ -21,7 +21,7 @@ pub use layout::{FOLDER, Layout, Record};
 pub use level::LevelChange;
 pub use ownership::{Seized, become_owner, give, owner, owns, seize};
 pub use service::{Account, Systemctl};
-pub use unit::unit_file;
+pub use unit::{unit_file, user_of_unit};
 
 /// What could not be done.
 #[derive(Debug, thiserror::Error)]

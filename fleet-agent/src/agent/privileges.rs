@@ -166,7 +166,12 @@ fn arguments(layout: &Layout, change: &LevelChange, program: PathBuf, grace: u64
     home.push(&layout.paths.home);
     let mut arguments: Vec<std::ffi::OsString> =
         ["--quiet", "--collect", "--wait", "--pipe"].map(std::ffi::OsString::from).to_vec();
-    arguments.push(format!("--unit={}-privileges", layout.service).into());
+    arguments.push(format!("--unit={}", layout.changing_unit()).into());
+    // Whoever kills it would leave the agent stopped otherwise. As it is written: systemd forgets quotes and variables in
+    // these when it reads its units again.
+    for end in ["daemon-reload".to_owned(), format!("start {}", layout.service)] {
+        arguments.push(format!("--property=ExecStopPost=-/bin/sh -c \"systemctl {end}\"").into());
+    }
     arguments.extend(["--".into(), program.into_os_string(), "unprivileged".into(), "--force".into(), home]);
     arguments.extend([
         format!("--user={}", change.user).into(),

@@ -1,5 +1,7 @@
 //! `fleet-agent install`, and what changes an agent that is installed: `uninstall`, `privileged`, `unprivileged`.
 
+mod cut_off;
+mod interrupt;
 mod place;
 mod privilege;
 mod uninstall;
@@ -18,8 +20,10 @@ use crate::install::{self, Account, InstallError, Layout, Record, Seized, System
 use crate::standalone;
 use crate::state::replace_with_mode;
 use crate::version;
+use interrupt::Interrupts;
 use place::{Place, agreed, must_be_root};
 
+pub(super) use cut_off::take_back;
 pub(super) use privilege::{Privileged, Unprivileged, privileged, unprivileged};
 pub(super) use uninstall::{Uninstall, uninstall};
 
@@ -27,6 +31,8 @@ pub(super) use uninstall::{Uninstall, uninstall};
 const USER: &str = "fleet-agent";
 /// All may read what is installed: without it `fleet-agent status` would not find the agent.
 const RECORD_MODE: u32 = 0o644;
+/// As all unit files.
+const UNIT_MODE: u32 = 0o644;
 
 /// Installs.
 #[derive(Clone, Debug, Args)]
@@ -81,7 +87,8 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
         tell_taken(&wanted.take_in_files()?);
     }
     let own_wanted = own_server.as_ref().map(|(wanted, _)| wanted);
-    put_in(&layout, asked, before.as_ref(), (wanted, own_wanted)).await?;
+    let mut interrupts = Interrupts::hear()?;
+    put_in(&layout, asked, before.as_ref(), (wanted, own_wanted), &mut interrupts).await?;
     Systemctl.enable(&layout.service)?;
     say(&format!("The agent is installed as service {}.", layout.service));
     if !is_enrolled && before.is_none() {
@@ -93,7 +100,11 @@ pub(super) async fn install(globals: &Globals, asked: &Install) -> Outcome {
         }
     }
     if let Some((wanted, server)) = own_server.filter(|_| !asked.flags.delay_enroll) {
-        bootstrap::follow(&layout.paths.socket(), &wanted, &server).await?;
+        let socket = layout.paths.socket();
+        tokio::select! {
+            followed = bootstrap::follow(&socket, &wanted, &server) => followed?,
+            () = interrupts.come() => return Err(failure("interrupted: the service goes on by itself")),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -104,12 +115,18 @@ async fn put_in(
     asked: &Install,
     before: Option<&Record>,
     wanted: (Option<Wanted>, Option<&Wanted>),
+    interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
     let was_running = layout.unit.exists() && Systemctl.stop(&layout.service).is_ok();
     let put = match install::seize(&layout.paths) {
         Err(error) => Err(error.into()),
         Ok(seized) => {
-            let put = put_into_own(layout, asked, (before, &seized), wanted).await;
+            let put = tokio::select! {
+                biased;
+                put = put_into_own(layout, asked, (before, &seized), wanted) => put,
+                // It waits for its server, and nothing was put in yet.
+                () = interrupts.come() => Err(failure("interrupted: nothing was installed")),
+            };
             if put.is_err() {
                 // The first failure is what is told.
                 let _ = seized.give_back();
@@ -254,12 +271,14 @@ fn belong_to(
     replace_with_mode(&file, &serde_json::to_vec_pretty(&record)?, RECORD_MODE)
         .map_err(InstallError::file("writing", &file))?;
     install::secure_data(paths).map_err(InstallError::file("making", &paths.data))?;
-    // If the machine dies in between, root can still go on with what is a user's; a user could not with what is root's.
+    // If the machine dies in between, an agent of root takes all back when it starts (`take_back`); one of a user could not
+    // go on with what is root's.
     if !record.is_unprivileged() {
         write_unit(layout, &record)?;
     }
     if record.is_unprivileged() || before.is_some() {
-        for path in [&paths.home, &paths.data, &paths.logs] {
+        // The home last: it has the program, which is root's to run as long as the unit says so.
+        for path in [&paths.data, &paths.logs, &paths.home] {
             install::give(path, uid, gid)?;
         }
     }
@@ -276,6 +295,6 @@ fn belong_to(
 }
 
 fn write_unit(layout: &Layout, record: &Record) -> Result<(), InstallError> {
-    fs::write(&layout.unit, install::unit_file(layout, record))
+    replace_with_mode(&layout.unit, install::unit_file(layout, record).as_bytes(), UNIT_MODE)
         .map_err(InstallError::file("writing", &layout.unit))
 }

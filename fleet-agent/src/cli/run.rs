@@ -10,10 +10,9 @@ use fleet_service::logging::{self, Files, Output, Style};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::flags::Globals;
-use super::{Failure, Outcome, failure};
+use super::{Failure, Outcome};
 use crate::config::Config;
 use crate::daemon::{self, After, Options};
-use crate::install::{self, Record};
 use crate::logs::{self, LogLevel};
 use crate::paths::Paths;
 
@@ -40,16 +39,7 @@ pub(super) struct Run {
 /// Runs the agent, and components for this platform.
 pub(super) fn run(globals: &Globals, platform: Platform) -> Outcome {
     let paths = globals.paths();
-    if let (uid, _) = install::owner(&paths.home)
-        && uid != 0
-        && rustix::process::geteuid().is_root()
-        && Record::read(&paths.home).is_some()
-    {
-        return Err(failure(format!(
-            "the agent in {} belongs to a user without privileges: start its service, or run it as that user",
-            paths.home.display()
-        )));
-    }
+    super::install::take_back(&paths)?;
     let config = Config::read(&paths.config_file, &globals.overrides, globals.config.is_some())?;
     let log_level = start_log(globals, &config, &paths)?;
     for warning in &config.warnings {

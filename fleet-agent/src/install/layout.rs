@@ -125,6 +125,12 @@ impl Layout {
         is_own.then(|| (Layout::of(home.to_owned(), record.service.clone()), record))
     }
 
+    /// The unit in which an agent's user is changed as its fleet asks for.
+    #[must_use]
+    pub fn changing_unit(&self) -> String {
+        format!("{}-privileges", self.service)
+    }
+
     /// That of the running program, if it lies in the home of an installed agent.
     #[must_use]
     pub fn of_program() -> Option<Layout> {

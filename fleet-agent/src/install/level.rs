@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::paths::Paths;
-use crate::state::replace;
+use crate::state::{read_kept, replace};
+
+/// More than any has, in bytes.
+const LARGEST: u64 = 64 * 1024;
 
 /// The agent's service changes its user as its fleet asked, or has failed to. It lies in the agent's home, and holds
 /// nothing secret.
@@ -31,7 +34,7 @@ impl LevelChange {
     /// Reads it. One that cannot be read is none.
     #[must_use]
     pub fn read(paths: &Paths) -> Option<LevelChange> {
-        serde_json::from_slice(&std::fs::read(LevelChange::path(paths)).ok()?).ok()
+        serde_json::from_slice(&read_kept(&LevelChange::path(paths), LARGEST).ok()?).ok()
     }
 
     /// Writes it.
@@ -46,5 +49,32 @@ impl LevelChange {
     pub fn remove(paths: &Paths) {
         // It may be gone.
         let _ = std::fs::remove_file(LevelChange::path(paths));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Given;
+
+    #[test]
+    fn whoever_has_the_home_does_not_hold_up_who_reads_it() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::of(&Given { home: Some(home.path().to_owned()), ..Given::default() });
+        let path = LevelChange::path(&paths);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let of_thread = paths.clone();
+        std::thread::spawn(move || tell.send(LevelChange::read(&of_thread)));
+        assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(None), "a pipe");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(LevelChange::read(&paths), None, "a device");
+        std::fs::remove_file(&path).unwrap();
+        let named = |name: &str| name.to_owned();
+        let change =
+            LevelChange { action_id: named("a"), user: named("u"), group: named("g"), given_up: named("") };
+        change.write(&paths).unwrap();
+        assert_eq!(LevelChange::read(&paths), Some(change));
     }
 }

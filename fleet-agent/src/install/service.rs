@@ -1,5 +1,6 @@
 //! systemd and the accounts of the machine, by their own programs.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +9,8 @@ use super::{InstallError, Record};
 /// Runs a program to its end; what it said.
 fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
     let command = || format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).output();
+    // What the terminal says is for the one who asks: half of a step is worse than all of it.
+    let output = Command::new(program).args(arguments).process_group(0).output();
     let output =
         output.map_err(|error| InstallError::Command { command: command(), message: error.to_string() })?;
     if output.status.success() {

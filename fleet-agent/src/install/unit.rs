@@ -51,6 +51,13 @@ WantedBy=multi-user.target
     )
 }
 
+/// The user of a unit file; empty: root. `None`: there is no such file.
+#[must_use]
+pub fn user_of_unit(path: &std::path::Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.lines().find_map(|line| line.strip_prefix("User=")).unwrap_or_default().to_owned())
+}
+
 /// A path as a word of a command in a unit file (systemd.service(5)).
 fn quote(path: &std::path::Path) -> String {
     let text = path

@@ -1,9 +1,11 @@
 //! Replacing a file in one step.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// Who may read what the agent keeps.
 const FILE_MODE: u32 = 0o600;
@@ -35,6 +37,29 @@ fn with_mode(path: &Path, wanted: u32) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(wanted))?;
     }
     Ok(())
+}
+
+/// Reads a file of at most `most` bytes that an agent keeps. Its user may have put something else there while root reads:
+/// a pipe would hold root up, and a device fill its memory.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is larger.
+pub fn read_kept(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !about.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut content = Vec::with_capacity(usize::try_from(about.len().min(most)).unwrap_or_default());
+    file.take(most.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")));
+    }
+    Ok(content)
 }
 
 /// Writes a file so that after a crash it holds either what it held or all of this: written beside, flushed,

@@ -14,6 +14,8 @@ use super::atomic;
 
 /// The name of the credential (`LoadCredential=`), and of the file where systemd gives none.
 pub(super) const NAME: &str = "fleet-agent.key";
+/// More than any key has, in bytes.
+const LARGEST: u64 = 4096;
 /// AES-256.
 const BYTES: usize = 32;
 
@@ -97,7 +99,12 @@ impl StateKey {
 }
 
 fn read(path: &Path) -> Result<StateKey, KeyError> {
-    let text = fs::read(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    let text = atomic::read_kept(path, LARGEST).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
+            KeyError::Malformed { path: path.to_owned() }
+        }
+        _ => KeyError::Read { path: path.to_owned(), source },
+    })?;
     let text = Zeroizing::new(text);
     let bytes = Zeroizing::new(STANDARD.decode(text.trim_ascii()).unwrap_or_default());
     let key = <[u8; BYTES]>::try_from(bytes.as_slice());

@@ -127,7 +127,7 @@ impl StateStore {
     /// It cannot be read, or not be opened with this key.
     pub fn peek<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let path = self.path(name);
-        let bytes = match fs::read(&path) {
+        let bytes = match atomic::read_kept(&path, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|source| StateError::Read { path: path.clone(), source })?,
         };
@@ -155,7 +155,7 @@ impl StateStore {
         let content = if about.len() > LARGEST || !about.is_file() {
             Err(SealError::Foreign)
         } else {
-            let bytes = fs::read(&path).map_err(failed)?;
+            let bytes = atomic::read_kept(&path, LARGEST).map_err(failed)?;
             self.key.open_sealed(name, &bytes).or_else(|error| match &self.other {
                 Some(other) => other.open_sealed(name, &bytes),
                 None => Err(error),

@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::UpgradeError;
 use crate::paths::Paths;
-use crate::state::replace;
+use crate::state::{read_kept, replace};
 
 /// So often a new version may be started before it has proven itself.
 const MOST_STARTS: u32 = 3;
+
+/// More than any marker has, in bytes.
+const LARGEST: u64 = 64 * 1024;
 
 /// A new version is proving itself, or has failed to. It holds nothing secret: versions of any age read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +46,7 @@ impl Marker {
     /// Reads it. One that cannot be read is none.
     #[must_use]
     pub fn read(paths: &Paths) -> Option<Marker> {
-        serde_json::from_slice(&std::fs::read(Marker::path(paths)).ok()?).ok()
+        serde_json::from_slice(&read_kept(&Marker::path(paths), LARGEST).ok()?).ok()
     }
 
     /// Writes it.

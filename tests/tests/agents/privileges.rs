@@ -106,6 +106,107 @@ fn the_user_of_an_agent_does_not_lead_root_elsewhere() -> TestResult {
     })
 }
 
+/// In the way of `systemctl`: does what is asked for, and kills whoever asked for what `/run/cut` names.
+const CUTTING: &str = r#"#!/bin/sh
+if test -e /run/cut && test "$1" = "$(cat /run/cut)"; then
+    rm /run/cut
+    /usr/bin/systemctl "$@"
+    kill -9 $PPID
+    exit 1
+fi
+exec /usr/bin/systemctl "$@"
+"#;
+/// What belongs to an agent.
+const OWN: &str = "/opt/Fleet/Agent /var/lib/fleet-agent /var/log/fleet-agent";
+
+#[test]
+fn a_change_of_user_that_is_cut_off_leaves_an_agent_that_starts() -> TestResult {
+    on_cluster(Cluster::builder().machines(2).without_fleet(), async |cluster| {
+        let (servers, agents) = (cluster.machine(0)?, cluster.machine(1)?);
+        let office = Office::open(servers).await?;
+        let id = enroll(&office, agents, &[]).await?;
+        agents.write_file("/usr/local/sbin/systemctl", CUTTING).await?;
+        agents.exec(["chmod", "755", "/usr/local/sbin/systemctl"]).await?.success()?;
+
+        // What its fleet asked for is killed at each step: it is the user's then, or root's again.
+        for (cut, status, user) in [
+            ("stop", "FAILED", "root"),
+            ("daemon-reload", "COMPLETE", "fleet-agent"),
+            ("start", "COMPLETE", "fleet-agent"),
+        ] {
+            agents.write_file("/run/cut", cut).await?;
+            let done = take_privileges(&office, &id, json!({})).await?;
+            assert_eq!(done["status"], status, "{cut}: {done}");
+            assert_eq!(done.to_string().contains("the change was cut off"), user == "root", "{cut}: {done}");
+            await_wholly(&office, agents, &id, user).await?;
+            agents.exec(["fleet-agent", "privileged", "--force"]).await?.success()?;
+            await_wholly(&office, agents, &id, "root").await?;
+        }
+
+        // The machine dies while root gives it all away.
+        agents.exec(["useradd", "--system", "--user-group", "collector"]).await?.success()?;
+        let record = r#"{"service": "fleet-agent", "user": "collector", "group": "collector",
+            "made_user": false, "made_group": false}"#;
+        for given in ["/var/lib/fleet-agent", OWN] {
+            agents.exec(["systemctl", "stop", "fleet-agent"]).await?.success()?;
+            agents.write_file("/opt/Fleet/Agent/install.json", record).await?;
+            agents.shell(&format!("chown -hR collector:collector {given}")).await?.success()?;
+            agents.exec(["systemctl", "start", "fleet-agent"]).await?.success()?;
+            await_wholly(&office, agents, &id, "root").await?;
+        }
+
+        // By hand: what is asked for again is done, and it starts by itself where the user's files are root's already.
+        for cut in ["stop", "daemon-reload", "start"] {
+            for (verb, user) in [("unprivileged", "fleet-agent"), ("privileged", "root")] {
+                agents.write_file("/run/cut", cut).await?;
+                let change =
+                    ["/usr/bin/env", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "fleet-agent"];
+                let change = [&change[..], &[verb, "--force"]].concat();
+                agents.exec(&change).await?.failure()?;
+                agents.shell("systemctl daemon-reload; systemctl start fleet-agent").await?.success()?;
+                await_online(&office, &id).await?;
+                agents.exec(&change).await?.success()?;
+                await_wholly(&office, agents, &id, user).await?;
+            }
+        }
+
+        // Whoever has no patience with an installation that waits for its server has the agent that was there.
+        agents.exec(["fleet-agent", "unprivileged", "--force"]).await?.success()?;
+        let anew = "systemd-run --quiet --unit=anew /opt/fleet/fleet-agent install --non-interactive --force \
+            --unprivileged --url=https://127.0.0.1:1 --enrollment-token=none --insecure";
+        agents.shell(anew).await?.success()?;
+        wait_for("the agent is stopped", SOON, async || {
+            let state = agents.property("fleet-agent", "ActiveState").await?;
+            if state == "inactive" { Ok(()) } else { Err(NotYet::saw(state)) }
+        })
+        .await?;
+        agents.exec(["systemctl", "stop", "anew"]).await?.success()?;
+        await_wholly(&office, agents, &id, "fleet-agent").await?;
+        Ok(())
+    })
+}
+
+async fn await_online(office: &Office<'_>, id: &str) -> Result<(), HarnessError> {
+    office.await_agent(id, "it is online", |agent| agent["status"] == "online").await.map(drop)
+}
+
+/// Waits until the agent is online as a user, and all that it has is that user's.
+async fn await_wholly(
+    office: &Office<'_>,
+    machine: &Machine,
+    id: &str,
+    user: &str,
+) -> Result<(), HarnessError> {
+    office.await_agent(id, &format!("it is online as {user}"), is_online(user != "root")).await?;
+    wait_for(format!("all is {user}'s"), SOON, async || {
+        let runs_as = runs_as(machine).await?;
+        let others = machine.shell(&format!("find {OWN} ! -user {user}")).await?.stdout;
+        let saw = format!("runs as {runs_as}, others: {others}");
+        if runs_as == user && others.is_empty() { Ok(()) } else { Err(NotYet::saw(saw)) }
+    })
+    .await
+}
+
 async fn enroll(office: &Office<'_>, machine: &Machine, flags: &[&str]) -> Result<String, HarnessError> {
     let (_, key) = office.policy("machines", json!({"agent": {"monitoring": {"enabled": false}}})).await?;
     machine.write_file("/root/ca.pem", &office.authority().await?).await?;

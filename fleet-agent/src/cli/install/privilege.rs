@@ -10,9 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::super::flags::Globals;
 use super::super::{Failure, Outcome, failure, say};
+use super::cut_off::is_as_recorded;
+use super::interrupt::Interrupts;
 use super::place::{Place, agreed, must_be_root};
 use super::uninstall::has_server_of_root;
-use super::{AsWhom, belong_to, tell_taken};
+use super::{AsWhom, belong_to, tell_taken, write_unit};
 use crate::fleet_server::documents;
 use crate::install::{self, Account, InstallError, Layout, LevelChange, Record, Seized, Systemctl};
 use crate::state::{Identity, StateStore};
@@ -49,7 +51,7 @@ pub(in crate::cli) struct Unprivileged {
 
 pub(in crate::cli) async fn privileged(globals: &Globals, asked: &Privileged) -> Outcome {
     let (layout, record) = find(globals, &asked.place, "privileged")?;
-    if !record.is_unprivileged() {
+    if !record.is_unprivileged() && is_as_recorded(&layout, &record) {
         say("The agent runs as root already.");
         return Ok(ExitCode::SUCCESS);
     }
@@ -57,6 +59,9 @@ pub(in crate::cli) async fn privileged(globals: &Globals, asked: &Privileged) ->
     if !asked.force && !asked.place.non_interactive && !agreed(&question)? {
         return Err(failure("nothing was changed"));
     }
+    let _interrupts = Interrupts::hear()?;
+    // First, since root can go on with what is a user's (`take_back`), and its user not with what is root's.
+    write_unit(&layout, &Record { service: layout.service.clone(), ..Record::default() })?;
     switch(&layout, &record, |seized| belong_to(&layout, None, (Some(&record), seized)))?;
     say(&format!("Service {} runs as root now.", layout.service));
     Ok(ExitCode::SUCCESS)
@@ -66,7 +71,8 @@ pub(in crate::cli) async fn unprivileged(globals: &Globals, asked: &Unprivileged
     let (layout, record) = find(globals, &asked.place, "unprivileged")?;
     asked.as_whom.check(true)?;
     let wanted = asked.as_whom.names();
-    if record.is_unprivileged() && (record.user.as_str(), record.group.as_str()) == (&wanted.0, &wanted.1) {
+    let is_recorded = (record.user.as_str(), record.group.as_str()) == (&wanted.0, &wanted.1);
+    if is_recorded && is_as_recorded(&layout, &record) {
         say(&format!("The agent runs as user {} already.", record.user));
         return Ok(ExitCode::SUCCESS);
     }
@@ -77,6 +83,7 @@ pub(in crate::cli) async fn unprivileged(globals: &Globals, asked: &Unprivileged
     if !asked.force && !asked.place.non_interactive && !agreed(&question)? {
         return Err(failure("nothing was changed"));
     }
+    let mut interrupts = Interrupts::hear()?;
     let account = asked.as_whom.account()?;
     let (made_user, made_group) = (account.2.is_new, account.2.is_new_group);
     let (user, group) = wanted.clone();
@@ -95,14 +102,19 @@ pub(in crate::cli) async fn unprivileged(globals: &Globals, asked: &Unprivileged
     }
     switched?;
     if let Some(within) = asked.prove_within {
-        prove(&layout, &record, Duration::from_secs(within)).await?;
+        prove(&layout, &record, Duration::from_secs(within), &mut interrupts).await?;
     }
     say(&format!("Service {} runs as user {} now.", layout.service, wanted.0));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Waits until the agent, which was started as another user, has said that it is well, and goes back if it does not.
-async fn prove(layout: &Layout, before: &Record, within: Duration) -> Result<(), Failure> {
+async fn prove(
+    layout: &Layout,
+    before: &Record,
+    within: Duration,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + within;
     let reason = loop {
         let Some(change) = LevelChange::read(&layout.paths) else { return Ok(()) };
@@ -114,7 +126,11 @@ async fn prove(layout: &Layout, before: &Record, within: Duration) -> Result<(),
         if Instant::now() >= deadline {
             break format!("as user {} it did not check in in time", change.user);
         }
-        sleep(LOOK).await;
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            // The machine is shut down, as a rule.
+            () = interrupts.come() => return Err(failure("interrupted: nobody looks whether the agent comes back")),
+        }
     };
     Systemctl.stop(&layout.service)?;
     Err(go_back(layout, before, &reason))
@@ -133,11 +149,12 @@ fn switch(
     before: &Record,
     change: impl FnOnce(&Seized) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    Systemctl.stop(&layout.service)?;
-    let seized = match install::seize(&layout.paths) {
+    let stopped = Systemctl.stop(&layout.service);
+    let seized = match stopped.and_then(|()| install::seize(&layout.paths)) {
         Ok(seized) => seized,
         Err(error) => {
             // Nothing was changed. What leads elsewhere may be in the way of the agent, too.
+            let _ = write_unit(layout, before);
             let _ = Systemctl.start(&layout.service);
             return Err(error.into());
         }

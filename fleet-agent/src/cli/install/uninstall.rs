@@ -46,6 +46,8 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
     if !asked.place.non_interactive && !asked.force && !agreed(&question)? {
         return Err(failure("nothing was removed"));
     }
+    // It would start the agent again. As a rule, it is not there.
+    let _ = Systemctl.stop(&layout.changing_unit());
     if layout.unit.exists() {
         let stopped = Systemctl.disable(&layout.service);
         if !asked.force {

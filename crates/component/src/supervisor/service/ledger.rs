@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -91,8 +92,13 @@ pub(in crate::supervisor) fn left_behind(home: &Path) -> Vec<Component> {
 }
 
 fn read(path: &Path) -> io::Result<Record> {
-    let file = fs::File::open(path)?;
+    // A pipe that somebody has put there would hold up who opens it.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
     // What is in it is run: root runs nothing that another user has written.
     if !is_ours(&metadata) {
         return Err(io::Error::new(

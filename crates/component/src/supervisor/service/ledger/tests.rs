@@ -55,3 +55,13 @@ fn what_is_no_record_is_left_out() {
     assert_eq!(left_behind(home.path()).len(), 1);
     assert!(left_behind(&home.path().join("nowhere")).is_empty());
 }
+
+#[test]
+fn a_pipe_holds_nobody_up() {
+    let (home, path) = remembered();
+    let pipe = path.with_file_name("pipe.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(left_behind(home.path()).len()));
+    assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(1));
+}
