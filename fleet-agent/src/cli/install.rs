@@ -117,7 +117,11 @@ async fn put_in(
     wanted: (Option<Wanted>, Option<&Wanted>),
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
-    let was_running = layout.unit.exists() && Systemctl.stop(&layout.service).is_ok();
+    let was_running = layout.unit.exists() && Systemctl.is_active(&layout.service);
+    if was_running {
+        // Whoever interrupts this may end what stops it, too.
+        let _ = Systemctl.stop(&layout.service);
+    }
     let put = match install::seize(&layout.paths) {
         Err(error) => Err(error.into()),
         Ok(seized) => {

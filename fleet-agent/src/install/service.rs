@@ -1,24 +1,50 @@
 //! systemd and the accounts of the machine, by their own programs.
 
-use std::os::unix::process::CommandExt;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use super::{InstallError, Record};
 
 /// Runs a program to its end; what it said.
 fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
-    let command = || format!("{program} {}", arguments.join(" "));
+    judge((program, arguments), end(program, arguments))
+}
+
+fn end(program: &str, arguments: &[&str]) -> io::Result<Output> {
     // What the terminal says is for the one who asks: half of a step is worse than all of it.
-    let output = Command::new(program).args(arguments).process_group(0).output();
-    let output =
-        output.map_err(|error| InstallError::Command { command: command(), message: error.to_string() })?;
+    Command::new(program).args(arguments).process_group(0).output()
+}
+
+fn judge((program, arguments): (&str, &[&str]), ended: io::Result<Output>) -> Result<String, InstallError> {
+    let failed = |message: String| {
+        let command = format!("{program} {}", arguments.join(" "));
+        InstallError::Command { command, message }
+    };
+    let output = ended.map_err(|error| failed(error.to_string()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(InstallError::Command { command: command(), message })
+    Err(failed(if message.is_empty() { output.status.to_string() } else { message }))
 }
+
+/// The same for what may be done twice: whoever ends this process by its unit ends what it runs as well, and an agent
+/// that was stopped must be started all the same.
+fn run_again_if_killed(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
+    let mut ended = end(program, arguments);
+    for _ in 1..MOST_KILLS {
+        if ended.as_ref().is_ok_and(|output| output.status.signal().is_none()) {
+            break;
+        }
+        ended = end(program, arguments);
+    }
+    judge((program, arguments), ended)
+}
+
+/// So often a program may be killed until it is said that it fails.
+const MOST_KILLS: u32 = 3;
 
 /// systemd, asked by `systemctl`.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +91,7 @@ impl Systemctl {
     /// # Errors
     /// It fails.
     pub fn start(self, service: &str) -> Result<(), InstallError> {
-        run("systemctl", &["start", service]).map(drop)
+        run_again_if_killed("systemctl", &["start", service]).map(drop)
     }
 
     /// A property of a service, as systemd writes it.
@@ -75,6 +101,13 @@ impl Systemctl {
     pub fn property(self, service: &str, name: &str) -> Result<String, InstallError> {
         let unit = format!("{service}.service");
         run("systemctl", &["show", "--property", name, "--value", &unit])
+    }
+
+    /// Whether a service runs, or is about to.
+    #[must_use]
+    pub fn is_active(self, service: &str) -> bool {
+        let state = self.property(service, "ActiveState");
+        state.is_ok_and(|state| !matches!(state.as_str(), "inactive" | "failed"))
     }
 
     /// Ends a service.
@@ -179,4 +212,22 @@ fn number(program: &str, arguments: &[&str], text: &str) -> Result<u32, InstallE
         command: format!("{program} {}", arguments.join(" ")),
         message: format!("{text:?} is no number"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_killed_is_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark").display().to_string();
+        let once = ["-c", "test -e \"$0\" && echo done && exit; touch \"$0\"; kill -9 $$", &mark];
+        assert_eq!(run_again_if_killed("sh", &once).unwrap(), "done");
+        let always = run_again_if_killed("sh", &["-c", "kill -9 $$"]).unwrap_err().to_string();
+        assert!(always.contains("signal: 9"), "{always}");
+        let failing = ["-c", "echo x >> \"$0\"; echo no >&2; exit 3", &mark];
+        assert!(run_again_if_killed("sh", &failing).unwrap_err().to_string().contains("no"));
+        assert_eq!(std::fs::read_to_string(mark).unwrap(), "x\n", "what fails is not done again");
+    }
 }

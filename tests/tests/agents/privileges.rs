@@ -175,9 +175,9 @@ fn a_change_of_user_that_is_cut_off_leaves_an_agent_that_starts() -> TestResult 
         let anew = "systemd-run --quiet --unit=anew /opt/fleet/fleet-agent install --non-interactive --force \
             --unprivileged --url=https://127.0.0.1:1 --enrollment-token=none --insecure";
         agents.shell(anew).await?.success()?;
-        wait_for("the agent is stopped", SOON, async || {
-            let state = agents.property("fleet-agent", "ActiveState").await?;
-            if state == "inactive" { Ok(()) } else { Err(NotYet::saw(state)) }
+        wait_for("the agent is stopped, and root's", SOON, async || {
+            let whose = agents.exec(["stat", "-c", "%U", "/opt/Fleet/Agent"]).await?.stdout;
+            if whose == "root\n" { Ok(()) } else { Err(NotYet::saw(whose)) }
         })
         .await?;
         agents.exec(["systemctl", "stop", "anew"]).await?.success()?;
