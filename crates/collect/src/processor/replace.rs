@@ -9,8 +9,12 @@ use regex::Regex;
 /// matches that letter. A line of 10 MiB with a usual pattern takes less than a second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many matches lie between two looks at the clock.
+/// So many matches lie between two looks at the clock at most.
 const LOOK: usize = 256;
+
+/// Whoever looks for a match may come to the end of the text: so many bytes may be gone through between two looks, some
+/// milliseconds' work. A text that is longer than this is looked through once.
+const LOOK_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Replace {
@@ -33,7 +37,8 @@ impl Replace {
     pub(super) fn apply(&self, text: &str, room: usize) -> Result<Option<String>, Failure> {
         let mut making = Making { text, out: String::new(), done: 0, most: text.len().saturating_add(room) };
         let began = Instant::now();
-        let is_late = |count: usize| count.is_multiple_of(LOOK) && began.elapsed() > PATIENCE;
+        let look = (LOOK_BYTES / text.len().max(1)).clamp(1, LOOK);
+        let is_late = |count: usize| count.is_multiple_of(look) && began.elapsed() > PATIENCE;
         let mut count = 0;
         if self.groups == 0 {
             for found in self.pattern.find_iter(text) {
