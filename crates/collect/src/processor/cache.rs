@@ -11,7 +11,7 @@ use super::Processor;
 use super::attempt::{self, Attempt};
 use super::shared::Shared;
 use crate::config::{Config, Mistake, scalar};
-use crate::event::{Event, FieldPath};
+use crate::event::{Event, FieldPath, weight};
 
 /// A cache has no more entries, whatever the policy says.
 const MOST: usize = 100_000;
@@ -48,7 +48,7 @@ struct Entry {
 impl Store {
     /// Keeps a value; the oldest go, as far as there is no room. False: it is too large.
     fn put(&self, key: &str, value: Value, capacity: usize, (now, ttl): (Instant, Duration)) -> bool {
-        let bytes = ENTRY_BYTES + 2 * key.len() + size(&value);
+        let bytes = ENTRY_BYTES + 2 * key.len() + weight(&value);
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         content.remove(key);
         if bytes > MOST_BYTES {
@@ -90,17 +90,6 @@ impl Content {
             self.bytes -= entry.bytes;
         }
     }
-}
-
-/// About how many bytes a value takes.
-fn size(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::String(text) => text.len(),
-            Value::Array(list) => list.iter().map(size).sum(),
-            Value::Object(map) => map.iter().map(|(key, value)| 64 + key.len() + size(value)).sum(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        }
 }
 
 #[derive(Debug)]
@@ -192,6 +181,7 @@ pub(super) fn build(config: &Config, shared: &Shared) -> Result<Box<dyn Processo
 
 #[cfg(test)]
 mod tests {
+    use super::super::Chain;
     use super::super::tests::{after_with, mistake, refused};
     use super::*;
     use serde_json::json;
@@ -223,8 +213,6 @@ mod tests {
         assert_eq!(run("a", &get, json!({"session": "7"})), json!({"session": "7"}));
         drop(reader);
     }
-
-    use super::super::Chain;
 
     #[test]
     fn entries_end_with_their_time_and_the_oldest_make_room() {

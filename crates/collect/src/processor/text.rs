@@ -26,6 +26,7 @@ enum Change {
 
 /// What has become of a text.
 struct Applied {
+    /// Whether something was cut off.
     cut: bool,
     /// By so many bytes it has grown.
     longer: usize,
@@ -69,8 +70,10 @@ impl Processor for Texts {
 }
 
 impl Change {
-    /// Whether something was cut off.
     /// Changes a text, which may become longer by `room` bytes.
+    ///
+    /// # Errors
+    /// Why that cannot be done: the text is as it was.
     fn apply(&self, text: &mut String, room: usize) -> Result<Applied, Failure> {
         let before = text.len();
         let cut = match self {

@@ -122,7 +122,7 @@ fn last(path: &str) -> String {
 }
 
 /// The object, of what is known.
-fn cloud(provider: &str, service: &str, facts: [(&str, Option<String>); 8]) -> Value {
+fn cloud<const N: usize>(provider: &str, service: &str, facts: [(&str, Option<String>); N]) -> Value {
     let mut cloud = Map::new();
     cloud.insert("provider".to_owned(), json!(provider));
     cloud.insert("service".to_owned(), json!({"name": service}));
@@ -153,13 +153,11 @@ async fn aws(service: &Service) -> Option<Value> {
         "EC2",
         [
             ("instance.id", Some(id)),
-            ("instance.name", None),
             ("machine.type", text(&facts, "instanceType")),
             ("region", text(&facts, "region")),
             ("availability_zone", text(&facts, "availabilityZone")),
             ("account.id", text(&facts, "accountId")),
             ("image.id", text(&facts, "imageId")),
-            ("project.id", None),
         ],
     ))
 }
@@ -178,8 +176,6 @@ async fn azure(service: &Service) -> Option<Value> {
             ("region", text(&facts, "location")),
             ("availability_zone", text(&facts, "zone")),
             ("account.id", text(&facts, "subscriptionId")),
-            ("image.id", None),
-            ("project.id", None),
         ],
     ))
 }
@@ -212,7 +208,6 @@ async fn gcp(service: &Service) -> Option<Value> {
             ("region", region),
             ("availability_zone", zone),
             ("account.id", project.clone()),
-            ("image.id", None),
             ("project.id", project),
         ],
     ))
@@ -227,12 +222,7 @@ async fn digital_ocean(service: &Service) -> Option<Value> {
         [
             ("instance.id", Some(id)),
             ("instance.name", text(&facts, "hostname")),
-            ("machine.type", None),
             ("region", text(&facts, "region")),
-            ("availability_zone", None),
-            ("account.id", None),
-            ("image.id", None),
-            ("project.id", None),
         ],
     ))
 }
@@ -244,16 +234,7 @@ async fn hetzner(service: &Service) -> Option<Value> {
     Some(cloud(
         "hetzner",
         "Cloud",
-        [
-            ("instance.id", Some(id)),
-            ("instance.name", name),
-            ("machine.type", None),
-            ("region", region),
-            ("availability_zone", zone),
-            ("account.id", None),
-            ("image.id", None),
-            ("project.id", None),
-        ],
+        [("instance.id", Some(id)), ("instance.name", name), ("region", region), ("availability_zone", zone)],
     ))
 }
 
@@ -268,10 +249,7 @@ async fn open_stack(service: &Service) -> Option<Value> {
             ("instance.id", Some(id)),
             ("instance.name", text(&facts, "name")),
             ("machine.type", kind),
-            ("region", None),
             ("availability_zone", text(&facts, "availability_zone")),
-            ("account.id", None),
-            ("image.id", None),
             ("project.id", text(&facts, "project_id")),
         ],
     ))
