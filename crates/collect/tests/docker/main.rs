@@ -118,11 +118,14 @@ async fn events_are_told_whose_containers_they_are_from() {
     let collector = start(&directory).await;
     collector.apply(plan(directory.path(), &inputs(&engine))).await;
 
-    // Its first line of all was read with what the engine knew.
-    let early = event(&directory, "line", |event| event["message"].as_str().unwrap().contains("early")).await;
+    // Not its first line: events do not wait for an engine that is slow to tell.
+    let is_told = |event: &Value| {
+        event["message"].as_str().unwrap().contains("early") && event["container"].is_object()
+    };
+    let early = event(&directory, "line", is_told).await;
     let labels = json!({"com_example_team": "shop"});
     let expected = json!({"id": first, "name": "first", "image": {"name": IMAGE}, "labels": labels});
-    assert_eq!((&early["log"]["offset"], &early["container"]), (&json!(0), &expected));
+    assert_eq!(early["container"], expected);
 
     // One that comes later, and gets another name.
     let later = engine.run("later", &every("late"));

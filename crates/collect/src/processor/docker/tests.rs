@@ -17,6 +17,9 @@ use super::super::tests::mistake;
 use super::super::{Chain, Shared};
 use crate::event::{Base, Event};
 
+/// What does not come true by then never does: an engine that is gone is tried again after a second, and then two.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn chain(shared: &Arc<Shared>, socket: &Path) -> Chain {
     let settings = json!({"host": format!("unix://{}", socket.display()), "match_fields": ["c"]});
     let processors = json!([{ "add_docker_metadata": settings }]);
@@ -36,7 +39,7 @@ async fn until(mut is_so: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it comes true");
+    tokio::time::timeout(PATIENCE, wait).await.expect("it comes true");
 }
 
 /// An engine with one container of this name; its events are these bytes, and then nothing, or the end.
@@ -74,14 +77,13 @@ async fn without_an_engine_nothing_is_done_until_there_is_one() {
 
 /// An input looks when it starts; here it does so again and again.
 async fn until_named(chain: &Chain, called: &str) {
-    for _ in 0..100 {
-        chain.prepare().await;
-        if name(chain, &"a".repeat(64)).as_deref() == Some(called) {
-            return;
+    let looking = async {
+        while name(chain, &"a".repeat(64)).as_deref() != Some(called) {
+            chain.prepare().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("no {called}");
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("no {called}"));
 }
 
 #[tokio::test]
@@ -136,7 +138,7 @@ async fn nobody_follows_an_engine_that_nobody_needs() {
     drop(one);
     assert!(!closed.is_finished(), "the other still has it");
     drop(other);
-    let question = tokio::time::timeout(Duration::from_secs(30), closed).await.unwrap().unwrap();
+    let question = tokio::time::timeout(PATIENCE, closed).await.unwrap().unwrap();
     assert!(question.starts_with("GET /events?filters="), "{question}");
 }
 
