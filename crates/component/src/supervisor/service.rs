@@ -154,7 +154,10 @@ impl ServiceRuntime {
             }
             Err(error) => {
                 let pause = self.life.put_off(Instant::now());
-                let why = error.to_string();
+                let why = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
                 warn!(
                     component = self.context.named.id,
                     error = &error as &dyn std::error::Error,

@@ -41,7 +41,7 @@ pub(super) enum DoorError {
     )]
     TooLong { path: PathBuf, length: usize, most: usize },
     /// Where it should lie is no directory that can be looked at.
-    #[error("the socket {} cannot be made: {} cannot be looked at: {source}", path.display(), folder.display())]
+    #[error("the socket {} cannot be made: {} cannot be looked at", path.display(), folder.display())]
     Folder { path: PathBuf, folder: PathBuf, source: io::Error },
     /// Anybody could put a socket of their own there.
     #[error(
@@ -60,7 +60,7 @@ pub(super) enum DoorError {
     )]
     Taken { path: PathBuf },
     /// The system does not want it.
-    #[error("{place} cannot be listened at: {source}")]
+    #[error("{place} cannot be listened at")]
     Listen { place: String, source: io::Error },
 }
 
