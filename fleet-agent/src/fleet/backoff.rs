@@ -36,7 +36,7 @@ impl Backoff {
     }
 }
 
-/// So many answers in a row that the key is not known, and it is asked at a slow beat only.
+/// After more answers than these in a row that the key is not known, it is asked at a slow beat only.
 const UNKNOWN_MOST: u32 = 6;
 /// That beat.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(3600);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_not_known_is_tried_six_times_and_then_slowly() {
+    fn a_key_that_is_not_known_is_tried_seven_times_and_then_slowly() {
         let refused = |status: StatusCode| CallError::Refused {
             host: String::new(),
             status,

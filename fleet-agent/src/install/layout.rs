@@ -1,13 +1,11 @@
 //! Where an installed agent lies.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 
 use super::InstallError;
+use super::files::read_own;
 use crate::paths::{Given, Paths};
 
 /// The name of the service, and the beginning of that of one of several.
@@ -18,9 +16,6 @@ const HOME: &str = "Agent";
 
 /// What the homes of the agents of a machine lie in.
 pub const FOLDER: &str = "Fleet";
-
-/// More than any record has.
-const LARGEST_RECORD: u64 = 64 * 1024;
 
 /// Where everything of one installed agent lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +69,7 @@ impl Record {
     /// Reads it; `None`: nothing is installed there.
     #[must_use]
     pub fn read(home: &Path) -> Option<Record> {
-        // It may be what the agent's user put there: a pipe would hold root up, and a device fill its memory.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(open(home.join(Record::FILE), flags, Mode::empty()).ok()?);
-        let mut text = Vec::new();
-        file.take(LARGEST_RECORD).read_to_end(&mut text).ok()?;
-        serde_json::from_slice(&text).ok()
+        serde_json::from_slice(&read_own(&home.join(Record::FILE)).ok()?).ok()
     }
 }
 
@@ -159,6 +149,8 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::Mode;
+
     use super::*;
 
     #[test]

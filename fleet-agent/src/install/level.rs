@@ -5,11 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::files::read_own;
 use crate::paths::Paths;
-use crate::state::{read_kept, replace};
-
-/// More than any has, in bytes.
-const LARGEST: u64 = 64 * 1024;
+use crate::state::replace;
 
 /// The agent's service changes its user as its fleet asked, or has failed to. It lies in the agent's home, and holds
 /// nothing secret.
@@ -34,7 +32,8 @@ impl LevelChange {
     /// Reads it. One that cannot be read is none.
     #[must_use]
     pub fn read(paths: &Paths) -> Option<LevelChange> {
-        serde_json::from_slice(&read_kept(&LevelChange::path(paths), LARGEST).ok()?).ok()
+        // Root reads it while the agent of a user runs.
+        serde_json::from_slice(&read_own(&LevelChange::path(paths)).ok()?).ok()
     }
 
     /// Writes it.
@@ -54,27 +53,29 @@ impl LevelChange {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
     use super::*;
     use crate::paths::Given;
 
     #[test]
-    fn whoever_has_the_home_does_not_hold_up_who_reads_it() {
-        let home = tempfile::tempdir().unwrap();
-        let paths = Paths::of(&Given { home: Some(home.path().to_owned()), ..Given::default() });
-        let path = LevelChange::path(&paths);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
-        let of_thread = paths.clone();
-        std::thread::spawn(move || tell.send(LevelChange::read(&of_thread)));
-        assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(None), "a pipe");
-        std::fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-        assert_eq!(LevelChange::read(&paths), None, "a device");
-        std::fs::remove_file(&path).unwrap();
-        let named = |name: &str| name.to_owned();
-        let change =
-            LevelChange { action_id: named("a"), user: named("u"), group: named("g"), given_up: named("") };
+    fn what_a_user_puts_in_the_place_of_it_neither_leads_root_elsewhere_nor_holds_it_up() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::of(&Given { home: Some(root.path().to_owned()), ..Given::default() });
+        let change = LevelChange {
+            action_id: "a".to_owned(),
+            user: "u".to_owned(),
+            group: "g".to_owned(),
+            given_up: String::new(),
+        };
         change.write(&paths).unwrap();
         assert_eq!(LevelChange::read(&paths), Some(change));
+        let (path, elsewhere) = (LevelChange::path(&paths), root.path().join("elsewhere"));
+        std::fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert_eq!(LevelChange::read(&paths), None);
+        std::fs::remove_file(&path).unwrap();
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        assert_eq!(LevelChange::read(&paths), None);
     }
 }

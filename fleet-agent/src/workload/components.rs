@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fleet_component::supervisor::spec::{Found, Variable};
 use fleet_component::supervisor::{
-    AgentFacts, Component, ComponentState, Platform, Run, Settings, Specs, Supervisor, Wanted,
+    AgentFacts, Component, ComponentState, Platform, Run, Settings, Specs, StartError, Supervisor, Wanted,
 };
 use fleet_component::unit::{LogLevel, UnitKey, UnitKind};
 use fleet_service::error::chain;
@@ -84,15 +84,15 @@ impl Components {
     }
 
     /// Uninstalls the services that agents of these paths have installed. Returns those that are there still.
-    pub(super) async fn remove_services(paths: &Paths) -> Vec<String> {
+    ///
+    /// # Errors
+    /// They cannot be looked at.
+    pub(super) async fn remove_services(paths: &Paths) -> Result<Vec<String>, StartError> {
         if !paths.components().is_dir() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let settings = Settings::new(paths.components(), AgentFacts::default());
-        match Supervisor::start(settings).await {
-            Ok(supervisor) => supervisor.remove_all(REMOVE_MAX).await,
-            Err(error) => vec![chain(&error)],
-        }
+        Ok(Supervisor::start(settings).await?.remove_all(REMOVE_MAX).await)
     }
 
     async fn supervisor(&self) -> Result<&Arc<Supervisor>, String> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fleet_component::supervisor::{AgentFacts as ComponentFacts, Platform};
+use fleet_component::supervisor::{AgentFacts as ComponentFacts, Platform, StartError};
 
 use super::collector::Collecting;
 use super::components::Components;
@@ -73,7 +73,10 @@ pub fn components(paths: &Paths, who: &Who) -> Option<Arc<dyn Workload>> {
 }
 
 /// Uninstalls the services of the system that agents of these paths have installed. Returns those that are there still.
-pub async fn remove_services(paths: &Paths) -> Vec<String> {
+///
+/// # Errors
+/// They cannot be looked at.
+pub async fn remove_services(paths: &Paths) -> Result<Vec<String>, StartError> {
     Components::remove_services(paths).await
 }
 

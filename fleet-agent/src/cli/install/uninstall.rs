@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use fleet_service::error::chain;
 
 use super::super::flags::Globals;
 use super::super::{Failure, Outcome, failure, say};
@@ -54,9 +55,10 @@ pub(in crate::cli) async fn uninstall(globals: &Globals, asked: &Uninstall) -> O
             stopped?;
         }
     }
-    let services = crate::workload::remove_services(&layout.paths).await;
-    if !services.is_empty() {
-        say(&format!("Services of components are still there: {}.", services.join(", ")));
+    match crate::workload::remove_services(&layout.paths).await {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => say(&format!("Services of components are still there: {}.", left.join(", "))),
+        Err(error) => say(&format!("Services of components may still be there: {}.", chain(&error))),
     }
     let has_server_of_root = has_server_of_root(&layout, record.as_ref());
     let told = if asked.skip_fleet_audit { Ok(()) } else { tell_server(&layout).await };
