@@ -93,10 +93,12 @@ async fn no_state_management(connection: &Connection) -> Result<Option<String>, 
              permission cluster:admin/opendistro/ism/*"
                 .to_owned(),
         ),
-        _ => Some(
+        // As it answers to a path that it does not know.
+        400 | 404 | 405 => Some(
             "this OpenSearch has no Index State Management: install its plugin opensearch-index-management"
                 .to_owned(),
         ),
+        _ => return Err(answer.refusal("GET /_plugins/_ism/policies")),
     })
 }
 

@@ -135,7 +135,8 @@ fn failed(error: SignerError) -> ApiError {
     match error {
         SignerError::Store(error) => error.into(),
         SignerError::Write(error) => error.into(),
-        SignerError::Unfinished(_) | SignerError::Contended => ApiError::Conflict(format!(
+        SignerError::Contended => ApiError::Conflict(error.to_string()),
+        SignerError::Unfinished(_) => ApiError::Conflict(format!(
             "{error}: wait until GET /api/fleet/message_signing_service shows no previous key, unenrol the agents that are \
              gone, or say force=true"
         )),
