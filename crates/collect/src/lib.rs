@@ -10,11 +10,13 @@
 //! | [`event`], [`stream`], [`batch`] | events, what those of a stream have in common, and batches of them as JSON |
 //! | [`host`] | the facts of the machine |
 //! | `processor` | what a policy does to events |
+//! | `procfs` | what the system tells of itself in files |
 //! | [`input`] | where events come from; `input::file` reads files, `input::system` measures the machine, `input::net` and `input::otlp` take what others send, `input::prometheus` asks for it |
 //! | `parser` | lines and entries of the journal, made into records: JSON, several lines as one |
 //! | [`syslog`] | messages of syslog, taken apart |
 //! | [`registry`] | how far each source has been read and acknowledged |
 //! | [`outlet`], `queue` | the way to an output: in memory, and on the disk for what nobody could read again |
+//! | `spare` | memory of batches, for those to come |
 //! | `output` | where events go |
 //!
 //! # How an event travels
@@ -57,6 +59,7 @@ mod output;
 mod parser;
 pub mod plan;
 mod processor;
+mod procfs;
 mod queue;
 pub mod registry;
 mod spare;

@@ -8,7 +8,7 @@ pub(crate) mod net;
 mod otlp;
 mod own;
 mod prometheus;
-pub(crate) mod system;
+mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 

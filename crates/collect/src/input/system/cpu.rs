@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::delta::{ratio, round};
 use super::document::Document;
 use super::metricset::Metricset;
-use super::root::{ReadError, Root};
-use super::text;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::text;
 
 /// The states of a processor in the order of `/proc/stat`, by the names of the documents.
 const STATES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::delta::{growth, ratio};
 use super::document::Document;
 use super::metricset::Metricset;
-use super::root::{ReadError, Root};
-use super::text;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::text;
 
 /// The unit of `/proc/diskstats`, whatever the disk's own sectors are.
 const SECTOR: u64 = 512;

@@ -9,7 +9,7 @@ use super::delta::ratio;
 use super::document::Document;
 use super::metricset::{Metricset, Pace};
 use super::mounts::{self, Mount};
-use super::root::{ReadError, Root};
+use crate::procfs::root::{ReadError, Root};
 
 /// Size and use of one file system, in bytes and inodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 use super::Machine;
 use super::document::Document;
 use super::metricset::{Metricset, Pace};
-use super::root::{ReadError, Root};
 use super::settings::Settings;
 use crate::batch::DocumentId;
 use crate::config::Mistake;
 use crate::input::{Builder, Context, Definition, Input};
+use crate::procfs::root::{ReadError, Root};
 use crate::stream::OwnFields;
 
 /// `system/metrics`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::document::Document;
-use super::root::{ReadError, Root};
+use crate::procfs::root::{ReadError, Root};
 
 /// How long a measurement may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

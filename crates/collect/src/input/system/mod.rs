@@ -15,13 +15,11 @@ mod memory;
 mod metricset;
 mod mounts;
 mod network;
-pub(crate) mod process;
-pub(crate) mod root;
+mod process;
 mod settings;
 mod sockets;
 #[cfg(test)]
 mod tests;
-pub(crate) mod text;
 mod uptime;
 
 pub(crate) use input::DEFINITION;

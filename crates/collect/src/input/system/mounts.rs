@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::root::{ReadError, Root};
-use super::text;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::text;
 
 /// More than this is no machine's table of mounts, or nobody wants an event for each at every period.
 const MOST: usize = 4096;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::delta::growth;
 use super::document::Document;
 use super::metricset::Metricset;
-use super::root::{ReadError, Root};
-use super::text;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::text;
 
 /// Counters of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use super::memory::Memory;
 use super::metricset::Metricset;
 use super::network::Network;
 use super::process::{Extent, Options, Process, Summary, Top};
-use super::root::Root;
 use super::sockets::Sockets;
 use super::uptime::Uptime;
 use crate::config::{Config, Mistake};
+use crate::procfs::root::Root;
 
 /// How often is measured unless a stream says otherwise.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::metricset::{Metricset, Pace};
-use super::root::{ReadError, Root};
-use super::text;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::text;
 
 /// The states of a TCP socket as `/proc/net/tcp` numbers them, from 1 on, by the names of the documents. What is closed
 /// (7), or not yet a connection (12), has no field.

@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::container::Rule;
-use crate::input::system::process::stat::Stat;
-use crate::input::system::process::users::Users;
-use crate::input::system::root::Root;
-use crate::input::system::text;
+use crate::procfs::root::Root;
+use crate::procfs::stat::Stat;
+use crate::procfs::text;
+use crate::procfs::users::Users;
 
 /// So many processes are kept.
 const MOST: usize = 1024;

@@ -1,8 +1,8 @@
 //! The control groups of a process: limits and use, as `cgroups(7)` describes both versions.
 
 use super::super::document::Document;
-use super::super::root::Root;
-use super::super::text;
+use crate::procfs::root::Root;
+use crate::procfs::text;
 
 /// Where both versions are mounted, as a rule.
 const MOUNT: &str = "sys/fs/cgroup";

@@ -11,10 +11,10 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::super::document::Document;
-use super::super::root::Root;
-use super::super::text;
 use super::cgroup;
-use super::users::Users;
+use crate::procfs::root::Root;
+use crate::procfs::text;
+use crate::procfs::users::Users;
 
 /// A command line is told up to this many bytes.
 const LONGEST_COMMAND: usize = 16 << 10;

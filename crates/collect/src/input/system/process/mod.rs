@@ -4,10 +4,8 @@
 
 mod cgroup;
 mod details;
-pub(crate) mod stat;
 mod summary;
 mod table;
-pub(crate) mod users;
 
 pub(super) use details::Extent;
 pub(super) use summary::Summary;
@@ -23,11 +21,12 @@ use time::OffsetDateTime;
 
 use super::Machine;
 use super::document::Document;
+use super::memory;
 use super::metricset::{Metricset, Pace};
-use super::root::{ReadError, Root};
-use super::{memory, text};
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::stat::Stat;
+use crate::procfs::text;
 use details::{Identity, Reader};
-use stat::Stat;
 
 /// How many processes are reported. Both absent: all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

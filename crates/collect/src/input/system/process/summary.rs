@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::Machine;
 use super::super::document::Document;
 use super::super::metricset::{Metricset, Pace};
-use super::super::root::{ReadError, Root};
-use super::super::text;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::text;
 
 /// All states that a document names.
 const STATES: [&str; 10] =

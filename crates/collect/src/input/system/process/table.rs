@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 
-use super::super::root::{ReadError, Root};
-use super::stat::Stat;
+use crate::procfs::root::{ReadError, Root};
+use crate::procfs::stat::Stat;
 
 /// Two metricsets that measure at the same moment share one pass.
 const FRESH: Duration = Duration::from_secs(1);

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::super::Machine;
 use super::super::filesystem::{FileSystem, FsStat, Usage, Volumes};
 use super::super::metricset::Metricset;
-use super::super::root::Root;
 use super::super::settings::Settings;
 use super::assert_declared;
 use super::tree::Trees;
 use crate::config::Config;
+use crate::procfs::root::Root;
 
 fn settings(name: &str, more: Value) -> Box<dyn Metricset> {
     let Value::Object(mut map) = more else { return settings(name, json!({})) };

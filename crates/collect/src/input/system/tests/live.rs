@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::Machine;
-use super::super::root::Root;
 use super::super::settings::Settings;
 use super::assert_declared;
 use crate::config::Config;
+use crate::procfs::root::Root;
 
 /// Two measurements that are said to be ten seconds apart.
 fn measure(more: &Value) -> Vec<Value> {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::SystemTime;
 
-use super::super::root::Root;
-use super::super::text;
+use super::root::Root;
+use super::text;
 
 /// The file's users, read again when the file changes. Users of a directory service have their number for a name.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! One process as `/proc/<pid>/stat` has it.
 
-use super::super::text;
+use super::text;
 
 /// What is known of each process at each measurement: little, for there may be thousands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
