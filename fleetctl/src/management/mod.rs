@@ -19,10 +19,10 @@ mod stream;
 pub(crate) use client::{Body, Client, Credentials};
 pub(crate) use error::ApiError;
 pub(crate) use find::{FindError, find, find_id, quoted};
-pub(crate) use kind::{
-    ACTION, AGENT, API_KEY, AUDIT, Cell, Column, DOWNLOAD_SOURCE, Deletion, ENROLL_KEY, EVENT, HOST,
-    INTEGRATION, Kind, OUTPUT, PACKAGE, POLICY, PROXY, SERVICE_TOKEN, SIGNING_KEY, UNINSTALL_TOKEN, USER,
-    WEBHOOK,
+pub(crate) use kind::kinds::{
+    ACTION, AGENT, API_KEY, AUDIT, DOWNLOAD_SOURCE, ENROLL_KEY, EVENT, HOST, INTEGRATION, OUTPUT, PACKAGE,
+    POLICY, PROXY, SERVICE_TOKEN, SIGNING_KEY, UNINSTALL_TOKEN, USER, WEBHOOK,
 };
+pub(crate) use kind::{Cell, Column, Deletion, Kind};
 pub(crate) use list::{List, Query, list, list_at};
 pub(crate) use stream::{EventStream, ServerEvent};
