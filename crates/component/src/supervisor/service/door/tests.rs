@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -117,15 +118,25 @@ async fn a_path_that_is_too_long_is_told_with_the_fix() {
 
 #[tokio::test]
 async fn a_port_serves_the_same_user() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
-    let place = Place::Port(free.port());
-    let _door = Door::open(&place, "x", Arc::new(|| b"a secret".to_vec())).await.expect("a door");
-    let mut stream = TcpStream::connect(free).await.expect("somebody listens");
+    let (_door, place, address) = at_a_free_port().await;
+    let mut stream = TcpStream::connect(address).await.expect("somebody listens");
     let mut told = String::new();
     stream.read_to_string(&mut told).await.expect("a message");
     assert_eq!(told, "a secret");
     let second = Door::open(&place, "y", Arc::new(Vec::new)).await;
     assert!(matches!(second, Err(DoorError::Listen { .. })), "{second:?}");
+}
+
+/// A door at a port that nobody else has. Between looking for one and opening it, somebody may take it.
+async fn at_a_free_port() -> (Door, Place, SocketAddr) {
+    for _ in 0..20 {
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        let place = Place::Port(free.port());
+        if let Ok(door) = Door::open(&place, "x", Arc::new(|| b"a secret".to_vec())).await {
+            return (door, place, free);
+        }
+    }
+    panic!("each free port is taken at once");
 }
 
 #[test]
