@@ -173,7 +173,7 @@ impl Tail {
             return;
         }
         file.size = look.size;
-        file.modified = look.modified;
+        file.modified = Some(look.modified);
         // Whoever deletes or renames a file may go on writing for a while, until it is told to open a new one.
         let quiet = now.saturating_sub(file.active);
         let linger = u64::try_from(options.check_interval.as_millis()).unwrap_or(u64::MAX);

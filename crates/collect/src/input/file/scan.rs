@@ -191,7 +191,7 @@ impl Tail {
         if is_gz(&file.about.path) != is_gz(&candidate.path) {
             return false;
         }
-        if file.size == look.size && file.modified == look.modified {
+        if file.size == look.size && file.modified == Some(look.modified) {
             return true;
         }
         if !compressed && (look.size < file.offset || look.size < head.length as u64) {
@@ -216,7 +216,7 @@ impl Tail {
         file.missed = 0;
         file.detached = false;
         file.size = candidate.look.size;
-        file.modified = candidate.look.modified;
+        file.modified = Some(candidate.look.modified);
         let changed = file.about.path != candidate.path || file.about.node != candidate.look.node;
         if changed {
             file.about.path.clone_from(&candidate.path);

@@ -114,9 +114,9 @@ pub(super) struct Tracked {
     pub(super) compressed: bool,
     /// Opened although nothing is unread in it: somebody may still write into it where no pattern finds it.
     pub(super) wanted: bool,
-    /// As it was when it was looked at last.
+    /// As it was when it was looked at last; `None`: not since the start.
     pub(super) size: u64,
-    pub(super) modified: u64,
+    pub(super) modified: Option<u64>,
     /// Found by the scan that is running, or was last.
     pub(super) seen: bool,
     /// Scans since it was seen last, and when it was missed first.
@@ -143,7 +143,7 @@ impl Tracked {
         let epoch: u64 = rand::random();
         let mut tracked = Tracked::build(epoch, about, 0, positions, parsers);
         tracked.size = look.size;
-        tracked.modified = look.modified;
+        tracked.modified = Some(look.modified);
         tracked.seen = true;
         tracked.active = now;
         tracked
@@ -186,7 +186,7 @@ impl Tracked {
             compressed,
             wanted: false,
             size: 0,
-            modified: 0,
+            modified: None,
             seen: false,
             missed: 0,
             missing_since: 0,
