@@ -10,7 +10,9 @@ mod key;
 mod seal;
 mod store;
 
-pub use atomic::{passable_directory, read_kept, replace, replace_with_mode, secure_directory};
+pub use atomic::{
+    passable_directory, read_kept, read_kept_unlinked, replace, replace_with_mode, secure_directory,
+};
 pub use documents::{Identity, PendingAck, Progress, Queued, SavedPolicy};
 pub use key::{KeyError, StateKey};
 pub use store::{Found, StateError, StateStore};

@@ -1,32 +1,25 @@
 //! Files of an installation.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
-
 use super::{InstallError, Record};
 use crate::paths::Paths;
-use crate::state::{passable_directory, secure_directory};
+use crate::state::{passable_directory, read_kept_unlinked, secure_directory};
 use crate::version;
 use crate::workload::FOLDER;
 
 /// More than any file has that says something of an installation, in bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// Reads a small file of an agent's home, which may be what its user put there: a link would lead root elsewhere, a pipe
-/// hold it up, and a device fill its memory.
+/// Reads a small file of an agent's home, which may be what its user put there.
 ///
 /// # Errors
-/// It is a link, or cannot be read.
+/// Those of [`read_kept_unlinked`].
 pub(super) fn read_own(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::empty())?);
-    let mut content = Vec::new();
-    file.take(LARGEST).read_to_end(&mut content)?;
-    Ok(content)
+    read_kept_unlinked(path, LARGEST)
 }
 
 /// Puts a program into the home as a version of its own. Returns the version's directory.

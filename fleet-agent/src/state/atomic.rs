@@ -45,7 +45,19 @@ fn with_mode(path: &Path, wanted: u32) -> io::Result<()> {
 /// # Errors
 /// It cannot be read, is no regular file, or is larger.
 pub fn read_kept(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    read_regular(path, most, OFlags::NONBLOCK)
+}
+
+/// The same of a file that is no link, either: it would lead root elsewhere.
+///
+/// # Errors
+/// Those of [`read_kept`], or it is a link.
+pub fn read_kept_unlinked(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_regular(path, most, OFlags::NONBLOCK | OFlags::NOFOLLOW)
+}
+
+fn read_regular(path: &Path, most: u64, flags: OFlags) -> io::Result<Vec<u8>> {
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let about = file.metadata()?;
     if about.is_dir() {
