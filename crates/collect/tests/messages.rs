@@ -2,41 +2,21 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod collector;
+
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, State, Status};
-use serde_json::{Map, Value, json};
+use fleet_collect::{Collector, OutputUnit, State, Status};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use collector::{plan, start};
+
 /// Whatever a test waits for comes within this.
 const SOON: Duration = Duration::from_secs(30);
-
-fn map(value: &Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
-}
-
-fn plan(directory: &Path, inputs: &[Value]) -> Plan {
-    let output = json!({"type": "file", "path": directory.join("out"), "filename": "events"});
-    let inputs = inputs.iter().map(|config| InputUnit {
-        id: config["id"].as_str().unwrap().to_owned(),
-        kind: config["type"].as_str().unwrap().to_owned(),
-        output: "default".to_owned(),
-        config: map(config),
-    });
-    let output = OutputUnit { name: "default".to_owned(), kind: "file".to_owned(), config: map(&output) };
-    Plan { inputs: inputs.collect(), outputs: vec![output] }
-}
-
-async fn start(directory: &TempDir) -> Collector {
-    let agent =
-        AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
-    let data = directory.path().join("data");
-    Collector::start(Settings { data, agent, host_name: Some("here".to_owned()) }).await.unwrap()
-}
 
 /// The state of the sole stream of an input, once it is as wanted.
 async fn state(collector: &Collector, input: &str, wanted: impl Fn(&Status) -> bool) -> Status {
@@ -87,7 +67,7 @@ fn tcp(host: &str) -> Value {
 
 fn udp(extra: &Value) -> Value {
     let mut stream = json!({"id": "udp-1", "data_stream": {"dataset": "custom.udp"}});
-    stream.as_object_mut().unwrap().extend(map(extra));
+    stream.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     json!({"id": "syslog", "type": "syslog", "streams": [stream]})
 }
 
@@ -171,7 +151,7 @@ async fn what_was_taken_while_the_output_was_away_is_there_after_a_restart() {
     away.outputs = vec![OutputUnit {
         name: "default".to_owned(),
         kind: "elasticsearch".to_owned(),
-        config: map(&engine),
+        config: engine.as_object().unwrap().clone(),
     }];
     collector.apply(away).await;
     let mut stream = TcpStream::connect(address(&collector, "tcp").await).await.unwrap();

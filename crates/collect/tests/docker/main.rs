@@ -8,45 +8,24 @@
     reason = "helpers of tests"
 )]
 
+#[path = "../collector/mod.rs"]
+mod collector;
 mod dockerd;
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use fleet_collect::{AgentFacts, Collector, InputUnit, OutputUnit, Plan, Settings, State};
-use serde_json::{Map, Value, json};
+use fleet_collect::{Collector, State};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use collector::{plan, start};
 use dockerd::{Engine, IMAGE, depth};
 
 /// Whatever a test waits for comes within this.
 const SOON: Duration = Duration::from_secs(60);
-
-fn map(value: &Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
-}
-
-fn plan(directory: &Path, inputs: &[Value]) -> Plan {
-    let output = json!({"type": "file", "path": directory.join("out"), "filename": "events"});
-    let inputs = inputs.iter().map(|config| InputUnit {
-        id: config["id"].as_str().unwrap().to_owned(),
-        kind: config["type"].as_str().unwrap().to_owned(),
-        output: "default".to_owned(),
-        config: map(config),
-    });
-    let output = OutputUnit { name: "default".to_owned(), kind: "file".to_owned(), config: map(&output) };
-    Plan { inputs: inputs.collect(), outputs: vec![output] }
-}
-
-async fn start(directory: &TempDir) -> Collector {
-    let agent =
-        AgentFacts { id: "a".into(), version: "1".into(), name: "n".into(), ephemeral_id: "e".into() };
-    let data = directory.path().join("data");
-    Collector::start(Settings { data, agent, host_name: Some("here".to_owned()) }).await.unwrap()
-}
 
 /// The first event that was written and is as wanted.
 async fn event(directory: &TempDir, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
